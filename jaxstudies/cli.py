@@ -1,0 +1,279 @@
+"""From flags to files: what every study's script does."""
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, NoReturn, get_args, get_type_hints
+
+import annotated_types as at
+import pandas as pd
+import tyro
+
+from jaxstudies import claims, monte_carlo, plotting, results
+from jaxstudies.results import UnreadableRuns
+
+
+class UsageError(Exception):
+    """A mistake of the user's: one line that names the flag, the value and the way out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How and where a study runs; none of it changes results beyond rounding."""
+
+    out: Path | None = None
+    """Directory for the results (figures/<study>)."""
+    chunk_size: Annotated[int, at.Ge(1)] | None = None
+    """Seeds run at once, which bounds the memory (512 per CPU core, 8192 per accelerator)."""
+    devices: Annotated[int, at.Ge(1)] | None = None
+    """Devices to use (all; on a CPU every core is one)."""
+    plots_only: bool = False
+    """Redraw from DIR/runs.parquet without running anything."""
+    fresh: bool = False
+    """Run again even what is already there."""
+
+
+def main(study: ModuleType, argv: list[str] | None = None) -> None:
+    """Run a study from flags, write its files and print its verdicts.
+
+    Exits with status 2 after one line on stderr if the flags or files cannot be used, with 130 or
+    143 if the user or the system stops the run.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        _main(study, argv)
+    except UsageError as error:
+        print(f"{study_name(study)}: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last finished chunk", file=sys.stderr)
+        sys.exit(130)
+
+
+def _stop(signum: int, frame: Any) -> NoReturn:
+    print("\nterminated; the same command goes on from the last finished chunk", file=sys.stderr)
+    sys.exit(128 + signum)
+
+
+def study_name(study: ModuleType) -> str:
+    """Return the last part of a study module's name."""
+    return study.__name__.rsplit(".", 1)[-1]
+
+
+def _main(study: ModuleType, argv: list[str]) -> None:
+    config, options = parse(study, argv, study.Config())
+    out = options.out or Path("figures") / study_name(study)
+    if options.plots_only:
+        config = stored_config(study, argv, out)
+    else:
+        check_writable(out)
+        monte_carlo.use_all_cores()
+        try:
+            monte_carlo.choose_devices(options.devices)
+        except ValueError as error:
+            raise UsageError(f"--devices {options.devices}: {error}") from error
+        compute(study, config, options, out)
+    with reported(out):
+        report(study, config, out)
+
+
+def parse(study: ModuleType, argv: list[str], default: Any) -> tuple[Any, Options]:
+    """Return the study's config and the options from flags.
+
+    Raises:
+        UsageError: A flag is unknown, or its value is not allowed.
+    """
+    flags = dataclasses.make_dataclass(
+        "Flags",
+        [
+            ("config", Annotated[study.Config, tyro.conf.arg(name="")], default),
+            ("options", Annotated[Options, tyro.conf.arg(name="")], Options()),
+        ],
+    )
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            parsed = tyro.cli(
+                flags,
+                args=argv,
+                prog=f"{study_name(study)}.py",
+                description=study.__doc__,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(one_line(stderr.getvalue())) from None
+    for part in (parsed.config, parsed.options):
+        check_values(part)
+    return parsed.config, parsed.options
+
+
+def one_line(box: str) -> str:
+    """Return the parser's message, which it prints in a box, as one line."""
+    rows = (line.strip("│╭╰╮╯─ ") for line in box.splitlines()[1:])
+    kept = [row for row in rows if row and not row.startswith(("For full", "Argument helptext"))]
+    return " ".join(kept) + " (--help explains every flag)"
+
+
+def check_values(part: Any) -> None:
+    """Check numbers against the bounds in their type annotations.
+
+    Raises:
+        UsageError: One is outside, not finite, or a list is empty.
+    """
+    for name, hint in get_type_hints(type(part), include_extras=True).items():
+        value = getattr(part, name)
+        flag = f"--{name.replace('_', '-')}"
+        if value == ():
+            raise UsageError(f"{flag}: at least one value is needed")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UsageError(f"{flag} {number}: a finite number is needed")
+            for low, high, inclusive_low in bounds(hint):
+                if number is None:
+                    continue
+                if number > high or number < low or (number == low and not inclusive_low):
+                    least = f"at least {low:g}" if inclusive_low else f"more than {low:g}"
+                    most = "" if high == math.inf else f" and at most {high:.10g}"
+                    raise UsageError(f"{flag} {number}: must be {least}{most}")
+
+
+def bounds(hint: Any) -> Iterator[tuple[float, float, bool]]:
+    """Yield (low, high, whether low itself is allowed) for each bound inside a type."""
+    for bound in getattr(hint, "__metadata__", ()):
+        if isinstance(bound, at.Ge):
+            yield bound.ge, math.inf, True  # type: ignore[misc]
+        elif isinstance(bound, at.Gt):
+            yield bound.gt, math.inf, False  # type: ignore[misc]
+        elif isinstance(bound, at.Interval):
+            low = bound.ge if bound.gt is None else bound.gt
+            yield low, bound.le, bound.gt is None  # type: ignore[misc]
+    for argument in get_args(hint):
+        yield from bounds(argument)
+
+
+def check_writable(out: Path) -> None:
+    """Create the directory if needed and check that files can be written there.
+
+    Raises:
+        UsageError: It is a file, or cannot be written to.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; name a directory")
+    with reported(out):
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+
+
+@contextlib.contextmanager
+def reported(out: Path) -> Iterator[None]:
+    """Turn an error of the file system into a line about `--out`."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be written to ({error.strerror})") from error
+
+
+def stored_config(study: ModuleType, argv: list[str], out: Path) -> Any:
+    """Return the configuration of the runs in a directory, as far as the flags agree with it.
+
+    Raises:
+        UsageError: There are no such runs, or a flag says otherwise.
+    """
+    try:
+        provenance = results.read_provenance(out / "runs.parquet")
+        stored = restore_config(study, provenance["config"])
+    except (UnreadableRuns, TypeError, KeyError) as error:
+        raise UsageError(f"--plots-only: {error}; run without --plots-only first") from error
+    if provenance["study"] != study_name(study):
+        raise UsageError(f"--plots-only: {out}/runs.parquet is of {provenance['study']}")
+    asked, _ = parse(study, argv, stored)
+    for field in dataclasses.fields(stored):
+        there, here = getattr(stored, field.name), getattr(asked, field.name)
+        if there != here:
+            raise UsageError(
+                f"--{field.name.replace('_', '-')} {here}: {out}/runs.parquet is of another "
+                f"configuration, with {there}; run without --plots-only, or drop the flag"
+            )
+    return stored
+
+
+def restore_config(study: ModuleType, content: dict) -> Any:
+    """Return a config from its JSON form."""
+    return study.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+
+
+def compute(study: ModuleType, config: Any, options: Options, out: Path) -> None:
+    """Leave a finished table of runs in the directory, from disk if it is there already."""
+    identity = {
+        "study": study_name(study),
+        "config": dataclasses.asdict(config),
+        "code": results.code_digest(study),
+    }
+    key = results.digest(identity)
+    if not options.fresh and results.bring_back(out, key):
+        print(f"{out}/runs.parquet holds these runs already; --fresh runs them again")
+        return
+    devices = monte_carlo.choose_devices(options.devices)
+    execution = {"chunk_size": options.chunk_size, "num_devices": len(devices)}
+    parts_key = results.digest([identity, execution, results.environment()])
+    parts = results.Parts(out / "parts" / parts_key)
+    if options.fresh:
+        parts.remove()
+    timings: list[dict] = []
+    runs = study.run(
+        config, chunk_size=options.chunk_size, num_devices=options.devices,
+        parts=parts, timings=timings,
+    )  # fmt: skip
+    provenance = {
+        **identity,
+        "key": key,
+        "environment": results.environment(),
+        "execution": {**execution, "devices": [str(device) for device in devices]},
+        "settings": timings,
+    }
+    with reported(out):
+        results.set_aside(out, key)
+        results.write_runs(out / "runs.parquet", runs, provenance)
+        parts.remove()
+
+
+def report(study: ModuleType, config: Any, out: Path) -> None:
+    """Write and print everything that follows from the table of runs."""
+    try:
+        runs = results.read_runs(out / "runs.parquet")
+    except UnreadableRuns as error:
+        raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
+    summary, verdicts = study.summarize(runs), study.judge(runs)
+    results.write_json(out / "config.json", results.read_provenance(out / "runs.parquet"))
+    results.write_table(out / "summary.csv", summary)
+    results.write_json(out / "claims.json", claims.to_json(verdicts))
+    plotting.use_style()
+    figures = plotting.save(study.plot(runs), out)
+    print_table(summary)
+    for verdict in verdicts:
+        print(claims.sentence(verdict))
+    print(f"\n{out}/: config.json, runs.parquet, summary.csv, claims.json,")
+    print("  " + ", ".join(path.name for path in figures))
+
+
+def print_table(summary: pd.DataFrame, most: int = 40) -> None:
+    """Print a summary: what all rows share in one line, then the columns that differ."""
+    same = {c: summary[c].iloc[0] for c in summary if summary[c].nunique(dropna=False) == 1}
+    print("\n" + ", ".join(f"{name} {value}" for name, value in same.items()))
+    shown = summary.drop(columns=list(same)).head(most)
+    print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep=""))
+    if len(summary) > most:
+        print(f"... and {len(summary) - most} rows more in summary.csv")
+    print()

@@ -1,0 +1,62 @@
+"""Intervals: from arrays to numbers. Every interval is at 95 % unless another level is given."""
+
+import numpy as np
+from scipy import stats
+
+Interval = tuple[float, float, float]
+"""An estimate with the lower and upper end of its interval; all NaN where there are no data."""
+
+NO_DATA: Interval = (np.nan, np.nan, np.nan)
+
+
+def wilson(count: int, n: int, level: float = 0.95) -> Interval:
+    """Return a share with its Wilson score interval (Wilson 1927)."""
+    if n == 0:
+        return NO_DATA
+    ci = stats.binomtest(int(count), int(n)).proportion_ci(level, method="wilson")
+    return count / n, float(ci.low), float(ci.high)
+
+
+def difference_of_shares(
+    count: int, n: int, other_count: int, other_n: int, level: float = 0.95
+) -> Interval:
+    """Return the difference of two independent shares, interval by Newcombe (1998), method 10."""
+    if n == 0 or other_n == 0:
+        return NO_DATA
+    p, low, high = wilson(count, n, level)
+    q, other_low, other_high = wilson(other_count, other_n, level)
+    down = np.hypot(p - low, other_high - q)
+    up = np.hypot(high - p, q - other_low)
+    return p - q, float(p - q - down), float(p - q + up)
+
+
+def paired_difference_of_shares(
+    first: np.ndarray, second: np.ndarray, level: float = 0.95
+) -> Interval:
+    """Return mean(first) - mean(second) for paired outcomes (true or false on the same seeds).
+
+    The interval is that of Agresti and Min (2005): Wald's, after half a pair is added to each cell
+    of the two-by-two table.
+    """
+    n = len(first)
+    if n == 0:
+        return NO_DATA
+    only_first = float(np.sum(first & ~second))
+    only_second = float(np.sum(second & ~first))
+    gain, loss, total = only_first + 0.5, only_second + 0.5, n + 2
+    center = (gain - loss) / total
+    error = np.sqrt(gain + loss - (gain - loss) ** 2 / total) / total
+    z = stats.norm.ppf((1 + level) / 2)
+    return (only_first - only_second) / n, float(center - z * error), float(center + z * error)
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:
+    """Return a mean with Student's t interval; with fewer than two values the ends are NaN."""
+    n = len(values)
+    if n == 0:
+        return NO_DATA
+    mean = float(np.mean(values))
+    if n == 1:
+        return mean, np.nan, np.nan
+    half = stats.t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
+    return mean, float(mean - half), float(mean + half)

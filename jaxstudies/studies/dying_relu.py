@@ -1,0 +1,401 @@
+"""Dying ReLU: how often does a deep, narrow network collapse to a constant?
+
+Lu, Su and Karniadakis (arXiv 1808.04947) report that over 90 % of ReLU networks with ten layers of
+two units end as constants. The study trains thousands of them, each on data of its own, counts the
+collapsed ones before and after training under several rules, and pairs ReLU with Leaky ReLU on the
+same seeds.
+"""
+
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import product
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+from annotated_types import Ge, Gt, Interval
+from matplotlib.figure import Figure
+
+from jaxstudies import diagnostics, monte_carlo, stats, theory
+from jaxstudies.claims import Claim, Verdict, judge_region
+from jaxstudies.data import TARGETS, Dataset, grid_inputs, uniform_inputs
+from jaxstudies.models import MLP, InitializerName, initializer, leaky_relu, switch
+from jaxstudies.studies import dying_relu_figures as figures
+from jaxstudies.studies.dying_relu_map import birth_settings, expand_depths
+from jaxstudies.training import TrainState, init_state, train_epoch, variables
+
+LOSSES = {"mse": optax.losses.squared_error, "mae": lambda y, target: jnp.abs(y - target)}
+TARGETS_OF = {
+    dimension: tuple(name for name, target in TARGETS.items() if target.dimension == dimension)
+    for dimension in (1, 2)
+}
+RULES = diagnostics.COLLAPSE_RULES
+DORMANCY = {"dormant_0": 0.0, "dormant_0.025": 0.025, "dormant_0.1": 0.1}
+SYMMETRIC = ("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "normal")
+"""Initializations with independent symmetric weights and zero biases: those of the theory."""
+
+GRID_POINTS, CURVE_POINTS = 1024, 64
+MAP_SEEDS = 20_000
+KEYS = ["activation", "target", "init", "depth", "width", "loss", "epochs"]
+LABELS = ["part", *KEYS]
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is simulated. Flags that take lists run every combination."""
+
+    seeds: Annotated[int, Interval(ge=1, le=10**9)] | None = None
+    """Independent networks per setting (1000; with --map and no training 20000)."""
+    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    """Master seed; network i depends on it and on i alone."""
+    activations: tuple[Literal["relu", "leaky_relu"], ...] = ("relu", "leaky_relu")
+    """Activations, paired on the same seeds."""
+    targets: tuple[Literal["abs", "x_sin_5x", "abs_x_sin_5x", "step_sin", "abs_sum_diff"], ...] = (
+        "abs",
+    )
+    """Functions to learn; abs_sum_diff is [|x1+x2|, |x1-x2|], the others have one input."""
+    inits: tuple[InitializerName, ...] = ("he_normal",)
+    """Initializations of all layers."""
+    depths: tuple[Annotated[int, Interval(ge=1, le=1000)], ...] | None = None
+    """Hidden layers (10; with --map 1 to 20)."""
+    widths: tuple[Annotated[int, Interval(ge=1, le=10_000)], ...] | None = None
+    """Units per hidden layer (2; with --map 2 to 10)."""
+    losses: tuple[Literal["mse", "mae"], ...] = ("mse",)
+    """Losses."""
+    negative_slope: Annotated[float, Interval(ge=0, le=1)] = 0.01
+    """Slope of Leaky ReLU below zero."""
+    init_std: Annotated[float, Gt(0)] = 1.0
+    """Standard deviation of the weights with --inits normal."""
+    linear_first_layer: bool = False
+    """Put a layer without activation before the hidden layers, as the source notebook did."""
+    epochs: Annotated[int, Ge(0)] | None = None
+    """Passes through the data (20; with --map 0, which draws the map at initialization)."""
+    num_examples: Annotated[int, Ge(1)] = 3000
+    """Training points of each network, uniform in [-sqrt 7, sqrt 7]."""
+    batch_size: Annotated[int, Ge(1)] = 64
+    """Points per step."""
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    """Learning rate of Adam."""
+    long_epochs: Annotated[int, Ge(0)] = 60
+    """A budget long enough to tell which constant a collapsed network outputs, where the study's
+    own is not; 0 leaves that out."""
+    map: bool = False
+    """Draw the depth x width map instead, of the first activation, target, initialization, loss."""
+
+    def __post_init__(self):
+        """Fill in what depends on `map`."""
+        epochs = (0 if self.map else 20) if self.epochs is None else self.epochs
+        defaults = {
+            "epochs": epochs,
+            "seeds": MAP_SEEDS if self.map and epochs == 0 else 1000,
+            "depths": tuple(range(1, 21)) if self.map else (10,),
+            "widths": tuple(range(2, 11)) if self.map else (2,),
+        }
+        for name, value in defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+
+def measure(model: MLP, state: TrainState, grid: Dataset) -> dict[str, jax.Array]:
+    """Return what is recorded of a network at one stage, given the noise-free target on a grid."""
+    seen = diagnostics.probe(model, variables(state), grid.inputs)
+    dead, linear = diagnostics.unit_states(model.activation, seen.preactivations)
+    return {
+        **diagnostics.collapse(seen, grid.targets),
+        "r2": diagnostics.r_squared(seen.outputs, grid.targets),
+        "first_dead_layer": diagnostics.first_dead_layer(seen.activation_slopes),
+        "dead": dead,
+        "linear": linear,
+        **{
+            name: diagnostics.dormant_share(seen.activations, tau) for name, tau in DORMANCY.items()
+        },
+        "outputs": seen.outputs,
+    }
+
+
+def target_moments(names: tuple[str, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return mean, median and standard deviation of each target's outputs, (targets, outputs)."""
+    with jax.ensure_compile_time_eval():
+        values = jnp.stack(
+            [TARGETS[n].function(grid_inputs(GRID_POINTS, TARGETS[n].dimension)) for n in names]
+        )
+        return values.mean(axis=1), jnp.median(values, axis=1), values.std(axis=1)
+
+
+def simulate(
+    key, shuffle_key, slope, target, init, epochs, *, config: Config, targets, depth, width, loss
+) -> dict[str, jax.Array]:
+    """Train one network on data of its own.
+
+    Args:
+        key: Random key of this network.
+        shuffle_key: Key of the order of the examples, shared by all networks.
+        slope: Negative slope of the activation; 0 is ReLU.
+        target: Index into `targets`.
+        init: Index into the config's initializations.
+        epochs: Passes through the data.
+        config: The study's configuration.
+        targets: Names of targets of one dimension and one number of outputs.
+        depth: Hidden layers.
+        width: Units per hidden layer.
+        loss: Name of the loss.
+
+    Returns:
+        Scalars, and arrays over layers, outputs or points; names begin with the stage, `born` or
+        `trained`, where both are recorded.
+    """
+    data_key, init_key, train_key = jax.random.split(key, 3)
+    dimension = TARGETS[targets[0]].dimension
+    functions = [TARGETS[name].function for name in targets]
+
+    def labelled(inputs):
+        return Dataset(inputs, jax.lax.switch(target, functions, inputs))
+
+    data = labelled(uniform_inputs(data_key, config.num_examples, dimension))
+    grid = labelled(grid_inputs(GRID_POINTS, dimension))
+    inits = [initializer(name, config.init_std) for name in config.inits]
+    model = MLP(
+        depth, width, grid.targets.shape[1], partial(leaky_relu, slope), switch(inits, init),
+        config.linear_first_layer,
+    )  # fmt: skip
+    optimizer = optax.adam(config.learning_rate)
+    born_state = init_state(init_key, model, optimizer, data.inputs)
+    one_epoch = partial(
+        train_epoch, batch_size=config.batch_size,
+        model=model, optimizer=optimizer, loss_fn=LOSSES[loss],
+    )  # fmt: skip
+
+    def epoch(index, state):
+        return one_epoch(state, data, jax.random.fold_in(shuffle_key, index), train_key)[0]
+
+    # The number of epochs is data, so that the study's budget and the long one share a program.
+    trained_state = jax.lax.fori_loop(0, epochs, epoch, born_state)
+    both = jax.tree.map(lambda *a: jnp.stack(a), born_state, trained_state)
+    stages = jax.lax.map(lambda state: measure(model, state, grid), both)
+    born, trained = (jax.tree.map(lambda a, i=i: a[i], stages) for i in (0, 1))
+
+    outputs = trained.pop("outputs")
+    finite = diagnostics.all_finite((trained_state.params, outputs, born.pop("outputs")))
+    constant = outputs.mean(axis=0)
+    mean, median, deviation = (moment[target] for moment in target_moments(targets))
+    fitted = model.apply(variables(trained_state), data.inputs)
+    return {
+        "nonfinite": ~finite,
+        "train_loss": LOSSES[loss](fitted, data.targets).mean(),
+        "test_loss": LOSSES[loss](outputs, grid.targets).mean(),
+        "constant": constant,
+        "gap_to_mean": jnp.max(jnp.abs(constant - mean) / deviation),
+        "gap_to_median": jnp.max(jnp.abs(constant - median) / deviation),
+        **{f"born_{name}": value for name, value in born.items()},
+        **{f"trained_{name}": value for name, value in trained.items()},
+        **{f"died_{rule}": finite & ~born[rule] & trained[rule] for rule in RULES},
+        **{f"revived_{rule}": finite & born[rule] & ~trained[rule] for rule in RULES},
+        "curve": outputs[:: GRID_POINTS // CURVE_POINTS, 0],
+    }
+
+
+@cache
+def program(config: Config, dimension: int, depth: int, width: int, loss: str):
+    """Return `simulate` for one shape and loss: one object, one compilation."""
+    fixed = {"targets": TARGETS_OF[dimension], "depth": depth, "width": width, "loss": loss}
+    return partial(simulate, config=config, **fixed)
+
+
+def setting(config: Any, part, activation, target, init, depth, width, loss, epochs):
+    """Return one setting; only another shape, loss or dimension needs another compilation."""
+    labels = (part, activation, target, init, depth, width, loss, epochs)
+    dimension = TARGETS[target].dimension
+    shared = (
+        jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1),
+        jnp.float32(config.negative_slope if activation == "leaky_relu" else 0.0),
+        jnp.int32(TARGETS_OF[dimension].index(target)),
+        jnp.int32(config.inits.index(init)),
+        jnp.int32(epochs),
+    )
+    return monte_carlo.Setting(
+        dict(zip(LABELS, labels, strict=True)),
+        program(config, dimension, depth, width, loss),
+        shared,
+    )
+
+
+def settings(config: Config) -> list[monte_carlo.Setting]:
+    """List the settings: the product that was asked for, then the long budget; or the map's."""
+    c: Any = config  # to the type checker, fields that __post_init__ has filled in may be None
+    if c.map:
+        births = birth_settings(
+            LABELS, c.targets[0], c.inits[0], initializer(c.inits[0], c.init_std), c.losses[0],
+            c.depths, c.widths, max(c.seeds, MAP_SEEDS if c.epochs else 0),
+        )  # fmt: skip
+        first = (c.activations[0], c.targets[0], c.inits[0])
+        shapes = product(c.depths, c.widths) if c.epochs else ()
+        return births + [setting(c, "study", *first, *s, c.losses[0], c.epochs) for s in shapes]
+    listed = [
+        setting(c, "study", activation, target, init, depth, width, loss, c.epochs)
+        for depth, width, loss, target, init, activation in product(
+            c.depths, c.widths, c.losses, c.targets, c.inits, c.activations
+        )
+    ]
+    if 0 < c.epochs < c.long_epochs:
+        shape = (c.depths[0], c.widths[0], c.losses[0])
+        listed += [
+            setting(c, "long", "relu", target, c.inits[0], *shape, c.long_epochs)
+            for target in ("abs", "x_sin_5x")
+        ]
+    return listed
+
+
+def run(config: Config, **execution) -> pd.DataFrame:
+    """Run every setting; `execution` goes to `monte_carlo.run_settings`.
+
+    Returns:
+        A row per setting and seed. `part` says what a row is for: `study` are the settings asked
+        for, `long` those with the long budget, `map` the networks initialized for the map.
+    """
+    monte_carlo.use_all_cores()
+    return monte_carlo.run_settings(
+        settings(config), num_seeds=config.seeds or 1, seed=config.seed,
+        description="dying ReLU", **execution,
+    )  # fmt: skip
+
+
+def born_dead_theory(row: pd.Series) -> tuple[float, float]:
+    """Return theory's bounds on the share of born-dead networks, NaN where there are none."""
+    if row["activation"] != "relu" or row["init"] not in SYMMETRIC:
+        return np.nan, np.nan
+    if TARGETS[row["target"]].dimension > 1:
+        return np.nan, theory.born_dead_bounds(row["depth"], row["width"])[1]
+    return theory.born_dead_bounds(row["depth"], row["width"])
+
+
+def summarize(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per setting, stage and rule: the share collapsed, its Wilson interval, theory.
+
+    Runs with NaN or infinity are counted in `nonfinite` and left out of `n`.
+    """
+    rows = []
+    study, births = runs[runs["part"] == "study"], runs[runs["part"] == "map"]
+    if len(births):
+        depths = study["depth"].unique() if len(study) else range(1, births["depth"].max() + 1)
+        births = expand_depths(births, sorted(depths))
+    tables = [(births, ("born",), ("zero_slope",)), (study, ("born", "trained"), RULES)]
+    for table, stages, rules in tables:
+        for labels, group in table.groupby(KEYS, sort=False):
+            setting = pd.Series(dict(zip(KEYS, labels, strict=True)))
+            bad = group["nonfinite"].astype(bool) if "nonfinite" in group else group["seed"] < 0
+            finite = group[~bad]
+            for stage, rule in product(stages, rules):
+                count = int(finite[f"{stage}_{rule}"].sum())
+                share, low, high = stats.wilson(count, len(finite))
+                known = stage == "born" and rule == "zero_slope"
+                bounds = born_dead_theory(setting) if known else (np.nan, np.nan)
+                moved = [
+                    int(finite[f"{change}_{rule}"].sum()) if stage == "trained" else 0
+                    for change in ("died", "revived")
+                ]
+                rows.append(
+                    (*labels, stage, rule, len(finite), count, share, low, high, *bounds, *moved,
+                     int(bad.sum()))
+                )  # fmt: skip
+    measures = ["n", "count", "fraction", "low", "high", "theory_low", "theory_high"]
+    columns = [*KEYS, "stage", "rule", *measures, "died", "revived", "nonfinite"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+LU = "Lu, Su and Karniadakis (arXiv 1808.04947)"
+NOTEBOOK = "the source notebook"
+
+
+def judge(runs: pd.DataFrame) -> list[Verdict]:
+    """Judge the claims, on ten hidden layers of width 2, |x|, MSE and the first initialization.
+
+    Without such runs a verdict is inconclusive, with n = 0.
+    """
+    rows = runs[(runs["part"] != "map") & (runs["depth"] == 10) & (runs["width"] == 2)]
+    rows = rows[(rows["loss"] == "mse") & (rows["epochs"] > 0)]
+    rows = rows[(rows["init"] == runs["init"].iloc[0]) & ~rows["nonfinite"].astype(bool)]
+    study = rows[(rows["part"] == "study") & (rows["target"] == "abs")]
+    long = rows[(rows["part"] == "long") & rows["trained_zero_slope"].astype(bool)]
+    relu, leaky = (
+        study[study["activation"] == name].set_index("seed") for name in ("relu", "leaky_relu")
+    )
+    dead = relu[relu["trained_zero_slope"].astype(bool)]
+    seeds = relu.index.intersection(leaky.index)
+    collapsed, exact = int(relu["trained_zero_slope"].sum()), int(leaky["trained_zero_range"].sum())
+    share = {"unit": "share of runs", "n": len(relu)}
+    verdicts = [
+        judge_region(
+            Claim("relu_above_90", "ReLU collapses in more than 90 % of runs", LU),
+            stats.wilson(collapsed, len(relu)), holds=(0.9, 1.0),
+            method="Wilson interval; rule zero_slope after training, float32", **share,
+        ),
+        judge_region(
+            Claim("relu_99.6", "ReLU's share is 99.6 %, above Lu et al.'s", NOTEBOOK),
+            stats.difference_of_shares(collapsed, len(relu), 996, 1000), holds=(-0.01, 0.01),
+            method="difference from the notebook's 996 of 1,000, Newcombe interval, held against "
+            "one point either way; rule zero_slope after training, float32", **share,
+        ),
+    ]  # fmt: skip
+    for rule in RULES:
+        pair = (t.loc[seeds, f"trained_{rule}"].to_numpy(bool) for t in (leaky, relu))
+        verdicts.append(
+            judge_region(
+                Claim(f"leaky_lowers.{rule}", f"Leaky ReLU lowers it, by rule {rule}", NOTEBOOK),
+                stats.paired_difference_of_shares(*pair), holds=(-1.0, 0.0),
+                unit="difference of shares", n=len(seeds),
+                method="Leaky ReLU minus ReLU on the same seeds, Agresti-Min interval; float32",
+            )
+        )  # fmt: skip
+    verdicts.append(
+        judge_region(
+            Claim("leaky_83", "Leaky ReLU lowers it to 83 %", NOTEBOOK),
+            stats.difference_of_shares(exact, len(leaky), 830, 1000), holds=(-0.01, 0.01),
+            unit="share of runs", n=len(leaky),
+            method="difference from the notebook's 830 of 1,000, Newcombe interval, held against "
+            "one point either way; rule zero_range after training, float32",
+        )
+    )  # fmt: skip
+    text = "a collapsed network outputs the target's mean"
+    for name, table in (("study", dead), ("long", long[long["target"] == "abs"])):
+        epochs = f"{table['epochs'].iloc[0]} epochs" if len(table) else "no such runs"
+        verdicts.append(
+            judge_region(
+                Claim(f"constant_is_mean.{name}", f"{text} ({epochs}, |x|)", LU),
+                stats.mean_interval(table["gap_to_mean"].to_numpy()), holds=(0.0, 0.1),
+                unit="distance to the mean / sd of the target", n=len(table),
+                method="mean distance over dead networks, t interval, held against 0.1",
+            )
+        )  # fmt: skip
+    told = long[long["target"] == "x_sin_5x"]
+    verdicts.append(
+        judge_region(
+            Claim("constant_is_mean.not_median", f"{text} rather than its median (x sin 5x)", LU),
+            stats.mean_interval((told["gap_to_median"] - told["gap_to_mean"]).to_numpy()),
+            holds=(0.0, np.inf), unit="sd of the target", n=len(told),
+            method="distance to the median minus distance to the mean, dead networks, t interval",
+        )
+    )  # fmt: skip
+    return verdicts
+
+
+def plot(runs: pd.DataFrame) -> dict[str, Figure]:
+    """Draw the figures: shares, learned functions, R^2, units by layer; or the map."""
+    summary = summarize(runs)
+    if (runs["part"] == "map").any():
+        return {"map": figures.plot_map(summary)}
+    study = runs[runs["part"] == "study"]
+    same = ["target", "init", "depth", "width", "loss"]
+    first = study[(study[same] == study[same].iloc[0]).all(axis=1)]
+    drawn = {
+        "shares": figures.plot_shares(summary),
+        "r2": figures.plot_r2(first),
+        "units": figures.plot_units(first),
+    }
+    if TARGETS[first["target"].iloc[0]].dimension == 1:
+        curves = first.filter(regex=r"^curve_").to_numpy()
+        x = np.asarray(grid_inputs(GRID_POINTS, 1))[:: GRID_POINTS // CURVE_POINTS, 0]
+        drawn["functions"] = figures.plot_functions(first, x, curves)
+    return drawn
