@@ -17,6 +17,7 @@ import pandas as pd
 import tyro
 
 from jaxstudies import claims, monte_carlo, plotting, results
+from jaxstudies.mnist import DataError
 from jaxstudies.results import UnreadableRuns
 
 
@@ -50,7 +51,7 @@ def main(study: ModuleType, argv: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         _main(study, argv)
-    except UsageError as error:
+    except (UsageError, DataError) as error:
         print(f"{study_name(study)}: error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
