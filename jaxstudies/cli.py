@@ -260,13 +260,20 @@ def report(study: ModuleType, config: Any, out: Path) -> None:
     results.write_json(out / "config.json", results.read_provenance(out / "runs.parquet"))
     results.write_table(out / "summary.csv", summary)
     results.write_json(out / "claims.json", claims.to_json(verdicts))
+    tables = study.tables(runs) if hasattr(study, "tables") else {}
+    for name, table in tables.items():
+        results.write_table(out / f"{name}.csv", table)
     plotting.use_style()
     figures = plotting.save(study.plot(runs), out)
     print_table(summary)
     for verdict in verdicts:
         print(claims.sentence(verdict))
     print(f"\n{out}/: config.json, runs.parquet, summary.csv, claims.json,")
-    print("  " + ", ".join(path.name for path in figures))
+    print(
+        "  "
+        + "".join(f"{name}.csv, " for name in tables)
+        + ", ".join(path.name for path in figures)
+    )
 
 
 def print_table(summary: pd.DataFrame, most: int = 40) -> None:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from jaxstudies.models import Layer
+
 COLLAPSE_RULES = ("zero_slope", "zero_range", "range_1e-6", "range_1e-3", "r2_below_0.01")
 
 
@@ -102,6 +104,68 @@ def dormant_share(
     """
     size = jnp.abs(activations).mean(axis=-1)
     return jnp.mean(size <= tau * size.mean(axis=-1, keepdims=True), axis=-1)
+
+
+class Backward(NamedTuple):
+    """A network seen at a batch, forwards and backwards; gradients are per example.
+
+    `slopes` are the activation's derivatives, `gradients` those of the loss with respect to the
+    pre-activations; `weight_gradients` belong to the stacked layers, of the batch's summed loss.
+    """
+
+    logits: Float[Array, "classes batch"]
+    activations: Float[Array, "layers units batch"]
+    slopes: Float[Array, "layers units batch"]
+    gradients: Float[Array, "layers units batch"]
+    weight_gradients: Float[Array, "stacked units units"]
+
+
+def backpropagate(
+    activation: Callable[[jax.Array], jax.Array],
+    projection: Float[Array, "units batch"],
+    hidden: Layer,
+    last: Layer,
+    labels: Int[Array, " batch"],
+    *,
+    linear_first_layer: bool,
+) -> Backward:
+    """Follow a batch to the cross-entropy of its labels and back, layer by layer.
+
+    Args:
+        activation: Elementwise function.
+        projection: What the first layer makes of the batch, before any activation.
+        hidden: The layers behind it, stacked, each of as many units.
+        last: The layer of the logits.
+        labels: Classes.
+        linear_first_layer: Whether the first layer has no activation; otherwise it is the first of
+            the hidden layers that are returned.
+    """
+
+    def activate(z):
+        return jax.jvp(activation, (z,), (jnp.ones_like(z),))
+
+    def forward(h, layer):
+        behind, slope = activate(layer.kernel.T @ h + layer.bias[:, None])
+        return behind, (h, behind, slope)
+
+    def backward(gradient_h, layer_and_seen):
+        layer, before, slope = layer_and_seen
+        gradient = gradient_h * slope
+        return layer.kernel @ gradient, (gradient, before @ gradient.T)
+
+    first = None if linear_first_layer else activate(projection)
+    h = projection if first is None else first[0]
+    h, (before, activations, slopes) = jax.lax.scan(forward, h, hidden)
+    logits = last.kernel.T @ h + last.bias[:, None]
+    wrong = jax.nn.softmax(logits, axis=0) - jax.nn.one_hot(labels, len(logits), axis=0)
+    gradient_h, (gradients, weight_gradients) = jax.lax.scan(
+        backward, last.kernel @ wrong, (hidden, before, slopes), reverse=True
+    )
+    if first is not None:
+        activations = jnp.concatenate([first[0][None], activations])
+        slopes = jnp.concatenate([first[1][None], slopes])
+        gradients = jnp.concatenate([(gradient_h * first[1])[None], gradients])
+    return Backward(logits, activations, slopes, gradients, weight_gradients)
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:

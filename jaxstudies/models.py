@@ -46,6 +46,25 @@ def zero_bias(kernel_init: Callable, key: jax.Array, inputs: int, outputs: int) 
     return Layer(kernel_init(key, (inputs, outputs), jnp.float32), jnp.zeros(outputs))
 
 
+def orthonormal(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:
+    """Draw a matrix uniformly among those with orthonormal columns, or rows if it is wide.
+
+    By Gram and Schmidt's method, twice for accuracy, on normal columns. `jax.nn.initializers` asks
+    LAPACK for a decomposition, which on several CPU devices at once comes to a standstill.
+    """
+    long, short = max(shape), min(shape)
+    normal = jax.random.normal(key, (short, long), dtype)
+
+    def add_row(rows, i):
+        v = normal[i]
+        for _ in range(2):
+            v = v - (rows @ v) @ rows
+        return rows.at[i].set(v / jnp.sqrt(jnp.sum(v**2))), None
+
+    rows, _ = jax.lax.scan(add_row, jnp.zeros_like(normal), jnp.arange(short))
+    return rows.T if shape[0] == long else rows
+
+
 def pytorch_default(key: jax.Array, inputs: int, outputs: int) -> Layer:
     """Draw kernel and bias uniformly from +-1 / sqrt(inputs), as `torch.nn.Linear` does."""
     kernel_key, bias_key = jax.random.split(key)
@@ -90,6 +109,8 @@ def initializer(name: InitializerName, std: float = 1.0) -> Initializer:
         return rai
     if name not in get_args(InitializerName):
         raise ValueError(f"initializer {name!r}: one of {', '.join(get_args(InitializerName))}")
+    if name == "orthogonal":
+        return partial(zero_bias, orthonormal)
     kernel_init = getattr(jax.nn.initializers, name)
     return partial(zero_bias, kernel_init(std) if name == "normal" else kernel_init())
 

@@ -58,7 +58,10 @@ def code_digest(study: ModuleType) -> str:
     """Return a name for the code that a study's numbers come from."""
     rooms = ("data", "diagnostics", "mnist", "models", "monte_carlo", "training")
     files = [Path(__file__).with_name(f"{room}.py") for room in rooms]
-    sources = [path.read_bytes() for path in (*files, Path(str(study.__file__)))]
+    module = Path(str(study.__file__))
+    parts = sorted(module.parent.glob(f"{module.stem}*.py"))
+    own = [path for path in parts if not path.stem.endswith("_figures")]
+    sources = [path.read_bytes() for path in (*files, *own)]
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 

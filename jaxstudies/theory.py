@@ -1,6 +1,11 @@
 """Closed forms that the studies are held against."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, special
 
 
 def born_dead_bounds(depth: int, width: int) -> tuple[float, float]:
@@ -48,3 +53,92 @@ def unit_dead_normal(interval: float) -> float:
 def unit_dead_uniform(interval: float) -> float:
     """Return the same for weight and bias U(-a, a) with any a, and an interval of at least 1."""
     return 1 / (4 * interval)
+
+
+Elementwise = Callable[[Any], Any]
+"""An elementwise function of an array."""
+
+NODES, WEIGHTS = special.roots_hermitenorm(256)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+
+
+def gaussian_mean(function: Elementwise, variance: ArrayLike) -> np.ndarray:
+    """Return E[function(x)] for x ~ N(0, variance), by 256-point Gauss-Hermite quadrature.
+
+    Args:
+        function: Elementwise function.
+        variance: Variances, of any shape; the means have that shape.
+    """
+    points = np.sqrt(np.asarray(variance, float))[..., None] * NODES
+    return np.asarray(function(points), float) @ WEIGHTS
+
+
+def variance_map(
+    activation: Elementwise, q: ArrayLike, weight_variance: ArrayLike, bias_variance: ArrayLike = 0
+) -> np.ndarray:
+    """Return the variance of the next layer's pre-activations in the limit of infinite width.
+
+    Args:
+        activation: Elementwise function.
+        q: Variance of this layer's pre-activations.
+        weight_variance: sigma_w^2: number of inputs times the variance of a weight.
+        bias_variance: sigma_b^2.
+
+    References:
+        Poole et al. 2016; Schoenholz et al. 2017, arXiv 1611.01232.
+    """
+    return weight_variance * gaussian_mean(lambda z: activation(z) ** 2, q) + bias_variance
+
+
+def gradient_factor(derivative: Elementwise, q: ArrayLike, weight_variance: ArrayLike) -> Any:
+    """Return chi: the factor by which squared gradients grow on their way back by one layer.
+
+    Args:
+        derivative: The activation's derivative.
+        q: Variance of the pre-activations.
+        weight_variance: sigma_w^2.
+    """
+    return weight_variance * gaussian_mean(lambda z: derivative(z) ** 2, q)
+
+
+def fixed_point(
+    activation: Elementwise, weight_variance: float, bias_variance: float = 0.0
+) -> float:
+    """Return the largest stable fixed point q* of the variance map: infinity if it diverges.
+
+    Where 0 is the only fixed point it is 0. For ReLU at sigma_w^2 = 2 without bias, where every
+    variance is one, it is not determined, and NaN.
+    """
+
+    def excess(log_q):
+        q = np.exp(log_q)
+        return variance_map(activation, q, weight_variance, bias_variance) / q - 1
+
+    grid = np.linspace(np.log(1e6), np.log(1e-9), 200)
+    values = excess(grid)
+    if np.all(np.abs(values) < 1e-6):
+        return np.nan
+    if values[0] > 0:
+        return np.inf
+    above = np.flatnonzero(values > 0)
+    if not len(above):
+        return 0.0
+    return float(np.exp(optimize.brentq(excess, grid[above[0]], grid[above[0] - 1], xtol=1e-12)))
+
+
+def depth_scale(chi: ArrayLike) -> np.ndarray:
+    """Return the number of layers over which squared gradients change by a factor of e."""
+    with np.errstate(divide="ignore"):
+        return 1 / np.abs(np.log(np.asarray(chi, float)))
+
+
+def critical_line(
+    activation: Elementwise, derivative: Elementwise, q: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (sigma_w^2, sigma_b^2) at which q is the fixed point and chi is 1.
+
+    Where sigma_b^2 comes out negative there is no such point.
+    """
+    weight_variance = 1 / gaussian_mean(lambda z: derivative(z) ** 2, q)
+    second_moment = gaussian_mean(lambda z: activation(z) ** 2, q)
+    return weight_variance, np.asarray(q, float) - weight_variance * second_moment

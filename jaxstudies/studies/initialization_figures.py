@@ -1,0 +1,183 @@
+"""The figures of the initialization study."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxstudies import plotting
+
+MARKERS = "osD^vP*X"
+NAMES = {
+    "normal": "normal", "glorot_normal": "Glorot", "glorot_uniform": "Glorot uniform",
+    "he_normal": "He", "he_uniform": "He uniform", "lecun_normal": "LeCun",
+    "orthogonal": "orthogonal", "lsuv": "LSUV",
+}  # fmt: skip
+
+
+def name_init(init: str, sigma: float) -> str:
+    """Return an initialization in words."""
+    return NAMES[init] if np.isnan(sigma) else f"σ = {sigma:.2f}"
+
+
+def name_network(rows: pd.DataFrame) -> str:
+    """Return the network in words."""
+    first = rows.iloc[0]
+    linear = "linear layer, " if first["linear_first_layer"] else ""
+    return f"{linear}{first['depth']} hidden layers of {first['width']}"
+
+
+def settings(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """List (initialization in words, its rows)."""
+    groups = rows.groupby(["init", "sigma"], sort=False, dropna=False)
+    return [(name_init(*labels), group) for labels, group in groups]  # type: ignore[misc]
+
+
+def samples(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Return what was kept of each layer, (layers, values)."""
+    values = rows.filter(regex=f"^{name}_").to_numpy()
+    depth = rows["depth"].iloc[0]
+    return values.reshape(len(rows), depth, -1).swapaxes(0, 1).reshape(depth, -1)
+
+
+def violins(ax: Axes, layers: np.ndarray, color: str) -> None:
+    """Draw a violin for each layer, with its quartiles."""
+    table = pd.DataFrame(layers.T, columns=pd.Index(range(1, len(layers) + 1))).melt()
+    sns.violinplot(
+        table, x="variable", y="value", ax=ax, color=color, inner="quart", cut=0, linewidth=0.7,
+        density_norm="width",
+    )  # fmt: skip
+    ax.set(xlabel="", ylabel="")
+
+
+def plot_violins(runs: pd.DataFrame) -> Figure:
+    """Draw activations by layer above and gradients by layer below, for each initialization."""
+    born = runs[runs["stage"] == "born"]
+    listed = settings(born)
+    figure, axes = plt.subplots(
+        2, len(listed), figsize=(1.2 + 1.95 * len(listed), 5.6), sharey="row", squeeze=False
+    )
+    for column, (name, rows) in zip(axes.T, listed, strict=True):
+        violins(column[0], samples(rows, "activation_sample"), plotting.COLORS[5])
+        gradients = np.abs(samples(rows, "gradient_sample"))
+        with np.errstate(divide="ignore"):
+            violins(column[1], np.log10(np.where(gradients > 0, gradients, np.nan)),
+                    plotting.COLORS[4])  # fmt: skip
+        means = np.log10(rows.filter(regex=r"^grad_\d").to_numpy()).mean(axis=0)
+        column[1].plot(range(len(means)), means, "o-", color="black", ms=4, lw=1.2,
+                       label="mean |∂L/∂z|")  # fmt: skip
+        column[0].set_title(name)
+    low, high = np.percentile(
+        np.concatenate([samples(rows, "activation_sample").ravel() for _, rows in listed]),
+        [0.2, 99],
+    )
+    axes[0, 0].set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    axes[0, 0].set_ylabel("activation")
+    axes[1, 0].set_ylabel("log10 |∂L/∂z|")
+    axes[1, 0].legend(loc="lower right", fontsize=8)
+    figure.supxlabel("hidden layer", fontsize=10)
+    per_layer = samples(listed[0][1], "activation_sample").shape[1]
+    figure.suptitle(
+        f"{runs['activation'].iloc[0]} at initialization: activations and gradients by layer "
+        f"({name_network(runs)}; n = {born['seed'].nunique()} networks each)\n"
+        f"violins: {per_layer:,} units and images at random, quartiles dashed, zeros left out below",
+        fontsize=11,
+    )
+    return figure
+
+
+def plot_moments(summary: pd.DataFrame) -> Figure:
+    """Draw the second moment by layer against theory, and saturation by layer."""
+    born = summary[summary["stage"] == "born"]
+    names = list(born["activation"].unique())
+    figure, axes = plt.subplots(
+        2, len(names), figsize=(1.5 + 3.6 * len(names), 7), sharex=True, squeeze=False
+    )
+    for (top, bottom), name in zip(axes.T, names, strict=True):
+        for i, (label, rows) in enumerate(settings(born[born["activation"] == name])):
+            color, marker = plotting.COLORS[i % len(plotting.COLORS)], MARKERS[i % len(MARKERS)]
+            top.plot(rows["layer"], rows["second_moment"], marker, color=color, ms=5, label=label)
+            top.plot(rows["layer"], rows["theory_second_moment"], "-", color=color, lw=1.2)
+            bottom.plot(rows["layer"], rows["saturation"], marker + "-", color=color, ms=5, lw=1.2)
+        top.set(yscale="log", title=name)
+        top.legend(fontsize=7.5, ncols=2, loc="best")
+        bottom.set(ylim=(-0.03, 1.03), xlabel="hidden layer")
+        bottom.xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].set_ylabel("second moment of the activations\n(points; lines: mean field)")
+    axes[1, 0].set_ylabel("saturated share of units and images\n(|derivative| < 5 % of maximum)")
+    figure.suptitle(f"Activations at initialization (means, n = {born['n'].min()} networks each)")
+    return figure
+
+
+def plot_gradients(summary: pd.DataFrame) -> Figure:
+    """Draw E|dL/dz| by layer, relative to the last hidden layer's, with intervals."""
+    stages = list(summary["stage"].unique())
+    names = list(summary["activation"].unique())
+    figure, axes = plt.subplots(
+        len(stages), len(names), figsize=(1.5 + 3.6 * len(names), 1.2 + 3.4 * len(stages)),
+        squeeze=False, sharex=True,
+    )  # fmt: skip
+    for line, stage in zip(axes, stages, strict=True):
+        for ax, name in zip(line, names, strict=True):
+            shown = summary[(summary["activation"] == name) & (summary["stage"] == stage)]
+            for i, (label, rows) in enumerate(settings(shown)):
+                last = rows["grad_norm"].iloc[-1]
+                middle, low, high = (
+                    rows[c].to_numpy() / last for c in ("grad_norm", "low", "high")
+                )
+                ax.errorbar(
+                    rows["layer"], middle, [middle - low, high - middle], capsize=2, ms=5, lw=1.2,
+                    fmt=MARKERS[i % len(MARKERS)] + "-", label=label,
+                    color=plotting.COLORS[i % len(plotting.COLORS)],
+                )  # fmt: skip
+            ax.axhspan(0.5, 2, color="0.9", zorder=0)
+            ax.set(
+                yscale="log", title=f"{name}, {'at initialization' if stage == 'born' else stage}"
+            )
+            ax.legend(fontsize=7.5, ncols=2)
+            ax.xaxis.get_major_locator().set_params(integer=True)
+        line[0].set_ylabel("mean |∂L/∂z|, last hidden layer = 1")
+    for ax in axes[-1]:
+        ax.set_xlabel("hidden layer")
+    figure.suptitle(
+        "Gradients by layer (geometric mean with 95 % interval, "
+        f"n = {summary['n'].min()} networks each; band: within a factor of 2)"
+    )
+    return figure
+
+
+def plot_training(runs: pd.DataFrame) -> Figure:
+    """Draw the training loss by epoch, and test accuracy against the slope at initialization."""
+    trained, born = (runs[runs["stage"] == stage] for stage in ("trained", "born"))
+    names = list(runs["activation"].unique())
+    figure, axes = plt.subplots(
+        2, len(names), figsize=(1.5 + 3.6 * len(names), 7), squeeze=False, sharey="row"
+    )
+    for (top, bottom), name in zip(axes.T, names, strict=True):
+        ours = zip(
+            settings(trained[trained["activation"] == name]),
+            settings(born[born["activation"] == name]), strict=True,
+        )  # fmt: skip
+        for i, ((label, rows), (_, before)) in enumerate(ours):
+            color, marker = plotting.COLORS[i % len(plotting.COLORS)], MARKERS[i % len(MARKERS)]
+            losses = rows.filter(regex=r"^epoch_loss").to_numpy(float)
+            losses = losses[:, ~np.isnan(losses).all(axis=0)]
+            epochs = np.arange(1, losses.shape[1] + 1)
+            half = 1.96 * losses.std(axis=0) / np.sqrt(len(losses))
+            top.errorbar(epochs, losses.mean(axis=0), half, fmt=marker + "-", color=color, ms=4,
+                         label=label)  # fmt: skip
+            bottom.plot(before["slope"], rows["accuracy"], marker, color=color, ms=4, alpha=0.6)
+        top.set(title=name, xlabel="epoch")
+        top.xaxis.get_major_locator().set_params(integer=True)
+        top.legend(fontsize=7.5, ncols=2)
+        bottom.set(xlabel="slope of the log gradient at initialization\n(> 0: vanishing)")
+        bottom.axvline(0, color="0.7", lw=1, zorder=0)
+    axes[0, 0].set_ylabel("training loss (mean, 95 % interval)")
+    axes[1, 0].set_ylabel("test accuracy (a point per network)")
+    figure.suptitle(
+        f"What vanishing costs ({trained['epochs'].iloc[0]} epochs, "
+        f"n = {trained['seed'].nunique()} networks each)"
+    )
+    return figure

@@ -1,0 +1,454 @@
+"""The networks of the initialization study: drawn, measured, trained, one seed at a time.
+
+All settings of an activation are one program: a setting is a matrix of independent entries, which
+all settings of a kind share on a seed, times a scale for each layer. So settings are compared on
+the same draws, and the largest product, of the first layer, is computed once for each kind.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+
+from jaxstudies import diagnostics
+from jaxstudies.data import Dataset
+from jaxstudies.models import MLP, Layer, initializer, orthonormal
+from jaxstudies.training import TrainState, train_step
+
+ActivationName = Literal[
+    "tanh", "sigmoid", "relu", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "softplus",
+    "soft_sign", "relu6", "hard_tanh", "hard_sigmoid", "hard_silu", "log_sigmoid",
+]  # fmt: skip
+"""Elementwise activations, by their names in Flax."""
+
+InitName = Literal[
+    "normal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal",
+    "orthogonal", "lsuv",
+]  # fmt: skip
+
+BLOCK = 1000
+"""Images sent through at once, which bounds the memory."""
+SAMPLES = 60
+"""Activations and gradients of each layer and run that are kept for the violins, about."""
+QUANTILES = 16
+"""Groups of images by size, over which theory is averaged."""
+SATURATED = 0.05
+"""A unit is saturated where its derivative is below this share of its maximum."""
+NUM_CLASSES = 10
+DRAWS = ("normal", "truncated", "uniform", "orthogonal")
+
+
+class Design(NamedTuple):
+    """What tells the settings of an activation apart; all of it is data.
+
+    `draw` is an index into `DRAWS`, `scale` the standard deviation of a weight in the first, the
+    hidden and the last layer, and `adapt` says whether LSUV sets the scales instead.
+    """
+
+    draw: Int[Array, " settings"]
+    scale: Float[Array, "settings 3"]
+    adapt: Bool[Array, " settings"]
+
+
+class Networks(NamedTuple):
+    """Networks of one shape, side by side: first, hidden (stacked) and last layers."""
+
+    first: Layer
+    hidden: Layer
+    last: Layer
+
+
+class Shape(NamedTuple):
+    """What the program depends on, and the length of the training."""
+
+    depth: int
+    width: int
+    linear_first_layer: bool
+    num_images: int
+    epochs: int
+    optimizer: str
+    learning_rate: float
+    batch_size: int
+
+    @property
+    def num_hidden(self) -> int:
+        """Layers between the first one and the logits."""
+        return self.depth if self.linear_first_layer else self.depth - 1
+
+
+def weight_scale(init: str, sigma: float, inputs: int, outputs: int) -> float:
+    """Return the standard deviation of a weight, which for an orthogonal layer is of all of them.
+
+    For `lsuv` it is that of the orthogonal layer it starts from.
+    """
+    if init == "normal":
+        return sigma
+    if init in ("orthogonal", "lsuv"):
+        return max(inputs, outputs) ** -0.5
+    rule = init.split("_")[0]
+    variance = {"glorot": 2 / (inputs + outputs), "he": 2 / inputs, "lecun": 1 / inputs}[rule]
+    return variance**0.5
+
+
+def draw_of(init: str) -> int:
+    """Return which of `DRAWS` an initialization scales."""
+    kind = "orthogonal" if init == "lsuv" else init.split("_")[-1]
+    if init != "normal" and kind == "normal":
+        kind = "truncated"
+    return DRAWS.index(kind)
+
+
+def draw_matrices(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
+    """Draw one matrix of each of `DRAWS`, weights of variance 1: (draws, inputs, outputs)."""
+    keys = jax.random.split(key, len(DRAWS))
+    shape = (inputs, outputs)
+    spread = 0.87962566103423978  # standard deviation of N(0, 1) truncated at +-2
+    return jnp.stack(
+        [
+            jax.random.normal(keys[0], shape),
+            jax.random.truncated_normal(keys[1], -2.0, 2.0, shape) / spread,
+            jax.random.uniform(keys[2], shape, minval=-(3**0.5), maxval=3**0.5),
+            max(shape) ** 0.5 * orthonormal(keys[3], shape),
+        ]
+    )
+
+
+def activation_named(name: str) -> Any:
+    """Return Flax's elementwise function of that name."""
+    return getattr(nn, name)
+
+
+def on_arrays(activation: str):
+    """Return an activation and its derivative as functions of NumPy arrays."""
+    function = activation_named(activation)
+
+    def value(z):
+        return np.asarray(function(jnp.asarray(z, jnp.float32)), float)
+
+    def derivative(z):
+        points = jnp.asarray(z, jnp.float32)
+        return np.asarray(jax.jvp(function, (points,), (jnp.ones_like(points),))[1], float)
+
+    return value, derivative
+
+
+def largest_slope(activation) -> Float[Array, ""]:
+    """Return the maximum of |derivative|, on a fine grid."""
+    grid = jnp.linspace(-10.0, 10.0, 4001)
+    return jnp.max(jnp.abs(jax.jvp(activation, (grid,), (jnp.ones_like(grid),))[1]))
+
+
+def as_inputs(images: UInt8[Array, "n 28 28"]) -> Float[Array, "n pixels"]:
+    """Return images as rows of pixels from 0 to 1."""
+    return images.reshape(len(images), -1).astype(jnp.float32) / 255
+
+
+def initialize(
+    key: Key[Array, ""], design: Design, activation, shape: Shape, inputs: Float[Array, "n pixels"]
+) -> tuple[Float[Array, "draws pixels width"], Networks]:
+    """Draw the networks of all settings.
+
+    Args:
+        key: Random key of the seed.
+        design: The settings.
+        activation: Elementwise function.
+        shape: The networks' shape.
+        inputs: Images, by which LSUV sets its scales (Mishkin and Matas 2016): each layer's
+            pre-activations have variance 1 over units and images.
+
+    Returns:
+        The first layer's matrices before scaling, and the networks.
+    """
+    first_key, hidden_key, last_key = jax.random.split(key, 3)
+    width = shape.width
+    first = draw_matrices(first_key, inputs.shape[1], width)
+    hidden = jax.vmap(lambda key: draw_matrices(key, width, width), out_axes=1)(
+        jax.random.split(hidden_key, shape.num_hidden)
+    )
+    last = draw_matrices(last_key, width, NUM_CLASSES)
+
+    kind = DRAWS.index("orthogonal")
+    z = first[kind].T @ inputs.T
+    first_adapted = 1 / z.std()
+    z = z * first_adapted
+    h = z if shape.linear_first_layer else activation(z)
+
+    def adapt(h, kernel):
+        z = kernel.T @ h
+        return activation(z / z.std()), 1 / z.std()
+
+    h, hidden_adapted = jax.lax.scan(adapt, h, hidden[kind])
+    adapted = (first_adapted, hidden_adapted, 1 / (last[kind].T @ h).std())
+
+    def build(draw, scale, adapts):
+        def layer(drawn, i):
+            factor = jnp.where(adapts, adapted[i], scale[i])
+            kernel = drawn[draw]
+            kernel = kernel * jnp.broadcast_to(factor, kernel.shape[:-2])[..., None, None]
+            return Layer(kernel, jnp.zeros((*kernel.shape[:-2], kernel.shape[-1])))
+
+        return Networks(layer(first, 0), layer(hidden, 1), layer(last, 2))
+
+    return first, jax.vmap(build)(*design)
+
+
+def measure(
+    networks: Networks,
+    project,
+    activation,
+    images: UInt8[Array, "n 28 28"],
+    labels: UInt8[Array, " n"],
+    picks: Int[Array, "blocks block"],
+    sample_key: Key[Array, ""],
+    shape: Shape,
+) -> dict[str, Array]:
+    """Send images through all networks and the gradients of the cross-entropy back.
+
+    Args:
+        networks: The networks of all settings.
+        project: Function of images (block, pixels) that returns the first layer's outputs in all
+            networks, (settings, width, block).
+        activation: Elementwise function.
+        images: All images.
+        labels: Their classes.
+        picks: Which images to send, in blocks.
+        sample_key: Key of the units that are sampled.
+        shape: The networks' shape.
+
+    Returns:
+        Arrays that begin with (settings, layers), or (settings,) for the loss and the slope.
+    """
+    num_settings = len(networks.last.bias)
+    steepest = largest_slope(activation)
+    per_block = max(1, SAMPLES // len(picks))
+    units = jax.random.randint(sample_key, (len(picks), shape.depth, per_block), 0, shape.width)
+
+    def one(hidden, last, projection, labels, units):
+        seen = diagnostics.backpropagate(
+            activation, projection, hidden, last, labels,
+            linear_first_layer=shape.linear_first_layer,
+        )  # fmt: skip
+        loss = optax.softmax_cross_entropy_with_integer_labels(seen.logits.T, labels)
+        over_layer = {
+            "mean": seen.activations,
+            "second_moment": seen.activations**2,
+            "saturation": (jnp.abs(seen.slopes) < SATURATED * steepest).astype(jnp.float32),
+            "grad": jnp.abs(seen.gradients),
+        }
+        sums = {name: jnp.sum(a, axis=(1, 2)) for name, a in over_layer.items()}
+        sums["grad_l2"] = jnp.sum(jnp.linalg.norm(seen.gradients, axis=1), axis=1) * shape.width
+        sums |= {"loss": loss.sum(), "weight": seen.weight_gradients}
+        if not shape.linear_first_layer:
+            sums["first_gradient"] = seen.gradients[0]
+        layer = jnp.arange(shape.depth)[:, None]
+        some = jnp.arange(per_block)[None] % len(labels)
+        samples = seen.activations[layer, units, some], seen.gradients[layer, units, some]
+        return sums, jnp.any(seen.slopes != 0, axis=2), samples
+
+    def block(carry, picks_and_units):
+        totals, alive = carry
+        picked, units = picks_and_units
+        inputs, block_labels = as_inputs(images[picked]), labels[picked].astype(jnp.int32)
+        sums, live, samples = jax.vmap(one, (0, 0, 0, None, None))(
+            networks.hidden, networks.last, project(inputs), block_labels, units
+        )
+        if not shape.linear_first_layer:
+            sums["first"] = jnp.einsum("bi,sub->siu", inputs, sums.pop("first_gradient"))
+        return (jax.tree.map(jnp.add, totals, sums), alive | live), samples
+
+    layers = (num_settings, shape.depth)
+    over_layer = ("mean", "second_moment", "saturation", "grad", "grad_l2")
+    zeros = {name: jnp.zeros(layers) for name in over_layer}
+    zeros |= {"loss": jnp.zeros(num_settings), "weight": jnp.zeros(networks.hidden.kernel.shape)}
+    if not shape.linear_first_layer:
+        zeros["first"] = jnp.zeros(networks.first.kernel.shape)
+    nothing_alive = jnp.zeros((*layers, shape.width), bool)
+    (totals, alive), samples = jax.lax.scan(block, (zeros, nothing_alive), (picks, units))
+
+    weight_norms = jnp.sqrt(jnp.sum(totals.pop("weight") ** 2, axis=(2, 3)))
+    if not shape.linear_first_layer:
+        norm = jnp.sqrt(jnp.sum(totals.pop("first") ** 2, axis=(1, 2)))
+        weight_norms = jnp.concatenate([norm[:, None], weight_norms], axis=1)
+    seen = {name: totals[name] / (picks.size * shape.width) for name in totals if name != "loss"}
+    number = jnp.arange(shape.depth) - (shape.depth - 1) / 2
+    return {
+        **seen,
+        "variance": seen["second_moment"] - seen["mean"] ** 2,
+        "dead": 1 - alive.mean(axis=2),
+        "weight_grad": weight_norms / picks.size,
+        "slope": jnp.log(seen["grad"]) @ number / jnp.sum(number**2),
+        "loss": totals["loss"] / picks.size,
+        "activation_sample": jnp.moveaxis(samples[0], 0, 2).reshape(*layers, -1),
+        "gradient_sample": jnp.moveaxis(samples[1], 0, 2).reshape(*layers, -1),
+    }
+
+
+def project_all(networks: Networks, inputs: Float[Array, "n pixels"]) -> Array:
+    """Return the first layer's outputs in all networks, (settings, width, n)."""
+    product = jnp.einsum("siu,bi->sub", networks.first.kernel, inputs)
+    return product + networks.first.bias[:, :, None]
+
+
+def as_params(networks: Networks, shape: Shape) -> dict[str, dict[str, Layer]]:
+    """Return networks as the parameters of `MLP`, whose hidden layers begin at the first one."""
+    if not shape.linear_first_layer:
+        layers = dict(zip(("first", "hidden", "last"), networks, strict=True))
+    else:
+        first, rest = (jax.tree.map(lambda a, i=i: a[:, i], networks.hidden)
+                       for i in (0, slice(1, None)))  # fmt: skip
+        layers = {"linear": networks.first, "first": first, "hidden": rest, "last": networks.last}
+    return {"layers": layers}
+
+
+def from_params(params: dict[str, dict[str, Layer]], shape: Shape) -> Networks:
+    """Undo `as_params`."""
+    layers = params["layers"]
+    if not shape.linear_first_layer:
+        return Networks(layers["first"], layers["hidden"], layers["last"])
+    hidden = jax.tree.map(
+        lambda one, rest: jnp.concatenate([one[:, None], rest], axis=1),
+        layers["first"], layers["hidden"],
+    )  # fmt: skip
+    return Networks(layers["linear"], hidden, layers["last"])
+
+
+def train(
+    key: Key[Array, ""],
+    networks: Networks,
+    activation,
+    images: UInt8[Array, "n 28 28"],
+    labels: UInt8[Array, " n"],
+    shape: Shape,
+) -> tuple[Networks, Float[Array, "settings epochs"]]:
+    """Train all networks on the same batches; return them and each epoch's mean loss."""
+    model = MLP(
+        shape.depth, shape.width, NUM_CLASSES, activation, initializer("he_normal"),
+        shape.linear_first_layer,
+    )  # fmt: skip
+    # Decay and epsilon of RMSprop are Keras', which the notebook used.
+    optimizer = (
+        optax.adam(shape.learning_rate)
+        if shape.optimizer == "adam"
+        else optax.rmsprop(shape.learning_rate, decay=0.9, eps=1e-7)
+    )
+    batch_size = min(shape.batch_size, len(images))
+    num_steps = len(images) // batch_size
+
+    def step(state, picked):
+        targets = jax.nn.one_hot(labels[picked], NUM_CLASSES)
+        batch = Dataset(as_inputs(images[picked]), targets)
+        return jax.vmap(
+            lambda state: train_step(
+                state, batch, key,
+                model=model, optimizer=optimizer, loss_fn=optax.softmax_cross_entropy,
+            )
+        )(state)  # fmt: skip
+
+    def epoch(state, key):
+        order = jnp.argsort(jax.random.bits(key, (len(images),)))[: num_steps * batch_size]
+        state, losses = jax.lax.scan(step, state, order.reshape(num_steps, batch_size))
+        return state, losses.mean(axis=0)
+
+    params = as_params(networks, shape)
+    state = TrainState(params, {}, jax.vmap(optimizer.init)(params))
+    state, losses = jax.lax.scan(epoch, state, jax.random.split(key, shape.epochs))
+    return from_params(state.params, shape), losses.T
+
+
+def accuracy(
+    networks: Networks,
+    activation,
+    images: UInt8[Array, "n 28 28"],
+    labels: UInt8[Array, " n"],
+    shape: Shape,
+) -> Float[Array, " settings"]:
+    """Return the share of images that each network classifies rightly."""
+
+    def logits(networks, projection):
+        h = projection if shape.linear_first_layer else activation(projection)
+
+        def forward(h, layer):
+            return activation(layer.kernel.T @ h + layer.bias[:, None]), None
+
+        h = jax.lax.scan(forward, h, networks.hidden)[0]
+        return networks.last.kernel.T @ h + networks.last.bias[:, None]
+
+    def right(picked):
+        outputs = jax.vmap(logits)(networks, project_all(networks, as_inputs(images[picked])))
+        return jnp.sum(outputs.argmax(axis=1) == labels[picked][None], axis=1)
+
+    picks = blocks(jnp.arange(len(images)))
+    return jax.lax.map(right, picks).sum(axis=0) / picks.size
+
+
+def blocks(picks: Int[Array, " n"]) -> Int[Array, "blocks block"]:
+    """Cut indices into the fewest equal blocks of at most `BLOCK`, and drop what is left over."""
+    count = -(-len(picks) // BLOCK)
+    block = len(picks) // count
+    return picks[: count * block].reshape(count, block)
+
+
+def simulate(
+    key: Key[Array, ""],
+    images: UInt8[Array, "n 28 28"],
+    labels: UInt8[Array, " n"],
+    test_images: UInt8[Array, "m 28 28"],
+    test_labels: UInt8[Array, " m"],
+    design: Design,
+    *,
+    activation: str,
+    shape: Shape,
+) -> dict[str, Array]:
+    """Draw, measure and perhaps train one network under each setting.
+
+    Args:
+        key: Random key of the seed.
+        images: Training images, shared by all seeds.
+        labels: Their classes.
+        test_images: Test images.
+        test_labels: Their classes.
+        design: The settings.
+        activation: Name of the activation.
+        shape: The networks' shape, and the training.
+
+    Returns:
+        Flat arrays over settings and what follows, `born_` or `trained_`; `input_q`, the mean
+        |x|^2 of each of `QUANTILES` groups of the images, by size, is common to the settings.
+    """
+    init_key, pick_key, sample_key, train_key = jax.random.split(key, 4)
+    function = activation_named(activation)
+    num_images = min(shape.num_images, len(images))
+    picks = blocks(jax.random.permutation(pick_key, len(images))[:num_images])
+    drawn, networks = initialize(init_key, design, function, shape, as_inputs(images[picks[0]]))
+
+    def project_drawn(inputs):
+        product = jnp.einsum("kiu,bi->kub", drawn, inputs)
+        # A matrix is its kind's times one number, which any entry tells.
+        factor = networks.first.kernel[:, 0, 0] / drawn[design.draw, 0, 0]
+        return product[design.draw] * factor[:, None, None]
+
+    look = (function, images, labels, picks, sample_key, shape)
+    seen = {"born": measure(networks, project_drawn, *look)}
+    if shape.epochs:
+        networks, losses = train(train_key, networks, function, images, labels, shape)
+        seen["trained"] = measure(networks, lambda x: project_all(networks, x), *look)
+        seen["trained"] |= {
+            "accuracy": accuracy(networks, function, test_images, test_labels, shape),
+            "epoch_loss": losses,
+        }
+    sizes = jnp.sort(
+        jax.lax.map(lambda p: jnp.sum(as_inputs(images[p]) ** 2, axis=1), picks).ravel()
+    )
+    groups = jnp.array_split(sizes, min(QUANTILES, num_images))
+    return {
+        "input_q": jnp.stack([group.mean() for group in groups]),
+        **{
+            f"{stage}_{name}": values.ravel()
+            for stage, measures in seen.items()
+            for name, values in measures.items()
+        },
+    }
