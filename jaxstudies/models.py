@@ -46,23 +46,28 @@ def zero_bias(kernel_init: Callable, key: jax.Array, inputs: int, outputs: int) 
     return Layer(kernel_init(key, (inputs, outputs), jnp.float32), jnp.zeros(outputs))
 
 
-def orthonormal(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:
-    """Draw a matrix uniformly among those with orthonormal columns, or rows if it is wide.
+def orthonormalize(matrix: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+    """Return a matrix with orthonormal columns, or rows if it is wide, that span the same space.
 
-    By Gram and Schmidt's method, twice for accuracy, on normal columns. `jax.nn.initializers` asks
-    LAPACK for a decomposition, which on several CPU devices at once comes to a standstill.
+    By Gram and Schmidt's method, twice for accuracy; of normal entries it makes a uniform draw. In
+    `jax.nn.initializers`, LAPACK decomposes a matrix, which mapped over layers on several CPU
+    devices at once comes to a standstill.
     """
-    long, short = max(shape), min(shape)
-    normal = jax.random.normal(key, (short, long), dtype)
+    vectors = matrix.T if matrix.shape[0] >= matrix.shape[1] else matrix
 
     def add_row(rows, i):
-        v = normal[i]
+        v = vectors[i]
         for _ in range(2):
             v = v - (rows @ v) @ rows
         return rows.at[i].set(v / jnp.sqrt(jnp.sum(v**2))), None
 
-    rows, _ = jax.lax.scan(add_row, jnp.zeros_like(normal), jnp.arange(short))
-    return rows.T if shape[0] == long else rows
+    rows, _ = jax.lax.scan(add_row, jnp.zeros_like(vectors), jnp.arange(len(vectors)))
+    return rows.T if matrix.shape[0] >= matrix.shape[1] else rows
+
+
+def orthonormal(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:
+    """Draw a matrix uniformly among those with orthonormal columns, or rows if it is wide."""
+    return orthonormalize(jax.random.normal(key, shape, dtype))
 
 
 def pytorch_default(key: jax.Array, inputs: int, outputs: int) -> Layer:

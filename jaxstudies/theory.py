@@ -74,7 +74,7 @@ def gaussian_mean(function: Elementwise, variance: ArrayLike) -> np.ndarray:
 
 
 def variance_map(
-    activation: Elementwise, q: ArrayLike, weight_variance: ArrayLike, bias_variance: ArrayLike = 0
+    activation: Elementwise, q: ArrayLike, weight_variance: float, bias_variance: float = 0.0
 ) -> np.ndarray:
     """Return the variance of the next layer's pre-activations in the limit of infinite width.
 
@@ -90,7 +90,7 @@ def variance_map(
     return weight_variance * gaussian_mean(lambda z: activation(z) ** 2, q) + bias_variance
 
 
-def gradient_factor(derivative: Elementwise, q: ArrayLike, weight_variance: ArrayLike) -> Any:
+def gradient_factor(derivative: Elementwise, q: ArrayLike, weight_variance: float) -> Any:
     """Return chi: the factor by which squared gradients grow on their way back by one layer.
 
     Args:

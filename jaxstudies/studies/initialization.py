@@ -58,7 +58,7 @@ class Config:
     inits: tuple[InitName, ...] = (
         "normal", "glorot_normal", "he_normal", "lecun_normal", "orthogonal", "lsuv",
     )  # fmt: skip
-    """Initializations of all layers; lsuv is for ReLU networks and left out with others."""
+    """Initializations of all layers; lsuv is for ReLU networks, and left out with others."""
     sigmas: tuple[Annotated[float, Gt(0)], ...] = (0.10, 0.14, 0.28)
     """Standard deviations of the weights with normal."""
     depth: Annotated[int, Interval(ge=2, le=1000)] = 5
@@ -86,12 +86,15 @@ class Config:
 
 
 def settings_of(config: Config, activation: str) -> list[tuple[str, float]]:
-    """List (initialization, sigma) for an activation; sigma is NaN where the layer decides it."""
+    """List (initialization, sigma) for an activation; sigma is NaN where the layer decides it.
+
+    LSUV is left out with activations other than ReLU, unless nothing else is asked for.
+    """
     listed = []
     for name in config.inits:
         if name == "normal":
             listed += [(name, sigma) for sigma in config.sigmas]
-        elif name != "lsuv" or activation == "relu":
+        elif name != "lsuv" or activation == "relu" or config.inits == ("lsuv",):
             listed.append((name, np.nan))
     return listed
 
@@ -121,15 +124,12 @@ def run(config: Config, **execution) -> pd.DataFrame:
 
     Raises:
         DataError: The images are missing or damaged.
-        ValueError: No setting is left.
     """
     monte_carlo.use_all_cores()
     data = mnist.load(config.dataset, config.data_dir)
     if config.phase:
         return phase.run(config, data.train.images, **execution)
     listed = {name: settings_of(config, name) for name in config.activations}
-    if not all(listed.values()):
-        raise ValueError("--inits lsuv: is for --activations relu; name another one beside it")
     shape = Shape(**{name: getattr(config, name) for name in Shape._fields})
     arrays = jax.device_put((*data.train, *data.test))
     devices = monte_carlo.choose_devices(execution.get("num_devices"))
@@ -232,8 +232,8 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row per setting, stage and layer, or per point of the phase diagram.
 
     Columns are means over seeds, but `grad_norm`, E|dL/dz| of the layer, `grad_l2`, the norm of
-    dL/dz of an image, and `weight_grad`, that of dL/dW, are geometric ones; `low` and `high` are the
-    interval of `grad_norm`.
+    dL/dz of an image, and `weight_grad`, that of dL/dW, are geometric ones; `low` and `high` are
+    the interval of `grad_norm`, the other two that of `second_moment`.
     """
     if "sigma_w" in runs:
         return phase.summarize(runs)
@@ -244,6 +244,7 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
         for i in range(group["depth"].iloc[0]):
             means = {name: values[:, i].mean() for name, values in quantities.items()}
             grad, low, high = geometric_mean(quantities["grad"][:, i])
+            _, moment_low, moment_high = stats.mean_interval(quantities["second_moment"][:, i])
             rows.append(
                 {
                     **dict(zip(SETTING, labels, strict=True)),
@@ -255,6 +256,8 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
                     "grad_norm": grad,
                     "low": low,
                     "high": high,
+                    "second_moment_low": moment_low,
+                    "second_moment_high": moment_high,
                     "mean": means["mean"],
                     "variance": means["variance"],
                     "dead": means["dead"],
@@ -278,7 +281,7 @@ def tables(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         row = {
             **dict(zip(SETTING, labels, strict=True)),
             "n": len(group), "ratio_first_last": ratio, "low": low, "high": high,
-            "slope": float(np.mean(slope[np.isfinite(slope)])) if np.isfinite(slope).any() else np.nan,
+            "slope": stats.mean_interval(slope[np.isfinite(slope)])[0],
             "ratio_first_last_l2": geometric_mean(
                 layers_of(group, "grad_l2")[:, 0] / layers_of(group, "grad_l2")[:, -1]
             )[0],
@@ -318,7 +321,8 @@ def judge(runs: pd.DataFrame) -> list[Verdict]:
     def region(id_, words, values, holds, unit, method):
         return judge_region(
             Claim(id_, words, NOTEBOOK), stats.mean_interval(values.dropna().to_numpy(float)),
-            holds=holds, unit=unit, n=len(values.dropna()), method=method + ", t interval over seeds",
+            holds=holds, unit=unit, n=len(values.dropna()),
+            method=f"{method}, t interval over seeds",
         )  # fmt: skip
 
     slope_unit = "log gradient per layer"

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxstudies import plotting
 
+COLORS = (*plotting.COLORS, "0.55")
 MARKERS = "osD^vP*X"
 NAMES = {
     "normal": "normal", "glorot_normal": "Glorot", "glorot_uniform": "Glorot uniform",
@@ -82,10 +83,19 @@ def plot_violins(runs: pd.DataFrame) -> Figure:
     figure.suptitle(
         f"{runs['activation'].iloc[0]} at initialization: activations and gradients by layer "
         f"({name_network(runs)}; n = {born['seed'].nunique()} networks each)\n"
-        f"violins: {per_layer:,} units and images at random, quartiles dashed, zeros left out below",
+        f"violins: {per_layer:,} units and images at random, quartiles dashed; no zeros below",
         fontsize=11,
     )
     return figure
+
+
+def legend_below(figure: Figure, axes: np.ndarray) -> None:
+    """Put one legend under all panels, with every label that one of them has."""
+    found = {}
+    for ax in axes.flat:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=len(found))
 
 
 def plot_moments(summary: pd.DataFrame) -> Figure:
@@ -97,17 +107,23 @@ def plot_moments(summary: pd.DataFrame) -> Figure:
     )
     for (top, bottom), name in zip(axes.T, names, strict=True):
         for i, (label, rows) in enumerate(settings(born[born["activation"] == name])):
-            color, marker = plotting.COLORS[i % len(plotting.COLORS)], MARKERS[i % len(MARKERS)]
-            top.plot(rows["layer"], rows["second_moment"], marker, color=color, ms=5, label=label)
+            color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
+            middle = rows["second_moment"]
+            ends = [middle - rows["second_moment_low"], rows["second_moment_high"] - middle]
+            top.errorbar(rows["layer"], middle, ends, fmt=marker, color=color, ms=5, capsize=2,
+                         label=label)  # fmt: skip
             top.plot(rows["layer"], rows["theory_second_moment"], "-", color=color, lw=1.2)
             bottom.plot(rows["layer"], rows["saturation"], marker + "-", color=color, ms=5, lw=1.2)
         top.set(yscale="log", title=name)
-        top.legend(fontsize=7.5, ncols=2, loc="best")
         bottom.set(ylim=(-0.03, 1.03), xlabel="hidden layer")
         bottom.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("second moment of the activations\n(points; lines: mean field)")
     axes[1, 0].set_ylabel("saturated share of units and images\n(|derivative| < 5 % of maximum)")
-    figure.suptitle(f"Activations at initialization (means, n = {born['n'].min()} networks each)")
+    legend_below(figure, axes)
+    figure.suptitle(
+        "Activations at initialization "
+        f"(means with 95 % intervals, n = {born['n'].min()} networks each)"
+    )
     return figure
 
 
@@ -130,17 +146,17 @@ def plot_gradients(summary: pd.DataFrame) -> Figure:
                 ax.errorbar(
                     rows["layer"], middle, [middle - low, high - middle], capsize=2, ms=5, lw=1.2,
                     fmt=MARKERS[i % len(MARKERS)] + "-", label=label,
-                    color=plotting.COLORS[i % len(plotting.COLORS)],
+                    color=COLORS[i % len(COLORS)],
                 )  # fmt: skip
             ax.axhspan(0.5, 2, color="0.9", zorder=0)
             ax.set(
                 yscale="log", title=f"{name}, {'at initialization' if stage == 'born' else stage}"
             )
-            ax.legend(fontsize=7.5, ncols=2)
             ax.xaxis.get_major_locator().set_params(integer=True)
         line[0].set_ylabel("mean |∂L/∂z|, last hidden layer = 1")
     for ax in axes[-1]:
         ax.set_xlabel("hidden layer")
+    legend_below(figure, axes)
     figure.suptitle(
         "Gradients by layer (geometric mean with 95 % interval, "
         f"n = {summary['n'].min()} networks each; band: within a factor of 2)"
@@ -161,7 +177,7 @@ def plot_training(runs: pd.DataFrame) -> Figure:
             settings(born[born["activation"] == name]), strict=True,
         )  # fmt: skip
         for i, ((label, rows), (_, before)) in enumerate(ours):
-            color, marker = plotting.COLORS[i % len(plotting.COLORS)], MARKERS[i % len(MARKERS)]
+            color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
             losses = rows.filter(regex=r"^epoch_loss").to_numpy(float)
             losses = losses[:, ~np.isnan(losses).all(axis=0)]
             epochs = np.arange(1, losses.shape[1] + 1)
@@ -171,11 +187,11 @@ def plot_training(runs: pd.DataFrame) -> Figure:
             bottom.plot(before["slope"], rows["accuracy"], marker, color=color, ms=4, alpha=0.6)
         top.set(title=name, xlabel="epoch")
         top.xaxis.get_major_locator().set_params(integer=True)
-        top.legend(fontsize=7.5, ncols=2)
         bottom.set(xlabel="slope of the log gradient at initialization\n(> 0: vanishing)")
         bottom.axvline(0, color="0.7", lw=1, zorder=0)
     axes[0, 0].set_ylabel("training loss (mean, 95 % interval)")
     axes[1, 0].set_ylabel("test accuracy (a point per network)")
+    legend_below(figure, axes)
     figure.suptitle(
         f"What vanishing costs ({trained['epochs'].iloc[0]} epochs, "
         f"n = {trained['seed'].nunique()} networks each)"

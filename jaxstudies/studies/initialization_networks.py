@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from jaxstudies import diagnostics
 from jaxstudies.data import Dataset
-from jaxstudies.models import MLP, Layer, initializer, orthonormal
+from jaxstudies.models import MLP, Layer, initializer, orthonormalize
 from jaxstudies.training import TrainState, train_step
 
 ActivationName = Literal[
@@ -102,18 +102,39 @@ def draw_of(init: str) -> int:
     return DRAWS.index(kind)
 
 
-def draw_matrices(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
-    """Draw one matrix of each of `DRAWS`, weights of variance 1: (draws, inputs, outputs)."""
-    keys = jax.random.split(key, len(DRAWS))
-    shape = (inputs, outputs)
+def draw_matrices(
+    key: Key[Array, ""], num_inputs: int, shape: Shape
+) -> tuple[Float[Array, "draws ..."], ...]:
+    """Draw each layer's matrix once in each of `DRAWS`, with weights of variance 1.
+
+    The orthogonal matrices are made of the normal ones. The entries of all layers are drawn at
+    once, which compiles in a third of the time.
+
+    Returns:
+        First, hidden and last matrices, (draws, inputs, outputs), the hidden ones stacked behind
+        the draws.
+    """
+    width = shape.width
+    shapes = ((num_inputs, width), (shape.num_hidden, width, width), (width, NUM_CLASSES))
+    ends = np.cumsum([int(np.prod(s)) for s in shapes])
+
+    def cut(flat):
+        pieces = jnp.split(flat, [int(end) for end in ends[:-1]])
+        return [piece.reshape(s) for piece, s in zip(pieces, shapes, strict=True)]
+
+    keys = jax.random.split(key, 3)
+    size = (int(ends[-1]),)
     spread = 0.87962566103423978  # standard deviation of N(0, 1) truncated at +-2
-    return jnp.stack(
-        [
-            jax.random.normal(keys[0], shape),
-            jax.random.truncated_normal(keys[1], -2.0, 2.0, shape) / spread,
-            jax.random.uniform(keys[2], shape, minval=-(3**0.5), maxval=3**0.5),
-            max(shape) ** 0.5 * orthonormal(keys[3], shape),
-        ]
+    normal = cut(jax.random.normal(keys[0], size))
+    truncated = cut(jax.random.truncated_normal(keys[1], -2.0, 2.0, size) / spread)
+    uniform = cut(jax.random.uniform(keys[2], size, minval=-(3**0.5), maxval=3**0.5))
+    orthogonal = (
+        orthonormalize(normal[0]), jax.vmap(orthonormalize)(normal[1]), orthonormalize(normal[2])
+    )  # fmt: skip
+    orthogonal = [max(matrix.shape[-2:]) ** 0.5 * matrix for matrix in orthogonal]
+    return tuple(
+        jnp.stack(same_layer)
+        for same_layer in zip(normal, truncated, uniform, orthogonal, strict=True)
     )
 
 
@@ -163,14 +184,7 @@ def initialize(
     Returns:
         The first layer's matrices before scaling, and the networks.
     """
-    first_key, hidden_key, last_key = jax.random.split(key, 3)
-    width = shape.width
-    first = draw_matrices(first_key, inputs.shape[1], width)
-    hidden = jax.vmap(lambda key: draw_matrices(key, width, width), out_axes=1)(
-        jax.random.split(hidden_key, shape.num_hidden)
-    )
-    last = draw_matrices(last_key, width, NUM_CLASSES)
-
+    first, hidden, last = draw_matrices(key, inputs.shape[1], shape)
     kind = DRAWS.index("orthogonal")
     z = first[kind].T @ inputs.T
     first_adapted = 1 / z.std()
@@ -278,7 +292,7 @@ def measure(
     return {
         **seen,
         "variance": seen["second_moment"] - seen["mean"] ** 2,
-        "dead": 1 - alive.mean(axis=2),
+        "dead": jnp.mean(~alive, axis=2),
         "weight_grad": weight_norms / picks.size,
         "slope": jnp.log(seen["grad"]) @ number / jnp.sum(number**2),
         "loss": totals["loss"] / picks.size,
@@ -296,7 +310,7 @@ def project_all(networks: Networks, inputs: Float[Array, "n pixels"]) -> Array:
 def as_params(networks: Networks, shape: Shape) -> dict[str, dict[str, Layer]]:
     """Return networks as the parameters of `MLP`, whose hidden layers begin at the first one."""
     if not shape.linear_first_layer:
-        layers = dict(zip(("first", "hidden", "last"), networks, strict=True))
+        layers = {"first": networks.first, "hidden": networks.hidden, "last": networks.last}
     else:
         first, rest = (jax.tree.map(lambda a, i=i: a[:, i], networks.hidden)
                        for i in (0, slice(1, None)))  # fmt: skip
@@ -422,7 +436,8 @@ def simulate(
     init_key, pick_key, sample_key, train_key = jax.random.split(key, 4)
     function = activation_named(activation)
     num_images = min(shape.num_images, len(images))
-    picks = blocks(jax.random.permutation(pick_key, len(images))[:num_images])
+    order = jnp.argsort(jax.random.bits(pick_key, (len(images),)))
+    picks = blocks(order[:num_images])
     drawn, networks = initialize(init_key, design, function, shape, as_inputs(images[picks[0]]))
 
     def project_drawn(inputs):

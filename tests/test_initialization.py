@@ -1,0 +1,277 @@
+"""The initialization study: laws of the networks, of mean field, and of the files."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxstudies import cli, diagnostics, mnist, theory
+from jaxstudies.models import Layer, orthonormalize
+from jaxstudies.studies import initialization
+from jaxstudies.studies import initialization_networks as networks
+
+
+def tanh_slope(z):
+    return 1 - np.tanh(z) ** 2
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-np.clip(z, -700, 700)))
+
+
+def sigmoid_slope(z):
+    return sigmoid(z) * (1 - sigmoid(z))
+
+
+# --- mean field --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("q, w, b", [(0.5, 1.68798, 0.03804), (1, 2.15330, 0.15096),
+                                     (2, 2.86116, 0.51226)])  # fmt: skip
+def test_critical_line_of_tanh(q, w, b):
+    weight, bias = theory.critical_line(np.tanh, tanh_slope, q)
+    np.testing.assert_allclose([weight, bias], [w, b], atol=6e-6)
+    np.testing.assert_allclose(
+        theory.fixed_point(np.tanh, float(weight), float(bias)), q, rtol=1e-6
+    )
+    np.testing.assert_allclose(theory.gradient_factor(tanh_slope, q, float(weight)), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("sigma_w, q, chi", [(1.4, 0.59042, 1.1001), (2.8, 5.30723, 1.7581)])
+def test_fixed_points_of_tanh(sigma_w, q, chi):
+    found = theory.fixed_point(np.tanh, sigma_w**2)
+    assert found == pytest.approx(q, abs=1e-5)
+    assert theory.gradient_factor(tanh_slope, found, sigma_w**2) == pytest.approx(chi, abs=1e-4)
+
+
+@pytest.mark.parametrize("sigma_w, chi", [(1, 0.0557), (1.4, 0.0993), (2.8, 0.2669)])
+def test_sigmoid_always_shrinks_gradients(sigma_w, chi):
+    q = theory.fixed_point(sigmoid, sigma_w**2)
+    assert theory.gradient_factor(sigmoid_slope, q, sigma_w**2) == pytest.approx(chi, abs=1e-4)
+
+
+def test_relu_and_trivial_fixed_points():
+    def relu(z):
+        return np.maximum(z, 0)
+
+    np.testing.assert_allclose(theory.variance_map(relu, 3.0, 2.0), 3.0, rtol=1e-12)
+    assert theory.fixed_point(relu, 1.0) == 0
+    assert theory.fixed_point(relu, 3.0) == np.inf
+    assert np.isnan(theory.fixed_point(relu, 2.0))
+    assert theory.fixed_point(relu, 1.0, 0.5) == pytest.approx(1.0)  # q = q / 2 + 1 / 2
+    assert theory.fixed_point(np.tanh, 1.0) == 0
+    assert theory.depth_scale(np.exp(-0.25)) == pytest.approx(4)
+
+
+# --- networks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(30, 8), (8, 30), (12, 12)])
+def test_orthonormalize(shape):
+    matrix = np.asarray(orthonormalize(jax.random.normal(jax.random.key(0), shape)), float)
+    gram = matrix.T @ matrix if shape[0] >= shape[1] else matrix @ matrix.T
+    np.testing.assert_allclose(gram, np.eye(min(shape)), atol=20 * np.finfo(np.float32).eps)
+
+
+def small_network(linear: bool, pixels=6, width=5, depth=3, classes=10):
+    keys = jax.random.split(jax.random.key(1), 4)
+    num = depth if linear else depth - 1
+
+    def layer(key, *shape):
+        return Layer(
+            jax.random.normal(key, shape) * 0.5, jax.random.normal(key, shape[:-2] + shape[-1:])
+        )
+
+    first, last = layer(keys[0], pixels, width), layer(keys[2], width, classes)
+    return first, layer(keys[1], num, width, width), last, jax.random.normal(keys[3], (4, pixels))
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_backpropagation_against_finite_differences(linear):
+    """In float64, by central differences: their error is of the order of step^2 = 1e-10."""
+    with jax.enable_x64(True):
+        first, hidden, last, inputs = jax.tree.map(
+            lambda a: jnp.asarray(np.asarray(a), jnp.float64), small_network(linear)
+        )
+        labels = jnp.array([0, 3, 9, 3])
+        projection = first.kernel.T @ inputs.T + first.bias[:, None]
+
+        def loss(kicks):
+            """Cross-entropy with `kicks` (layers, units, batch) added to the pre-activations."""
+            z, kicks = projection, list(kicks)
+            h = z if linear else jnp.tanh(z + kicks.pop(0))
+            for kernel, bias, kick in zip(hidden.kernel, hidden.bias, kicks, strict=True):
+                h = jnp.tanh(kernel.T @ h + bias[:, None] + kick)
+            logits = last.kernel.T @ h + last.bias[:, None]
+            return -jnp.sum(jax.nn.log_softmax(logits, axis=0)[labels, jnp.arange(4)])
+
+        seen = diagnostics.backpropagate(
+            jnp.tanh, projection, hidden, last, labels, linear_first_layer=linear
+        )
+        zero = np.zeros((3, 5, 4))
+        for at in np.ndindex(3, 5, 2):
+            kick = zero.copy()
+            kick[at] = 1e-5
+            difference = (loss(kick) - loss(-kick)) / 2e-5
+            np.testing.assert_allclose(seen.gradients[at], difference, atol=1e-8)
+
+        h = projection if linear else jnp.tanh(projection)
+        first_of_stack = seen.gradients[0 if linear else 1]
+        np.testing.assert_allclose(seen.weight_gradients[0], h @ first_of_stack.T, rtol=1e-10)
+
+
+@pytest.mark.parametrize("init", ["he_normal", "glorot_normal", "normal", "orthogonal", "lsuv"])
+def test_scales(init):
+    """The matrices that are drawn have the variance that the name promises, to sampling error."""
+    shape = networks.Shape(5, 100, True, 100, 0, "adam", 1e-3, 32)
+    first, hidden, _ = networks.draw_matrices(jax.random.key(0), 784, shape)
+    scale = networks.weight_scale(init, 0.14, 100, 100)
+    expected = {"he_normal": 2 / 100, "glorot_normal": 1 / 100, "normal": 0.14**2}
+    matrices = np.asarray(hidden[networks.draw_of(init)], float) * scale
+    four_errors = 4 * np.sqrt(2 / matrices.size)
+    np.testing.assert_allclose((matrices**2).mean(), expected.get(init, 1 / 100), rtol=four_errors)
+    if init == "orthogonal":
+        gram = np.einsum("hij,hik->hjk", matrices, matrices)
+        np.testing.assert_allclose(gram, np.broadcast_to(np.eye(100), gram.shape), atol=1e-5)
+    # No two hidden layers are alike.
+    assert len({matrix.tobytes() for matrix in matrices}) == 5
+
+
+def run_small(**changes):
+    defaults = {"seeds": 4, "dataset": "digits", "num_images": 200, "inits": ("he_normal",)}
+    return initialization.run(initialization.Config(**(defaults | changes)))
+
+
+def test_he_keeps_and_glorot_halves_the_second_moment_of_relu():
+    """At width 1000 a layer's factor is 1 or 1/2 up to fluctuations of sqrt(5 / 1000) = 7 %.
+
+    The second moment of a layer is that of the last times sum(w^2 ...) over 1000 units, whose
+    relative variance is 5 / width; over 4 seeds x 4 steps of the logs its error is 1.8 %.
+    """
+    runs = run_small(
+        inits=("he_normal", "glorot_normal"), activations=("relu",), width=1000, num_images=50
+    )
+    for init, factor in (("he_normal", 1), ("glorot_normal", 0.5)):
+        rows = runs[runs["init"] == init]
+        moments = np.log(initialization.layers_of(rows, "second_moment"))
+        steps = (moments[:, -1] - moments[:, 0]) / 4
+        error = np.sqrt(5 / 1000 / (4 * len(rows)))
+        assert abs(steps.mean() - np.log(factor)) < 4 * error
+
+
+def test_width_1000_agrees_with_mean_field():
+    """Second moments of tanh layers lie within four standard errors of theory, or 2 % (1 / width)."""
+    runs = run_small(
+        inits=("normal",), sigmas=(0.0316, 0.08), activations=("tanh",), width=1000, num_images=50
+    )
+    for _, rows in runs.groupby("sigma"):
+        measured = initialization.layers_of(rows, "second_moment")
+        expected = initialization.theory_second_moments(rows)
+        error = 4 * measured.std(axis=0, ddof=1) / np.sqrt(len(rows)) + 0.02 * expected
+        assert np.all(np.abs(measured.mean(axis=0) - expected) < error)
+
+
+def test_ten_seeds_are_a_prefix_and_settings_do_not_touch_each_other():
+    alone = run_small(seeds=2)
+    among = run_small(seeds=4, inits=("normal", "he_normal", "lsuv"))
+    rows = among[(among["init"] == "he_normal") & (among["seed"] < 2)]
+    for name in ("second_moment", "grad", "weight_grad", "saturation"):
+        for activation in ("tanh", "relu"):
+            pair = (
+                initialization.layers_of(t[t["activation"] == activation], name)
+                for t in (alone, rows)
+            )
+            np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-7)
+
+
+def test_lsuv_sets_the_variance_to_one():
+    """ReLU halves it, on the images LSUV has seen; the mean over units is near, not at, zero."""
+    runs = run_small(inits=("lsuv",), activations=("relu",), width=200)
+    moments = initialization.layers_of(runs, "second_moment")
+    assert np.all(np.abs(moments - 0.5) < 4 * np.sqrt(5 / 4 / 200))
+
+
+def test_judge_on_made_up_slopes():
+    def rows(activation, init, sigma, slope, saturation):
+        layers = {f"saturation_{i}": np.full(5, saturation) for i in range(1, 6)}
+        return pd.DataFrame(
+            {"activation": activation, "init": init, "sigma": sigma, "stage": "born", "depth": 5,
+             "seed": range(5), "slope": slope + np.linspace(-0.01, 0.01, 5), **layers}
+        )  # fmt: skip
+
+    runs = pd.concat(
+        [
+            rows("tanh", "normal", 0.10, 0.1, 0.0), rows("tanh", "normal", 0.28, 0.5, 0.4),
+            rows("tanh", "glorot_normal", np.nan, 0.9, 0.0),
+            rows("relu", "he_normal", np.nan, 0.0, 0.5),
+            rows("relu", "glorot_normal", np.nan, 0.35, 0.5),
+        ]
+    )  # fmt: skip
+    verdicts = {v.id: v for v in initialization.judge(runs)}
+    assert verdicts["sigma_vanishing.tanh"].verdict == "supported"
+    assert verdicts["sigma_vanishing.tanh"].effect == pytest.approx(0.4)
+    assert verdicts["glorot_prevents.tanh"].verdict == "refuted"
+    assert verdicts["he_better"].verdict == "supported"
+    assert verdicts["sigma_vanishing.sigmoid"].verdict == "inconclusive"
+    assert verdicts["sigma_vanishing.sigmoid"].n == 0
+
+
+# --- end to end --------------------------------------------------------------------------------
+
+
+def main(tmp_path, *flags):
+    cli.main(initialization, [*flags, "--out", str(tmp_path), "--dataset", "digits"])
+
+
+def test_script_end_to_end_with_training(tmp_path):
+    main(tmp_path, "--seeds", "2", "--epochs", "2", "--width", "16", "--num-images", "300",
+         "--activations", "tanh", "relu", "--optimizer", "rmsprop")  # fmt: skip
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    gradients = pd.read_csv(tmp_path / "gradients.csv")
+    assert {"activation", "init", "sigma", "layer", "n", "second_moment", "theory_second_moment",
+            "saturation", "grad_norm", "low", "high"} <= set(summary)  # fmt: skip
+    assert {"activation", "init", "sigma", "n", "ratio_first_last", "low", "high",
+            "slope"} <= set(gradients)  # fmt: skip
+    assert len(gradients) == 2 * (8 + 7 + 1 - 1)  # stages x (tanh 7, relu 8)
+    assert len(summary) == 5 * len(gradients)
+    trained = gradients[gradients["stage"] == "trained"]
+    assert trained["accuracy"].between(0, 1).all()
+    assert json.loads((tmp_path / "claims.json").read_text())
+    for name in ("violins_tanh", "violins_relu", "moments", "gradients", "training"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 20_000
+
+
+def test_phase_diagram_end_to_end(tmp_path):
+    main(tmp_path, "--phase", "--seeds", "2", "--phase-points", "4", "--width", "50")
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    assert len(summary) == 3 * 16
+    # For ReLU chi is sigma_w^2 / 2 whatever the bias.
+    relu = summary[summary["activation"] == "relu"]
+    np.testing.assert_allclose(relu["chi"], relu["sigma_w"] ** 2 / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "flags, named",
+    [
+        (("--depth", "1"), "--depth 1"),
+        (("--sigmas", "-1"), "--sigmas -1"),
+    ],
+)
+def test_bad_flags_are_named(tmp_path, capsys, flags, named):
+    with pytest.raises(SystemExit) as stop:
+        main(tmp_path, *flags)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert named in error.splitlines()[-1]
+
+
+def test_missing_data_are_an_error_of_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(mnist, "URL", "http://127.0.0.1:9/")
+    monkeypatch.delenv(mnist.DATA_DIR_VARIABLE, raising=False)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(initialization, ["--data-dir", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    assert "--dataset digits" in capsys.readouterr().err
