@@ -108,7 +108,7 @@ def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, 
                 args=argv,
                 prog=f"{study_name(study)}.py",
                 description=study.__doc__,
-                config=(tyro.conf.FlagCreatePairsOff,),
+                config=(tyro.conf.FlagCreatePairsOff,) if stored is None else (),
             )
     except SystemExit as stop:
         if not stop.code:

@@ -209,6 +209,10 @@ def test_the_map_with_training(tmp_path):
     assert len(born) == 2 and (born["n"] >= 20_000).all()
     assert (summary[summary["stage"] == "trained"]["n"] == 8).all()
     assert not_blank(tmp_path / "map.png")
+    for flags in ([], ["--map"], ["--map", "--seeds", "8"]):
+        (tmp_path / "map.png").unlink()
+        cli.main(dying_relu, ["--plots-only", "--out", str(tmp_path), *flags])
+        assert not_blank(tmp_path / "map.png")
 
 
 def test_products_targets_losses_and_two_dimensions():

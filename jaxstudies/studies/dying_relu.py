@@ -38,7 +38,7 @@ SYMMETRIC = ("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecu
 """Initializations with independent symmetric weights and zero biases: those of the theory."""
 
 GRID_POINTS, CURVE_POINTS = 1024, 64
-MAP_SEEDS = 20_000
+MAP_SEEDS, LONG_SEEDS = 20_000, 1000
 KEYS = ["activation", "target", "init", "depth", "width", "loss", "epochs"]
 LABELS = ["part", *KEYS]
 
@@ -81,7 +81,7 @@ class Config:
     """Learning rate of Adam."""
     long_epochs: Annotated[int, Ge(0)] = 60
     """A budget long enough to tell which constant a collapsed network outputs, where the study's
-    own is not; 0 leaves that out."""
+    own is not, run for the first 1000 seeds; 0 leaves that out."""
     map: bool = False
     """Draw the depth x width map instead, of the first activation, target, initialization, loss."""
 
@@ -243,7 +243,9 @@ def settings(config: Config) -> list[monte_carlo.Setting]:
     if 0 < c.epochs < c.long_epochs:
         shape = (c.depths[0], c.widths[0], c.losses[0])
         listed += [
-            setting(c, "long", "relu", target, c.inits[0], *shape, c.long_epochs)
+            setting(c, "long", "relu", target, c.inits[0], *shape, c.long_epochs)._replace(
+                num_seeds=min(c.seeds, LONG_SEEDS)
+            )
             for target in ("abs", "x_sin_5x")
         ]
     return listed
