@@ -102,9 +102,8 @@ def plot_functions(runs: pd.DataFrame, x: np.ndarray, curves: np.ndarray, most: 
     axes[0, 0].legend(loc="lower left")
     for ax in axes[-1]:
         ax.set_xlabel("input x")
-    figure.suptitle(
-        f"The first {most} learned functions; dead by rule zero_slope ({name_setting(runs.iloc[0])})"
-    )
+    rule = f"The first {most} learned functions; dead means dead by rule zero_slope"
+    figure.suptitle(f"{rule}\n({name_setting(runs.iloc[0])})")
     return figure
 
 
