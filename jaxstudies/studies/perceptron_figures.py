@@ -70,13 +70,13 @@ def plot_example(study: pd.DataFrame) -> Figure:
         ax.plot(*x[y == sign].T, marker, color=color, mec="k", label=f"class {sign:+d}")
     ax.set(xlabel="x1", ylabel="x2", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     figure.legend(loc="outside right upper", title="exact accuracy in brackets", fontsize=9)
-    figure.suptitle(f"One training set of {size} points (seed 0 of {study['seed'].nunique():,})")
+    ax.set_title(f"One training set of {size} points (seed 0 of {study['seed'].nunique():,})")
     return figure
 
 
 def plot_accuracy(study: pd.DataFrame) -> Figure:
     """Draw the distribution of errors by rule, and the paired differences of hinge."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.8))
     n = study["seed"].nunique()
     for rule, label, rows in lines(study, {"perceptron": 50, "hinge": 200}):
         accuracy = np.sort(rows["accuracy"].to_numpy(float))
@@ -90,7 +90,8 @@ def plot_accuracy(study: pd.DataFrame) -> Figure:
         xlabel="exact error on new points", ylabel="share of training sets with a larger error",
         yscale="log", xlim=(0, 0.3), ylim=(max(0.5 / n, 1e-4), 1.1), title="tail of the errors",
     )  # fmt: skip
-    left.legend(title="mean accuracy, 95 % interval", fontsize=8, title_fontsize=8)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "fontsize": 8}
+    left.legend(title="mean accuracy, 95 % interval", title_fontsize=8, **below)
     longest = study["epochs"].max()
     cells = (
         (50.0, 200.0, "perceptron 50, hinge 200 epochs"),
@@ -118,9 +119,9 @@ def plot_accuracy(study: pd.DataFrame) -> Figure:
         xlabel="accuracy, hinge minus perceptron (clipped at ±0.1)",
         ylabel="share of training sets", title="paired differences",
     )  # fmt: skip
-    right.set_ylim(top=right.get_ylim()[1] * 1.5)
+    right.set_xticks(np.linspace(-0.1, 0.1, 5))
     if right.get_legend_handles_labels()[0]:
-        right.legend(fontsize=8, loc="upper left")
+        right.legend(**below)
     size = study["num_train"].iloc[0]
     figure.suptitle(f"Accuracy over n = {n:,} training sets of {size} points")
     return figure
@@ -150,7 +151,7 @@ def plot_learning_curve(runs: pd.DataFrame) -> Figure:
     ax.minorticks_off()
     figure.legend(loc="outside right upper", fontsize=8)
     least = runs.groupby("num_train")["seed"].nunique().min()
-    figure.suptitle(f"Error against training points (95 % intervals, at least {least:,} sets each)")
+    ax.set_title(f"Mean error, 95 % intervals, at least {least:,} sets per point")
     return figure
 
 
@@ -192,7 +193,7 @@ def plot_novikoff(study: pd.DataFrame) -> Figure:
     [(_, label, rows)] = lines(study[study["rule"] == "perceptron"], {})
     bound = theory.novikoff_bound(rows["radius"].to_numpy(), rows["gamma"].to_numpy())
     updates, done = rows["updates"].to_numpy(), rows["converged"].to_numpy(bool)
-    figure, ax = plt.subplots(figsize=(6.4, 4.6))
+    figure, ax = plt.subplots(figsize=(6.4, 4.9))
     for mask, color, words in ((done, COLOR["perceptron"], "converged"),
                                (~done, plotting.COLORS[1], "not converged")):  # fmt: skip
         ax.plot(
@@ -205,7 +206,7 @@ def plot_novikoff(study: pd.DataFrame) -> Figure:
         xscale="log", yscale="log", xlabel="Novikoff's bound (R/γ)²", ylabel="updates of W",
         ylim=(0.8, 3 * max(updates.max(), 1)),
     )  # fmt: skip
-    ax.legend(loc="upper left", markerscale=4)
+    ax.legend(loc="upper left", markerscale=4, fontsize=8)
     above = np.mean(updates > bound * 1.001)
-    ax.set_title(f"{label}, n = {len(rows):,} training sets; above the bound: {above:.2%}")
+    ax.set_title(f"{label}, n = {len(rows):,} training sets\nabove the bound: {above:.2%}")
     return figure
