@@ -157,6 +157,6 @@ def test_script_runs_small(tmp_path, capsys):
 
 
 def test_few_rules_and_one_set(tmp_path):
-    argv = ["--seeds", "1", "--rules", "svm", "--num-train", "4", "6", "--map", "False"]
+    argv = ["--seeds", "1", "--rules", "svm", "--num-train", "4", "6", "--no-map"]
     cli.main(perceptron, [*argv, "--out", str(tmp_path)])
     assert (tmp_path / "summary.csv").exists()
