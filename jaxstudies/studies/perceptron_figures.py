@@ -47,7 +47,7 @@ def plot_example(study: pd.DataFrame) -> Figure:
     data = half_square(key, size)
     signed = (data.inputs * data.targets).T
     low, high = (float(s) for s in version_space(signed, np.ones(size, bool)))
-    figure, ax = plt.subplots(figsize=(7.6, 5.2))
+    figure, ax = plt.subplots(figsize=(8.4, 4.6))
 
     def end(s):
         """Where the line of coordinate s leaves the square."""
