@@ -130,7 +130,7 @@ def simulate(
 def position(rule: str, learner: int, budget: int, num_learners: int, num_budgets: int) -> int:
     """Return where a row's weights lie: last, averaged (both by budget, learner), SVM, Bayes."""
     if rule in CLOSED:
-        return 2 * num_budgets * num_learners + CLOSED.index(rule)
+        return 2 * num_budgets * num_learners + list(CLOSED).index(rule)  # type: ignore[arg-type]
     averaged = rule == "averaged_perceptron"
     return (averaged * num_budgets + budget) * num_learners + learner
 

@@ -61,7 +61,7 @@ def _train(signed, num_train, learning_rates, margins, epochs) -> Trained:
         sums = tuple(
             jnp.where(active, a + b, a) for a, b in zip(state.sums, (sum1, sum2), strict=True)
         )
-        return _State((w1, w2), sums, state.updates + last, last)
+        return _State((w1, w2), (sums[0], sums[1]), state.updates + last, last)
 
     def until_next_budget(state, num_epochs):
         state = jax.lax.fori_loop(0, num_epochs, epoch, state)
@@ -109,7 +109,7 @@ def _train_seeds(size, batched, signed, *shared):
     trained = _train(jnp.moveaxis(signed, 0, -1), *shared)
     return (
         Trained(*(jnp.moveaxis(array, -1, 0) for array in trained)),
-        Trained(True, True, True, True),
+        Trained(True, True, True, True),  # type: ignore[arg-type]
     )
 
 
