@@ -56,3 +56,9 @@ def grid_inputs(num_points: int, dimension: int) -> Float[Array, "points dimensi
     side = int(num_points ** (1 / dimension) + 1e-9)
     axis = ((jnp.arange(side) + 0.5) / side * 2 - 1) * INTERVAL
     return jnp.stack([g.ravel() for g in jnp.meshgrid(*[axis] * dimension)], axis=-1)
+
+
+def half_square(key: Key[Array, ""], num_examples: int) -> Dataset:
+    """Draw points uniformly from the unit square; the class is +1 where x1 > x2, else -1."""
+    inputs = jax.random.uniform(key, (num_examples, 2))
+    return Dataset(inputs, jnp.where(inputs[:, :1] > inputs[:, 1:], 1.0, -1.0))

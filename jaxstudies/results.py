@@ -58,10 +58,10 @@ def code_digest(study: ModuleType) -> str:
     """Return a name for the code that a study's numbers come from."""
     rooms = ("data", "diagnostics", "mnist", "models", "monte_carlo", "training")
     files = [Path(__file__).with_name(f"{room}.py") for room in rooms]
-    module = Path(str(study.__file__))
-    parts = sorted(module.parent.glob(f"{module.stem}*.py"))
-    own = [path for path in parts if not path.stem.endswith("_figures")]
-    sources = [path.read_bytes() for path in (*files, *own)]
+    home = Path(str(study.__file__))
+    # What a study is too long for lies beside it, under names that begin like its own.
+    parts = sorted(p for p in home.parent.glob(f"{home.stem}*.py") if "_figures" not in p.name)
+    sources = [path.read_bytes() for path in (*files, *parts)]
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 

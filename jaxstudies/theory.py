@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
+from jax import Array
+from jax.typing import ArrayLike
+from numpy.typing import ArrayLike as Numbers
 from scipy import optimize, special
 
 
@@ -55,6 +58,69 @@ def unit_dead_uniform(interval: float) -> float:
     return 1 / (4 * interval)
 
 
+def half_square_accuracy(w1: ArrayLike, w2: ArrayLike) -> Array:
+    """Return the exact accuracy of the prediction +1 where w1 x1 + w2 x2 >= 0, else -1.
+
+    Points are uniform in the unit square and of class +1 where x1 > x2. The boundary x2 = t x1
+    of W = (t, -1) and the diagonal enclose a triangle of area |1 - t| / 2 for t <= 1, and by
+    symmetry the same with 1/t for t > 1; (-t, 1) predicts the opposite. Where both weights have
+    one sign, or one or both are 0, one class is predicted almost everywhere.
+
+    Args:
+        w1: First weight.
+        w2: Second weight, of the same shape.
+    """
+    w1, w2 = jnp.asarray(w1), jnp.asarray(w2)
+    p, q = jnp.abs(w1), jnp.abs(w2)
+    ratio = jnp.minimum(p, q) / jnp.where(jnp.maximum(p, q) > 0, jnp.maximum(p, q), 1)
+    wrong = (1 - ratio) / 2
+    one_class = jnp.where(jnp.isnan(ratio), jnp.nan, 0.5)
+    return jnp.where(w1 * w2 < 0, jnp.where(w1 > 0, 1 - wrong, wrong), one_class)
+
+
+def threshold_error(num_train: float | np.ndarray, share: float) -> float | np.ndarray:
+    """Return the error, to leading order, of a consistent threshold in one dimension.
+
+    The threshold is learned from points uniform around it. `share` is 1/2 in the middle of the
+    version space, 2/3 for a consistent threshold drawn at random, and 1 at an end.
+    """
+    return share / (np.asarray(num_train) + 1)
+
+
+def bayes_point_error(num_train: float | np.ndarray) -> float | np.ndarray:
+    """Return the exact expected error of the middle of the version space in the half square.
+
+    With points uniform on [-1/2, 1/2] and the true threshold at 0, let a and b be the distances
+    from 0 to the next point, or the end of the interval, on either side. P(a > x and b > y) is
+    (1 - x - y)^n, so E|a - b| / 2 = E a - E min(a, b) = (1 - 2^-n) / (2 (n + 1)).
+    """
+    n = np.asarray(num_train, dtype=float)
+    return (1 - 2.0**-n) / (2 * (n + 1))
+
+
+def single_class_probability(num_train: int) -> float:
+    """Return the probability that all points of a half-square training set are of one class."""
+    return 2.0 ** (1 - num_train)
+
+
+def novikoff_bound(
+    radius: np.ndarray, gamma: np.ndarray, margin: float = 0.0, learning_rate: float = 1.0
+) -> np.ndarray:
+    """Bound the updates of sequential subgradient steps from W = 0 on separable points.
+
+    An update at y W.x <= margin adds at least learning_rate * gamma to the component of W along
+    the best separator, and at most learning_rate^2 radius^2 + 2 learning_rate margin to |W|^2.
+    With margin 0 this is Novikoff's (1962) bound for the perceptron, (radius / gamma)^2.
+
+    Args:
+        radius: Largest norm of a training point.
+        gamma: Largest margin of a unit vector over the training set.
+        margin: Margin below which a point leads to an update, a in the loss max(0, a - y W.x).
+        learning_rate: Size of an update.
+    """
+    return (radius**2 + 2 * margin / learning_rate) / gamma**2
+
+
 Elementwise = Callable[[Any], Any]
 """An elementwise function of an array."""
 
@@ -62,7 +128,7 @@ NODES, WEIGHTS = special.roots_hermitenorm(256)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 
-def gaussian_mean(function: Elementwise, variance: ArrayLike) -> np.ndarray:
+def gaussian_mean(function: Elementwise, variance: Numbers) -> np.ndarray:
     """Return E[function(x)] for x ~ N(0, variance), by 256-point Gauss-Hermite quadrature.
 
     Args:
@@ -74,7 +140,7 @@ def gaussian_mean(function: Elementwise, variance: ArrayLike) -> np.ndarray:
 
 
 def variance_map(
-    activation: Elementwise, q: ArrayLike, weight_variance: float, bias_variance: float = 0.0
+    activation: Elementwise, q: Numbers, weight_variance: float, bias_variance: float = 0.0
 ) -> np.ndarray:
     """Return the variance of the next layer's pre-activations in the limit of infinite width.
 
@@ -90,7 +156,7 @@ def variance_map(
     return weight_variance * gaussian_mean(lambda z: activation(z) ** 2, q) + bias_variance
 
 
-def gradient_factor(derivative: Elementwise, q: ArrayLike, weight_variance: float) -> Any:
+def gradient_factor(derivative: Elementwise, q: Numbers, weight_variance: float) -> Any:
     """Return chi: the factor by which squared gradients grow on their way back by one layer.
 
     Args:
@@ -126,14 +192,14 @@ def fixed_point(
     return float(np.exp(optimize.brentq(excess, grid[above[0]], grid[above[0] - 1], xtol=1e-12)))
 
 
-def depth_scale(chi: ArrayLike) -> np.ndarray:
+def depth_scale(chi: Numbers) -> np.ndarray:
     """Return the number of layers over which squared gradients change by a factor of e."""
     with np.errstate(divide="ignore"):
         return 1 / np.abs(np.log(np.asarray(chi, float)))
 
 
 def critical_line(
-    activation: Elementwise, derivative: Elementwise, q: ArrayLike
+    activation: Elementwise, derivative: Elementwise, q: Numbers
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (sigma_w^2, sigma_b^2) at which q is the fixed point and chi is 1.
 

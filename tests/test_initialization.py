@@ -127,7 +127,7 @@ def test_backpropagation_against_finite_differences(linear):
 def test_scales(init):
     """The matrices that are drawn have the variance that the name promises, to sampling error."""
     shape = networks.Shape(5, 100, True, 100, 0, "adam", 1e-3, 32)
-    first, hidden, _ = networks.draw_matrices(jax.random.key(0), 784, shape)
+    _, hidden, _ = networks.draw_matrices(jax.random.key(0), 784, shape)
     scale = networks.weight_scale(init, 0.14, 100, 100)
     expected = {"he_normal": 2 / 100, "glorot_normal": 1 / 100, "normal": 0.14**2}
     matrices = np.asarray(hidden[networks.draw_of(init)], float) * scale
@@ -163,7 +163,7 @@ def test_he_keeps_and_glorot_halves_the_second_moment_of_relu():
 
 
 def test_width_1000_agrees_with_mean_field():
-    """Second moments of tanh layers lie within four standard errors of theory, or 2 % (1 / width)."""
+    """Second moments of tanh layers lie within four standard errors and 2 % of theory's."""
     runs = run_small(
         inits=("normal",), sigmas=(0.0316, 0.08), activations=("tanh",), width=1000, num_images=50
     )

@@ -1,0 +1,212 @@
+"""The figures of the study of perceptron criterion and hinge loss."""
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from jaxstudies import plotting, stats, theory
+from jaxstudies.data import half_square
+from jaxstudies.studies.perceptron_rules import version_space
+
+RULES = ("perceptron", "hinge", "averaged_perceptron", "svm", "bayes_point")
+COLOR = dict(zip(RULES, plotting.COLORS, strict=False))
+REFERENCES = {
+    "middle of the version space, 1/2/(n+1)": (1 / 2, ":"),
+    "random consistent, 2/3/(n+1)": (2 / 3, "--"),
+    "end of the version space, 1/(n+1)": (1, "-"),
+}
+
+
+def lines(table: pd.DataFrame, budgets: dict[str, float]) -> list[tuple[str, str, pd.DataFrame]]:
+    """Return (rule, label, rows) at the first learning rate and margin, at each rule's budget."""
+    listed = []
+    for rule, group in table.groupby("rule", sort=False):
+        if group["epochs"].notna().any():
+            first = group.iloc[0]
+            same = (group["learning_rate"] == first["learning_rate"]) & (
+                group["margin"] == first["margin"]
+            )
+            budget = budgets.get(str(rule), group["epochs"].max())
+            if not (group["epochs"] == budget).any():
+                budget = group["epochs"].max()
+            group = group[same & (group["epochs"] == budget)]
+            label = f"{rule}, {budget:g} epochs"
+        else:
+            label = str(rule)
+        listed.append((str(rule), label, group))
+    return listed
+
+
+def plot_example(study: pd.DataFrame) -> Figure:
+    """Draw the first training set with the rules' boundaries and the version space."""
+    first = study[study["seed"] == 0]
+    size, master = int(first["num_train"].iloc[0]), int(first["master_seed"].iloc[0])
+    key = jax.random.split(jax.random.fold_in(jax.random.key(master), 0), 3)[0]
+    data = half_square(key, size)
+    signed = (data.inputs * data.targets).T
+    low, high = (float(s) for s in version_space(signed, np.ones(size, bool)))
+    figure, ax = plt.subplots(figsize=(8.4, 4.6))
+
+    def end(s):
+        """Where the line of coordinate s leaves the square."""
+        return min(1, 1 / max(1 - 2 * s, 1e-9)) if s > 0 else 1 + 2 * s, (1 - 2 * s if s > 0 else 1)
+
+    corner = [(1, 1)] if low < 0 < high else []
+    polygon = [(0, 0), end(high), *corner, end(low)]
+    ax.fill(*zip(*polygon, strict=True), color="0.88", label="version space")
+    ax.plot([0, 1], [0, 1], "k:", lw=1.2, label="true boundary")
+    for rule, label, rows in lines(first, {"perceptron": 50, "hinge": 200}):
+        w1, w2 = rows["w1"].iloc[0], rows["w2"].iloc[0]
+        # The boundary is W.x = 0; it crosses the square only if the weights differ in sign.
+        if w1 * w2 < 0:
+            slope = -w1 / w2
+            x = min(1, 1 / slope)
+            accuracy = rows["accuracy"].iloc[0]
+            ax.plot([0, x], [0, slope * x], color=COLOR[rule], label=f"{label} ({accuracy:.3f})")
+    x, y = np.asarray(data.inputs), np.asarray(data.targets)[:, 0]
+    for sign, marker, color in ((1, "o", plotting.COLORS[5]), (-1, "s", plotting.COLORS[6])):
+        ax.plot(*x[y == sign].T, marker, color=color, mec="k", label=f"class {sign:+d}")
+    ax.set(xlabel="x1", ylabel="x2", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    figure.legend(loc="outside right upper", title="exact accuracy in brackets", fontsize=9)
+    ax.set_title(f"One training set of {size} points (seed 0 of {study['seed'].nunique():,})")
+    return figure
+
+
+def plot_accuracy(study: pd.DataFrame) -> Figure:
+    """Draw the distribution of errors by rule, and the paired differences of hinge."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.8))
+    n = study["seed"].nunique()
+    for rule, label, rows in lines(study, {"perceptron": 50, "hinge": 200}):
+        accuracy = np.sort(rows["accuracy"].to_numpy(float))
+        mean, low, high = stats.mean_interval(accuracy)
+        half = (high - low) / 2
+        left.plot(
+            1 - accuracy[::-1], 1 - np.arange(1, len(accuracy) + 1) / len(accuracy),
+            color=COLOR[rule], label=f"{label}: {mean:.4f} ± {half:.4f}",
+        )  # fmt: skip
+    left.set(
+        xlabel="exact error on new points", ylabel="share of training sets with a larger error",
+        yscale="log", xlim=(0, 0.3), ylim=(max(0.5 / n, 1e-4), 1.1), title="tail of the errors",
+    )  # fmt: skip
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "fontsize": 8}
+    left.legend(title="mean accuracy, 95 % interval", title_fontsize=8, **below)
+    longest = study["epochs"].max()
+    cells = (
+        (50.0, 200.0, "perceptron 50, hinge 200 epochs"),
+        (longest, longest, f"{longest:g} epochs each"),
+    )
+    bins = np.linspace(-0.1, 0.1, 81)
+    for color, (p_epochs, h_epochs, words) in zip(plotting.COLORS[2:], cells, strict=False):
+        pair = dict(
+            (rule, rows.set_index("seed")["accuracy"])
+            for rule, _, rows in lines(study, {"perceptron": p_epochs, "hinge": h_epochs})
+        )
+        if "perceptron" not in pair or "hinge" not in pair:
+            continue
+        gain = (pair["hinge"] - pair["perceptron"]).dropna().to_numpy(float)
+        mean, low, high = stats.mean_interval(gain)
+        right.hist(
+            gain.clip(-0.1, 0.1), bins=bins, histtype="step", lw=1.5, color=color,
+            weights=np.full(len(gain), 1 / len(gain)),
+            label=f"{words}\nmean {mean:+.4f} [{low:+.4f}, {high:+.4f}]\n"
+            f"hinge better {np.mean(gain > 0):.1%}, worse {np.mean(gain < 0):.1%}",
+        )  # fmt: skip
+        right.axvline(mean, color=color, ls="--", lw=1)
+    right.axvline(0, color="0.5", lw=0.8)
+    right.set(
+        xlabel="accuracy, hinge minus perceptron (clipped at ±0.1)",
+        ylabel="share of training sets", title="paired differences",
+    )  # fmt: skip
+    right.set_xticks(np.linspace(-0.1, 0.1, 5))
+    if right.get_legend_handles_labels()[0]:
+        right.legend(**below)
+    size = study["num_train"].iloc[0]
+    figure.suptitle(f"Accuracy over n = {n:,} training sets of {size} points")
+    return figure
+
+
+def plot_learning_curve(runs: pd.DataFrame) -> Figure:
+    """Draw the mean error against the number of training points, with the three references."""
+    figure, ax = plt.subplots(figsize=(8.4, 4.8))
+    sizes = np.sort(runs["num_train"].unique())
+    budgets = runs.groupby("num_train")["epochs"].max()
+    budget = budgets.min()
+    same = {"perceptron": budget, "hinge": budget, "averaged_perceptron": budget}
+    for label, (share, style) in REFERENCES.items():
+        ax.plot(sizes, theory.threshold_error(sizes, share), style, color="0.5", label=label)
+    for rule, label, rows in lines(runs, same):
+        points = [
+            stats.mean_interval(1 - group["accuracy"].to_numpy(float))
+            for _, group in rows.groupby("num_train")
+        ]
+        mean, low, high = np.array(points).T
+        ax.errorbar(
+            sizes, mean, yerr=[mean - low, high - mean], color=COLOR[rule], marker="o", ms=4,
+            capsize=2, label=label,
+        )  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="training points n", ylabel="mean exact error")
+    ax.set_xticks(sizes, [f"{n}" for n in sizes])
+    ax.minorticks_off()
+    figure.legend(loc="outside right upper", fontsize=8)
+    least = runs.groupby("num_train")["seed"].nunique().min()
+    ax.set_title(f"Mean error, 95 % intervals, at least {least:,} sets per point")
+    return figure
+
+
+def plot_map(table: pd.DataFrame) -> Figure:
+    """Draw hinge minus perceptron over learning rate and epochs: accuracy, and flips."""
+    keys = ["learning_rate", "epochs", "seed"]
+    pair = {rule: table[table["rule"] == rule].set_index(keys) for rule in ("perceptron", "hinge")}
+    n = table["seed"].nunique()
+    figure, axes = plt.subplots(1, 2, figsize=(11.5, 5.2), sharey=True)
+    panels = {"accuracy": "accuracy: above 0, hinge better",
+              "flip_fraction": "flipped predictions: below 0, hinge more stable"}  # fmt: skip
+    for ax, (measure, title) in zip(axes, panels.items(), strict=True):
+        gain = 100 * (pair["hinge"][measure] - pair["perceptron"][measure])
+        cells = gain.groupby(level=[0, 1]).agg(["mean", "sem"])
+        mean, error = (cells[c].unstack().T for c in ("mean", "sem"))
+        limit = 3.0
+        cmap = "PuOr" if measure == "accuracy" else "PuOr_r"
+        image = ax.imshow(mean, origin="lower", cmap=cmap, vmin=-limit, vmax=limit, aspect="auto")
+        for i, j in np.ndindex(mean.shape):
+            value, half = mean.iloc[i, j], 1.96 * error.iloc[i, j]
+            mark = "" if abs(value) > half else "\n(n.s.)"
+            color = "white" if abs(value) > 0.7 * limit else "black"
+            text = f"{value:+.2f}{mark}"
+            ax.text(j, i, text, ha="center", va="center", fontsize=7.5, color=color)
+        ax.set_xticks(range(mean.shape[1]), [f"{rate:g}" for rate in mean.columns])
+        ax.set_yticks(range(mean.shape[0]), [f"{epochs:g}" for epochs in mean.index])
+        ax.set(title=title, xlabel="learning rate")
+        figure.colorbar(image, ax=ax, label="percentage points", extend="both")
+    axes[0].set_ylabel("epochs (both)")
+    figure.suptitle(
+        f"Hinge minus perceptron, {table['num_train'].iloc[0]} training points, n = {n:,} sets; "
+        "n.s.: the 95 % interval contains 0"
+    )
+    return figure
+
+
+def plot_novikoff(study: pd.DataFrame) -> Figure:
+    """Draw the perceptron's updates at the longest budget against Novikoff's bound."""
+    [(_, label, rows)] = lines(study[study["rule"] == "perceptron"], {})
+    bound = theory.novikoff_bound(rows["radius"].to_numpy(), rows["gamma"].to_numpy())
+    updates, done = rows["updates"].to_numpy(), rows["converged"].to_numpy(bool)
+    figure, ax = plt.subplots(figsize=(6.4, 4.9))
+    for mask, color, words in ((done, COLOR["perceptron"], "converged"),
+                               (~done, plotting.COLORS[1], "not converged")):  # fmt: skip
+        ax.plot(
+            bound[mask], updates[mask], ".", ms=2.5, alpha=0.4, color=color, rasterized=True,
+            label=f"{words}: {np.mean(mask):.2%} of sets",
+        )  # fmt: skip
+    ends = np.array([1, bound.max()])
+    ax.plot(ends, ends, "k--", lw=1, label="updates = (R/γ)²")
+    ax.set(
+        xscale="log", yscale="log", xlabel="Novikoff's bound (R/γ)²", ylabel="updates of W",
+        ylim=(0.8, 3 * max(updates.max(), 1)),
+    )  # fmt: skip
+    ax.legend(loc="upper left", markerscale=4, fontsize=8)
+    above = np.mean(updates > bound * 1.001)
+    ax.set_title(f"{label}, n = {len(rows):,} training sets\nabove the bound: {above:.2%}")
+    return figure

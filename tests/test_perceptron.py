@@ -1,0 +1,162 @@
+"""The perceptron study: its rules against definitions, closed forms and bounds."""
+
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxstudies import cli, monte_carlo, theory
+from jaxstudies.data import half_square
+from jaxstudies.studies import perceptron
+from jaxstudies.studies.perceptron_rules import bayes_point, hard_margin, train
+
+
+@pytest.fixture(scope="module")
+def runs():
+    config = perceptron.Config(seeds=2000, num_train=(5, 20), convergence_epochs=300, map=False)
+    return perceptron.run(config)
+
+
+def by_hand(signed, rate, margin, epochs):
+    w, total, updates, active = np.zeros(2), np.zeros(2), 0, True
+    for _ in range(epochs):
+        before = updates
+        epoch_sum = np.zeros(2)
+        for z in signed.T:
+            if w @ z <= margin:
+                w = w + rate * z
+                updates += 1
+            epoch_sum += w
+        total += epoch_sum if active else 0
+        active = updates > before
+    return w, total, updates
+
+
+def sets(num_sets, size, seed=0):
+    data = jax.vmap(half_square, (0, None))(jax.random.split(jax.random.key(seed), num_sets), size)
+    return jnp.moveaxis(data.inputs * data.targets, 0, -1).swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0])
+def test_training_is_the_sequential_loop(margin):
+    signed = sets(4, 12)
+    # A rate that is a power of two, so that float32 and float64 tell the same points apart.
+    trained = train(signed, jnp.int32(10), jnp.array([0.5]), jnp.array([margin]), jnp.array([3, 7]))
+    for i, (budget, epochs) in itertools.product(range(4), enumerate((3, 7))):
+        w, total, updates = by_hand(np.asarray(signed[:, :10, i], float), 0.5, margin, epochs)
+        assert trained.updates[budget, 0, i] == updates
+        np.testing.assert_allclose(trained.weights[budget, :, 0, i], w, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(trained.averages[budget, :, 0, i], total, rtol=1e-4, atol=1e-4)
+
+
+def test_perceptron_does_not_depend_on_learning_rate():
+    rates = jnp.array([2.0**-7, 1.0, 2.0**5])  # powers of two scale W without rounding
+    trained = train(sets(50, 20), jnp.int32(20), rates, jnp.zeros(3), jnp.array([20]))
+    scaled = trained.weights / rates[None, None, :, None]
+    assert (scaled == scaled[:, :, :1]).all()
+    assert (trained.updates == trained.updates[:, :1]).all()
+
+
+def test_notebooks_weights():
+    accuracy = theory.half_square_accuracy(jnp.array([0.0694, 7.06]), jnp.array([-0.0911, -7.85]))
+    # The weights are quoted to half of their last digit, which moves p/q by up to 0.0012 and the
+    # accuracy by half of that.
+    np.testing.assert_allclose(accuracy, [0.8812, 0.9499], atol=6e-4)
+
+
+@pytest.mark.parametrize(
+    "w",
+    [(1, -0.6), (0.3, -1), (-1, 0.6), (-0.3, 1), (1, 1), (-1, -2), (1, 0), (0, 1), (-1, 0), (0, -1),
+     (0, 0)],
+)  # fmt: skip
+def test_closed_form_accuracy_against_a_million_points(w):
+    n = 1_000_000
+    data = half_square(jax.random.key(1), n)
+    predicted = np.where(np.asarray(data.inputs) @ np.array(w, np.float32) >= 0, 1, -1)
+    measured = np.mean(predicted == np.asarray(data.targets)[:, 0])
+    exact = float(theory.half_square_accuracy(float(w[0]), float(w[1])))
+    assert abs(measured - exact) < 4 * np.sqrt(0.25 / n)
+
+
+def test_hard_margin_is_the_nearest_point_of_the_convex_hull():
+    signed = np.asarray(sets(40, 8, seed=2), float)
+    for points in np.moveaxis(signed, -1, 0):
+        norms = []
+        for a, b in itertools.combinations_with_replacement(points.T, 2):
+            d = b - a
+            t = np.clip(-(a @ d) / max(d @ d, 1e-30), 0, 1)
+            norms.append(np.linalg.norm(a + t * d))
+        w, gamma = hard_margin(jnp.asarray(points, jnp.float32), jnp.ones(8, bool))
+        np.testing.assert_allclose(gamma, min(norms), atol=2e-6)
+        np.testing.assert_allclose(np.linalg.norm(w), 1, rtol=1e-6)
+
+
+def test_bayes_point_error_is_exact():
+    n, num_sets = 3, 4000
+    signed = jnp.moveaxis(sets(num_sets, n, seed=3), -1, 0)
+    w = jax.vmap(bayes_point, (0, None))(signed, jnp.ones(n, bool))
+    errors = 1 - np.asarray(theory.half_square_accuracy(w[:, 0], w[:, 1]))
+    standard_error = errors.std() / np.sqrt(num_sets)
+    assert abs(errors.mean() - theory.bayes_point_error(n)) < 4 * standard_error
+
+
+def test_updates_stay_below_novikoffs_bound(runs):
+    for rule in ("perceptron", "hinge"):
+        rows = runs[runs["rule"] == rule]
+        # gamma is found to 1e-6; the bound grows as gamma shrinks.
+        bound = theory.novikoff_bound(
+            rows["radius"], rows["gamma"] - 1e-6, rows["margin"], rows["learning_rate"]
+        )
+        assert (rows["updates"] <= bound * (1 + 1e-5)).all()
+
+
+def test_single_class_sets_have_their_probability():
+    n, num_sets = 5, 20_000
+
+    def single(key):
+        classes = half_square(key, n).targets[:, 0]
+        return {"single": jnp.all(classes == classes[:1])}
+
+    share = monte_carlo.map_seeds(single, num_seeds=num_sets)["single"].mean()
+    p = theory.single_class_probability(n)
+    assert abs(share - p) < 4 * np.sqrt(p * (1 - p) / num_sets)
+
+
+def test_converged_perceptron_svm_and_bayes_point_are_consistent(runs):
+    rows = runs[runs["rule"].isin(["perceptron", "svm", "bayes_point"]) & runs["converged"]]
+    assert rows["consistent"].mean() > 1 - 1e-3  # float32 may misplace a point on the boundary
+
+
+def test_test_points_agree_with_closed_form(runs):
+    difference = (runs["test_accuracy"] - runs["accuracy"]).groupby([runs["rule"], runs["seed"]])
+    means = difference.mean().groupby("rule").agg(["mean", "sem"])
+    assert (means["mean"].abs() < 4 * means["sem"]).all()
+
+
+def test_script_runs_small(tmp_path, capsys):
+    argv = ["--seeds", "40", "--convergence-epochs", "60", "--num-test", "50"]
+    cli.main(perceptron, [*argv, "--epochs", "5", "10", "--out", str(tmp_path)])
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    assert list(summary)[:13] == [
+        "rule", "num_train", "learning_rate", "epochs", "n", "mean_accuracy", "low", "high", "sd",
+        "q05", "consistent", "flip_fraction", "theory_accuracy",
+    ]  # fmt: skip
+    assert set(summary["rule"]) == set(perceptron.Config().rules)
+    assert not summary.duplicated(perceptron.KEYS).any()
+    assert len(json.loads((tmp_path / "claims.json").read_text())) > 10
+    for name in ("example", "accuracy", "learning_curve", "map", "novikoff"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit) as stop:
+        cli.main(perceptron, ["--num-train", "0", "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "--num-train 0" in capsys.readouterr().err
+
+
+def test_few_rules_and_one_set(tmp_path):
+    argv = ["--seeds", "1", "--rules", "svm", "--num-train", "4", "6", "--no-map"]
+    cli.main(perceptron, [*argv, "--out", str(tmp_path)])
+    assert (tmp_path / "summary.csv").exists()
