@@ -128,7 +128,7 @@ NODES, WEIGHTS = special.roots_hermitenorm(256)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 
-def gaussian_mean(function: Elementwise, variance: Numbers) -> np.ndarray:
+def gaussian_mean(function: Elementwise, variance: Numbers) -> Any:
     """Return E[function(x)] for x ~ N(0, variance), by 256-point Gauss-Hermite quadrature.
 
     Args:
@@ -141,7 +141,7 @@ def gaussian_mean(function: Elementwise, variance: Numbers) -> np.ndarray:
 
 def variance_map(
     activation: Elementwise, q: Numbers, weight_variance: float, bias_variance: float = 0.0
-) -> np.ndarray:
+) -> Any:
     """Return the variance of the next layer's pre-activations in the limit of infinite width.
 
     Args:
@@ -192,15 +192,13 @@ def fixed_point(
     return float(np.exp(optimize.brentq(excess, grid[above[0]], grid[above[0] - 1], xtol=1e-12)))
 
 
-def depth_scale(chi: Numbers) -> np.ndarray:
+def depth_scale(chi: Numbers) -> Any:
     """Return the number of layers over which squared gradients change by a factor of e."""
     with np.errstate(divide="ignore"):
         return 1 / np.abs(np.log(np.asarray(chi, float)))
 
 
-def critical_line(
-    activation: Elementwise, derivative: Elementwise, q: Numbers
-) -> tuple[np.ndarray, np.ndarray]:
+def critical_line(activation: Elementwise, derivative: Elementwise, q: Numbers) -> tuple[Any, Any]:
     """Return (sigma_w^2, sigma_b^2) at which q is the fixed point and chi is 1.
 
     Where sigma_b^2 comes out negative there is no such point.

@@ -52,7 +52,7 @@ def test_digits_are_scikit_learns():
     labels = np.concatenate([data.train.labels, data.test.labels])
     np.testing.assert_array_equal(np.bincount(labels), np.bincount(load_digits().target))
     small = np.concatenate([data.train.images, data.test.images])[:, 3:27:3, 3:27:3]
-    ours = sorted(np.round(image * 16 / 255).astype(int).tobytes() for image in small)
+    ours = sorted(np.round(image * (16 / 255)).astype(int).tobytes() for image in small)
     assert ours == sorted(image.astype(int).tobytes() for image in load_digits().images)
 
 
