@@ -203,7 +203,7 @@ def theory_second_moments(rows: pd.DataFrame) -> np.ndarray:
     first = rows.iloc[0]
     value, _ = on_arrays(first["activation"])
     sizes = rows.filter(regex=r"^input_q_").to_numpy().mean(axis=0)
-    width = first["width"]
+    width = int(first["width"])
 
     def gain(inputs, outputs):
         return inputs * weight_scale(first["init"], first["sigma"], inputs, outputs) ** 2

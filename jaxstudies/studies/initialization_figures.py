@@ -95,7 +95,8 @@ def legend_below(figure: Figure, axes: np.ndarray) -> None:
     for ax in axes.flat:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=len(found))
+    columns = min(len(found), int(figure.get_figwidth() / 1.4))
+    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
 
 
 def plot_moments(summary: pd.DataFrame) -> Figure:
@@ -193,7 +194,7 @@ def plot_training(runs: pd.DataFrame) -> Figure:
     axes[1, 0].set_ylabel("test accuracy (a point per network)")
     legend_below(figure, axes)
     figure.suptitle(
-        f"What vanishing costs ({trained['epochs'].iloc[0]} epochs, "
+        f"What vanishing costs (epochs: {trained['epochs'].iloc[0]}, "
         f"n = {trained['seed'].nunique()} networks each)"
     )
     return figure
