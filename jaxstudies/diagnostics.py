@@ -110,10 +110,10 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def unit_moments(
-    units: Float[Array, "units *samples"],
-) -> tuple[Float[Array, " units"], Float[Array, "units units"]]:
+    activations: Float[Array, "num_units ..."],
+) -> tuple[Float[Array, " num_units"], Float[Array, "num_units num_units"]]:
     """Return the units' means and their matrix of second moments over all samples."""
-    flat = units.reshape(units.shape[0], -1)
+    flat = activations.reshape(activations.shape[0], -1)
     return flat.mean(axis=1), flat @ flat.T / flat.shape[1]
 
 

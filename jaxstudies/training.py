@@ -1,7 +1,7 @@
 """One training run as a pure function of a key. Nothing here is compiled: the caller does that."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -169,11 +169,11 @@ def precise_batch_stats(
         _, seen = memoryless.apply(current, batch(index), batch_statistics=True, mutable=mutable)
         return carry, seen["batch_stats"]
 
-    _, seen = jax.lax.scan(statistics, None, jnp.arange(num_batches))
+    layers: Any = jax.lax.scan(statistics, None, jnp.arange(num_batches))[1]
     return {
         name: {
             "mean": layer["mean"].mean(axis=0),
             "var": layer["var"].mean(axis=0) + layer["mean"].var(axis=0),
         }
-        for name, layer in seen.items()
+        for name, layer in layers.items()
     }

@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 
 from jaxstudies import diagnostics, mnist, monte_carlo, stats
 from jaxstudies.claims import Claim, Verdict, judge_region
-from jaxstudies.convnets import HIDDEN_LAYERS, DropoutPosition, LeNet5
+from jaxstudies.convnets import DropoutPosition, LeNet5
 from jaxstudies.data import Dataset
 from jaxstudies.studies import lenet_figures as figures
 from jaxstudies.training import TrainState, init_state, precise_batch_stats, train_step, variables
@@ -171,7 +171,7 @@ def describe_units(model, state, images, key, standardize, batch_size) -> dict[s
     `variance_shift` is the variance of a unit's preactivation in training mode (dropout active,
     batches normalized by their own statistics) over that in evaluation mode (running averages), as
     the geometric mean over a layer's units; a unit of a convolution is a feature map.
-    `coadaptation` is the mean absolute correlation between two units of a layer, in evaluation mode.
+    `coadaptation` is the mean absolute correlation of two units of a layer, in evaluation mode.
     """
     num_batches = max(min(DIAGNOSED, images.shape[0]) // batch_size, 1)
 
@@ -179,7 +179,8 @@ def describe_units(model, state, images, key, standardize, batch_size) -> dict[s
         x = standardize(images[index * batch_size + jnp.arange(min(batch_size, images.shape[0]))])
         _, seen = model.apply(
             variables(state), x, train=mode,
-            rngs={"dropout": jax.random.fold_in(key, index)}, mutable=["intermediates", "batch_stats"],
+            rngs={"dropout": jax.random.fold_in(key, index)},
+            mutable=["intermediates", "batch_stats"],
         )  # fmt: skip
         layers = seen["intermediates"]
         return (
@@ -277,7 +278,9 @@ def simulate(
     def measure(state):
         running = variables(state)
         if not arm.batch_norm:
-            return jax.tree.map(lambda a: jnp.stack([a, a]), evaluate(model, running, data, standardize))
+            return jax.tree.map(
+                lambda a: jnp.stack([a, a]), evaluate(model, running, data, standardize)
+            )
         precise = precise_batch_stats(
             model, state.params, state.batch_stats,
             lambda i: standardize(data.images[i * size + jnp.arange(size)]), num_batches,
@@ -338,7 +341,7 @@ def run(config: Config, **execution: Any) -> pd.DataFrame:
     if devices[0].platform == "cpu" and execution.get("chunk_size") is None:
         execution["chunk_size"] = len(devices)
     chunk = monte_carlo.plan_chunks(config.seeds, execution.get("chunk_size"), devices)
-    num_epochs = int(config.epochs or 0)
+    num_epochs: Any = config.epochs  # filled in by __post_init__
     steps = max(num_train // config.batch_size, 1)
     probe_steps = min(-(-PROBE_STEPS // num_epochs), steps)
     settings = []
@@ -365,7 +368,9 @@ def run(config: Config, **execution: Any) -> pd.DataFrame:
     if execution.get("timings") is not None:
         execution["timings"].extend(timings)
     milliseconds = {
-        timing["arm"]: 1e3 * timing["run_seconds"] / (timing["seeds_run"] * probe_steps * num_epochs)
+        timing["arm"]: 1e3
+        * timing["run_seconds"]
+        / (timing["seeds_run"] * probe_steps * num_epochs)
         for timing in timings
         if timing["part"] == "time" and timing["seeds_run"]
     }
@@ -381,7 +386,7 @@ def curve(runs: pd.DataFrame, estimator: str, split: str, measure: str) -> np.nd
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return mean accuracy, with Student's t interval, and loss by arm, estimator, split and epoch."""
+    """Return mean accuracy and loss, with t intervals, by arm, estimator, split and epoch."""
     rows = []
     for name, group in runs.groupby("arm", sort=False):
         for estimator in ESTIMATORS:
