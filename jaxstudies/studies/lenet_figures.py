@@ -25,7 +25,7 @@ KINDS = {
     "scale": "learned scale",
     "bias": "learned bias",
     "mean": "running mean",
-    "var": "running variance",
+    "var": "running variance (log scale)",
 }
 CONTRASTS = {
     "bn_input − standardized": {"bn_input": 1, "standardized": -1},
@@ -36,6 +36,7 @@ CONTRASTS = {
     "bn_dropout − dropout": {"bn_dropout": 1, "dropout": -1},
     "interaction": {"bn_dropout": 1, "bn_input": -1, "dropout": -1, "plain": 1},
 }
+LOSS_TICKS = tuple(m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5))
 ACCURACY_TICKS = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
 
 
@@ -65,6 +66,15 @@ def scale_accuracy(ax: Axes, least: float, most: float) -> None:
     ax.set_ylim(*odds / (1 + odds))
 
 
+def scale_loss(ax: Axes, least: float, most: float) -> None:
+    """Give an axis of losses a log scale with plain ticks."""
+    ax.set_yscale("log")
+    ticks = [tick for tick in LOSS_TICKS if least / 1.2 <= tick <= most * 1.2]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_ylim(least / 1.2, most * 1.2)
+
+
 def draw_curves(
     ax: Axes, runs: pd.DataFrame, split: str, measure: str, estimator: str, lw: float = 1.6
 ) -> None:
@@ -86,7 +96,7 @@ def draw_curves(
     if measure == "accuracy":
         scale_accuracy(ax, max(every.min(), 0.05), min(every.max(), 1 - 1e-4))
     else:
-        ax.set_yscale("log")
+        scale_loss(ax, every.min(), every.max())
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("epoch")
     ax.grid(alpha=0.3)
@@ -168,7 +178,7 @@ def draw_shift(ax: Axes, runs: pd.DataFrame) -> None:
 def draw_coadaptation(ax: Axes, runs: pd.DataFrame) -> None:
     """Draw the mean absolute correlation between units of a layer."""
     draw_by_layer(ax, runs, "coadaptation")
-    ax.set_ylim(0, None)
+    ax.set_ylim(0, 1)
     ax.set_ylabel("mean |correlation| of units")
 
 
@@ -238,9 +248,11 @@ def plot_curves(runs: pd.DataFrame, measure: str) -> Figure:
             ax.set_title(f"{split}, {ESTIMATOR[estimator]}")
             ax.label_outer()
         row[0].set_ylabel("accuracy in %" if measure == "accuracy" else "cross-entropy (nats)")
+    every = runs.filter(regex=rf"_{measure}_\d+$").to_numpy()
     if measure == "accuracy":
-        every = runs.filter(regex=r"_accuracy_\d+$").to_numpy()
         scale_accuracy(axes[0, 0], max(every.min(), 0.05), min(every.max(), 1 - 1e-4))
+    else:
+        scale_loss(axes[0, 0], every.min(), every.max())
     figure.legend(handles=arm_handles(runs), loc="outside lower center", ncols=6)
     figure.suptitle(
         f"LeNet-5 in evaluation mode ({describe_runs(runs)}; mean, 95 % t interval over seeds)"
@@ -265,7 +277,6 @@ def plot_parameters(runs: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.2))
     for ax, kind in zip(axes.flat, KINDS, strict=True):
         draw_parameters(ax, runs, kind)
-        ax.set_title(KINDS[kind] + (" (log scale)" if kind == "var" else ""))
     handles = [h for h in arm_handles(runs) if h.get_label() not in ("plain", "dropout")]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     figure.suptitle(
@@ -296,7 +307,6 @@ def plot_page(runs: pd.DataFrame) -> Figure:
     for ax, estimator in zip(axes[1], STYLE, strict=True):
         draw_curves(ax, runs, "validation", "loss", estimator, 1.3)
         ax.set(title=f"validation loss, {ESTIMATOR[estimator]}", ylabel="cross-entropy (nats)")
-    axes[1, 1].sharey(axes[1, 0])
     draw_final(axes[2, 0], runs)
     axes[2, 0].set_title("open: running, filled: precise")
     draw_differences(axes[2, 1], runs)
