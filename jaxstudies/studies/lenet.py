@@ -388,14 +388,16 @@ def run(config: Config, **execution: Any) -> pd.DataFrame:
         if timing["part"] == "time" and timing["seeds_run"]
     }
     runs = runs[runs["part"] == "study"].drop(columns="part").reset_index(drop=True)
-    runs.insert(2, "ms_per_step", runs["arm"].map(milliseconds).astype(float))
-    runs.insert(2, "dataset", config.dataset)
-    return runs
+    known = {
+        "dataset": np.repeat(config.dataset, len(runs)),
+        "ms_per_step": runs["arm"].map(milliseconds).astype(float),
+    }
+    return pd.concat([pd.DataFrame(known), runs], axis=1)
 
 
 def curve(runs: pd.DataFrame, estimator: str, split: str, measure: str) -> np.ndarray:
     """Return a measure of each run and epoch, shape (runs, epochs)."""
-    return runs.filter(regex=rf"^{estimator}_{split}_{measure}_\d+$").to_numpy()
+    return runs.filter(regex=rf"^{estimator}_{split}_{measure}_\d+$").to_numpy(float)
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
@@ -429,7 +431,7 @@ def contrast(runs: pd.DataFrame, weights: dict[str, float], estimator: str) -> n
     if not set(weights) <= set(table):
         return np.empty(0)
     total = sum(weight * table[arm] for arm, weight in weights.items())
-    return 100 * np.asarray(total)
+    return 100 * np.asarray(total, float)
 
 
 def largest_rise(runs: pd.DataFrame, estimator: str) -> np.ndarray:

@@ -47,7 +47,7 @@ def arms_of(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def columns(rows: pd.DataFrame, name: str) -> np.ndarray:
     """Return the columns name_1, name_2, ... as an array (runs, entries)."""
-    return rows.filter(regex=rf"^{name}_\d+$").to_numpy()
+    return rows.filter(regex=rf"^{name}_\d+$").to_numpy(float)
 
 
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -248,7 +248,7 @@ def plot_curves(runs: pd.DataFrame, measure: str) -> Figure:
             ax.set_title(f"{split}, {ESTIMATOR[estimator]}")
             ax.label_outer()
         row[0].set_ylabel("accuracy in %" if measure == "accuracy" else "cross-entropy (nats)")
-    every = runs.filter(regex=rf"_{measure}_\d+$").to_numpy()
+    every = runs.filter(regex=rf"_{measure}_\d+$").to_numpy(float)
     if measure == "accuracy":
         scale_accuracy(axes[0, 0], max(every.min(), 0.05), min(every.max(), 1 - 1e-4))
     else:
