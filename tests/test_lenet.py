@@ -344,7 +344,7 @@ def test_killed_run_resumes_at_the_last_finished_chunk(tmp_path):
                "--out", str(tmp_path)]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
-    deadline = time.time() + 120
+    deadline = time.time() + 300
     while len(list(tmp_path.glob("parts/*/0001-*.npz"))) < 2 and time.time() < deadline:
         time.sleep(0.02)
     process.kill()

@@ -36,6 +36,7 @@ CONTRASTS = {
     "bn_dropout − dropout": {"bn_dropout": 1, "dropout": -1},
     "interaction": {"bn_dropout": 1, "bn_input": -1, "dropout": -1, "plain": 1},
 }
+SHIFT_TICKS = (0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50)
 LOSS_TICKS = tuple(m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5))
 ACCURACY_TICKS = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
 
@@ -169,8 +170,10 @@ def draw_shift(ax: Axes, runs: pd.DataFrame) -> None:
     draw_by_layer(ax, runs, "variance_shift")
     ax.set_yscale("log")
     shown = columns(runs, "variance_shift")
-    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if shown.min() / 2 < t < 2 * shown.max()]
+    low, high = shown.min() / 1.1, shown.max() * 1.1
+    ticks = [t for t in SHIFT_TICKS if low <= t <= high]
     ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    ax.set_ylim(low, high)
     ax.yaxis.set_minor_locator(NullLocator())
     ax.set_ylabel("unit variance, training / evaluation")
 
