@@ -126,6 +126,9 @@ def draw_differences(ax: Axes, runs: pd.DataFrame, margin: float = 0.1) -> None:
     """Draw paired differences of final test accuracy, in points, with 95 % t intervals."""
     arms = set(arms_of(runs))
     shown = {name: weights for name, weights in CONTRASTS.items() if set(weights) <= arms}
+    if not shown:
+        ax.set_axis_off()
+        return
     ax.axvspan(-margin, margin, color="0.9", zorder=0)
     ax.axvline(0, color="0.4", lw=1)
     for row, weights in enumerate(shown.values()):
