@@ -171,3 +171,22 @@ def backpropagate(
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
     """Return whether every number in the tree is finite."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(tree)]))
+
+
+def unit_moments(
+    activations: Float[Array, "num_units ..."],
+) -> tuple[Float[Array, " num_units"], Float[Array, "num_units num_units"]]:
+    """Return the units' means and their matrix of second moments over all samples."""
+    flat = activations.reshape(activations.shape[0], -1)
+    return flat.mean(axis=1), flat @ flat.T / flat.shape[1]
+
+
+def mean_absolute_correlation(covariance: Float[Array, "units units"]) -> Float[Array, ""]:
+    """Return the mean absolute correlation over pairs of different units.
+
+    A unit that does not vary counts as uncorrelated to all others.
+    """
+    num_units = covariance.shape[0]
+    deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 1e-12))
+    correlation = jnp.abs(covariance / (deviation[:, None] * deviation[None]))
+    return (correlation.sum() - jnp.trace(correlation)) / (num_units * (num_units - 1))

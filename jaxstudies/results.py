@@ -56,7 +56,7 @@ def digest(content: Any) -> str:
 
 def code_digest(study: ModuleType) -> str:
     """Return a name for the code that a study's numbers come from."""
-    rooms = ("data", "diagnostics", "mnist", "models", "monte_carlo", "training")
+    rooms = ("convnets", "data", "diagnostics", "mnist", "models", "monte_carlo", "training")
     files = [Path(__file__).with_name(f"{room}.py") for room in rooms]
     home = Path(str(study.__file__))
     # What a study is too long for lies beside it, under names that begin like its own.

@@ -1,13 +1,13 @@
 """One training run as a pure function of a key. Nothing here is compiled: the caller does that."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxstudies.data import Dataset
 
@@ -135,3 +135,45 @@ def fit(
 
     state = init_state(init_key, model, optimizer, data.inputs)
     return jax.lax.scan(epoch, state, jnp.arange(num_epochs))
+
+
+def precise_batch_stats(
+    model: nn.Module,
+    params: PyTree,
+    batch_stats: PyTree,
+    batch: Callable[[Int[Array, ""]], Array],
+    num_batches: int,
+) -> PyTree:
+    """Recompute batch-norm statistics for given weights ("precise BN").
+
+    Each batch goes through the network normalized by its own statistics, without dropout; the
+    moments of all batches are pooled (Wu and Johnson 2021, arXiv 2105.07576). One batch that holds
+    all examples gives the population's statistics exactly.
+
+    Args:
+        model: Module called as `model(inputs, batch_statistics=True)`, with an attribute `momentum`
+            of its running averages.
+        params: Weights.
+        batch_stats: Statistics by layer, each a dictionary of `mean` and `var`, for their shapes.
+        batch: Maps an index to inputs (examples, ...); all batches are of one size.
+        num_batches: Number of batches.
+
+    Returns:
+        Statistics of the same structure.
+    """
+    memoryless = model.clone(momentum=0.0)
+
+    def statistics(carry, index):
+        current = {"params": params, "batch_stats": batch_stats}
+        mutable = ["batch_stats"]
+        _, seen = memoryless.apply(current, batch(index), batch_statistics=True, mutable=mutable)
+        return carry, seen["batch_stats"]
+
+    layers: Any = jax.lax.scan(statistics, None, jnp.arange(num_batches))[1]
+    return {
+        name: {
+            "mean": layer["mean"].mean(axis=0),
+            "var": layer["var"].mean(axis=0) + layer["mean"].var(axis=0),
+        }
+        for name, layer in layers.items()
+    }
