@@ -56,3 +56,73 @@ def grid_inputs(num_points: int, dimension: int) -> Float[Array, "points dimensi
     side = int(num_points ** (1 / dimension) + 1e-9)
     axis = ((jnp.arange(side) + 0.5) / side * 2 - 1) * INTERVAL
     return jnp.stack([g.ravel() for g in jnp.meshgrid(*[axis] * dimension)], axis=-1)
+
+
+EGGHOLDER_BOUND = 512.0
+"""Half the side of the square on which the Eggholder function is defined."""
+
+
+def eggholder(inputs: Float[Array, "points 2"]) -> Float[Array, "points 1"]:
+    """Return the Eggholder function, a test function of global optimization.
+
+    Its minimum on |x1|, |x2| <= 512 is -959.6407 at (512, 404.2319). It has cusps on the two lines
+    where the argument of a square root is 0, see `eggholder_cusp_distance`.
+    """
+    x1, x2 = inputs[:, 0], inputs[:, 1] + 47
+    first = x2 * jnp.sin(jnp.sqrt(jnp.abs(x2 + x1 / 2)))
+    return -(first + x1 * jnp.sin(jnp.sqrt(jnp.abs(x1 - x2))))[:, None]
+
+
+def eggholder_cusp_distance(inputs: Float[Array, "points 2"]) -> Float[Array, " points"]:
+    """Return the distance to the nearer line of cusps, x2 + x1 / 2 + 47 = 0 or x1 - x2 = 47."""
+    x1, x2 = inputs[:, 0], inputs[:, 1] + 47
+    return jnp.minimum(jnp.abs(x2 + x1 / 2) / 1.25**0.5, jnp.abs(x1 - x2) / 2**0.5)
+
+
+def eggholder_dataset(
+    key: Key[Array, ""], num_examples: int, noise_variance: float | Float[Array, ""]
+) -> tuple[Dataset, Float[Array, "examples 1"]]:
+    """Draw points uniformly from the square, with noisy targets.
+
+    Args:
+        key: Random key.
+        num_examples: Number of points.
+        noise_variance: Variance of the Gaussian noise on the targets, in their units squared.
+
+    Returns:
+        The points with noisy targets, and the targets without noise.
+    """
+    inputs_key, noise_key = jax.random.split(key)
+    inputs = jax.random.uniform(
+        inputs_key, (num_examples, 2), minval=-EGGHOLDER_BOUND, maxval=EGGHOLDER_BOUND
+    )
+    clean = eggholder(inputs)
+    noise = jnp.sqrt(noise_variance) * jax.random.normal(noise_key, clean.shape)
+    return Dataset(inputs, clean + noise), clean
+
+
+class Standardization(NamedTuple):
+    """An affine map to mean 0 and standard deviation 1, one per feature."""
+
+    mean: Float[Array, " features"]
+    deviation: Float[Array, " features"]
+
+
+def standardization(values: Float[Array, "examples features"]) -> Standardization:
+    """Return the map that standardizes these values; a constant feature keeps its scale."""
+    deviation = values.std(axis=0)
+    return Standardization(values.mean(axis=0), jnp.where(deviation > 0, deviation, 1.0))
+
+
+def standardize(
+    scale: Standardization, values: Float[Array, "examples features"]
+) -> Float[Array, "examples features"]:
+    """Apply the map."""
+    return (values - scale.mean[None]) / scale.deviation[None]
+
+
+def restore(
+    scale: Standardization, values: Float[Array, "examples features"]
+) -> Float[Array, "examples features"]:
+    """Undo `standardize`."""
+    return values * scale.deviation[None] + scale.mean[None]
