@@ -5,6 +5,7 @@ import dataclasses
 import io
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def study_name(study: ModuleType) -> str:
 
 
 def _main(study: ModuleType, argv: list[str]) -> None:
-    config, options = parse(study, argv, study.Config())
+    config, options = parse(study, argv)
     out = options.out or Path("figures") / study_name(study)
     if options.plots_only:
         config = stored_config(study, argv, out)
@@ -85,16 +86,17 @@ def _main(study: ModuleType, argv: list[str]) -> None:
         report(study, config, out)
 
 
-def parse(study: ModuleType, argv: list[str], default: Any) -> tuple[Any, Options]:
-    """Return the study's config and the options from flags.
+def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, Options]:
+    """Return the study's config and the options from flags, which change a stored config if given.
 
     Raises:
         UsageError: A flag is unknown, or its value is not allowed.
     """
+    config = Annotated[study.Config, tyro.conf.arg(name="")]
     flags = dataclasses.make_dataclass(
         "Flags",
         [
-            ("config", Annotated[study.Config, tyro.conf.arg(name="")], default),
+            ("config", config, *([] if stored is None else [stored])),
             ("options", Annotated[Options, tyro.conf.arg(name="")], Options()),
         ],
     )
@@ -119,9 +121,19 @@ def parse(study: ModuleType, argv: list[str], default: Any) -> tuple[Any, Option
 
 def one_line(box: str) -> str:
     """Return the parser's message, which it prints in a box, as one line."""
-    rows = (line.strip("│╭╰╮╯─ ") for line in box.splitlines()[1:])
-    kept = [row for row in rows if row and not row.startswith(("For full", "Argument helptext"))]
-    return " ".join(kept) + " (--help explains every flag)"
+    rows = (line.strip("│| ") for line in box.splitlines() if set(line) - set("╭╰╮╯│─+-| "))
+    text = " ".join(row for row in rows if not row.startswith(("For full", "╭")))
+    wrong = re.search(r"Error parsing (--\S+):", text)
+    kind = re.search(r"Argument helptext:.*?\b(INT|FLOAT)\b", text)
+    if wrong and kind:
+        number, form = {
+            "INT": ("a whole number", r"[-+]?\d+"),
+            "FLOAT": ("a number", r"[-+]?[\d.]+(e[-+]?\d+)?"),
+        }[kind[1]]
+        values = [v for v in re.findall(r"'([^']*)'", text) if v != "None"]
+        bad = next((v for v in values if not re.fullmatch(form, v)), values[-1])
+        text = f"{wrong[1]} {bad}: must be {number}"
+    return f"{text} (--help explains every flag)"
 
 
 def check_values(part: Any) -> None:
@@ -262,8 +274,11 @@ def report(study: ModuleType, config: Any, out: Path) -> None:
     plotting.use_style()
     figures = plotting.save(study.plot(runs), out)
     print_table(summary)
-    for verdict in verdicts:
+    tested = [verdict for verdict in verdicts if verdict.n]
+    for verdict in tested:
         print(claims.sentence(verdict))
+    if len(tested) < len(verdicts):
+        print(f"{len(verdicts) - len(tested)} claims are not tested by these runs")
     print(f"\n{out}/: config.json, runs.parquet, summary.csv, claims.json,")
     print("  " + ", ".join(path.name for path in figures))
 

@@ -179,6 +179,7 @@ def simulate(
 
     outputs = trained.pop("outputs")
     finite = diagnostics.all_finite((trained_state.params, outputs, born.pop("outputs")))
+    trained |= {rule: finite & trained[rule] for rule in RULES}
     constant = outputs.mean(axis=0)
     mean, median, deviation = (moment[target] for moment in target_moments(targets))
     fitted = model.apply(variables(trained_state), data.inputs)
@@ -191,7 +192,7 @@ def simulate(
         "gap_to_median": jnp.max(jnp.abs(constant - median) / deviation),
         **{f"born_{name}": value for name, value in born.items()},
         **{f"trained_{name}": value for name, value in trained.items()},
-        **{f"died_{rule}": finite & ~born[rule] & trained[rule] for rule in RULES},
+        **{f"died_{rule}": ~born[rule] & trained[rule] for rule in RULES},
         **{f"revived_{rule}": finite & born[rule] & ~trained[rule] for rule in RULES},
         "curve": outputs[:: GRID_POINTS // CURVE_POINTS, 0],
     }
@@ -280,7 +281,7 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     study, births = runs[runs["part"] == "study"], runs[runs["part"] == "map"]
     if len(births):
         depths = study["depth"].unique() if len(study) else range(1, births["depth"].max() + 1)
-        births = expand_depths(births, sorted(depths))
+        births = expand_depths(births, sorted(map(int, depths)))
     tables = [(births, ("born",), ("zero_slope",)), (study, ("born", "trained"), RULES)]
     for table, stages, rules in tables:
         for labels, group in table.groupby(KEYS, sort=False):
@@ -309,14 +310,18 @@ LU = "Lu, Su and Karniadakis (arXiv 1808.04947)"
 NOTEBOOK = "the source notebook"
 
 
+JUDGED = ["nonfinite", "gap_to_mean", "gap_to_median", *(f"trained_{rule}" for rule in RULES)]
+
+
 def judge(runs: pd.DataFrame) -> list[Verdict]:
     """Judge the claims, on ten hidden layers of width 2, |x|, MSE and the first initialization.
 
     Without such runs a verdict is inconclusive, with n = 0.
     """
-    rows = runs[(runs["part"] != "map") & (runs["depth"] == 10) & (runs["width"] == 2)]
-    rows = rows[(rows["loss"] == "mse") & (rows["epochs"] > 0)]
-    rows = rows[(rows["init"] == runs["init"].iloc[0]) & ~rows["nonfinite"].astype(bool)]
+    rows = runs.reindex(columns=[*LABELS, "seed", *JUDGED])  # a map at birth lacks some
+    rows = rows[(rows["part"] != "map") & (rows["depth"] == 10) & (rows["width"] == 2)]
+    rows = rows[(rows["loss"] == "mse") & (rows["epochs"] > 0) & ~rows["nonfinite"].astype(bool)]
+    rows = rows[rows["init"] == runs["init"].iloc[0]]
     study = rows[(rows["part"] == "study") & (rows["target"] == "abs")]
     long = rows[(rows["part"] == "long") & rows["trained_zero_slope"].astype(bool)]
     relu, leaky = (

@@ -180,12 +180,14 @@ def plot_map(summary: pd.DataFrame) -> Figure:
         mesh = plotting.share_map(ax, table)
         for probability, style in ((0.1, "--"), (0.01, "-")):
             line = theory.safe_width(depths, probability)
-            ax.plot(line, depths, style, color="black", lw=1.4, label=f"P ≤ {probability:.0%}")
+            ax.plot(line, depths, style, color="white", lw=1.6, label=f"P ≤ {probability:.0%}")
         ax.set(
             title=title, xlabel="width (units per layer)", xlim=(widths[0] - 0.5, widths[-1] + 0.5)
         )
     axes[0, 0].set_ylabel("depth (hidden layers)")
-    axes[0, 0].legend(title="safe right of", loc="upper right", fontsize=8, title_fontsize=8)
+    axes[0, 0].yaxis.get_major_locator().set_params(integer=True)
+    legend = axes[0, 0].legend(title="theory: safe\nright of", loc="lower right", fontsize=8)
+    plt.setp([legend.get_title(), *legend.get_texts()], color="white", fontsize=8)
     figure.colorbar(mesh, ax=axes[0, -1], label="share of networks")
     row = born.iloc[0]
     n = f"{born['n'].min():,}" + (f" (trained {trained['n'].min():,})" if len(trained) else "")

@@ -1,0 +1,11 @@
+import jax
+from jaxtyping import install_import_hook
+
+# Shapes and types in annotations are checked at run time, in tests alone; and so is that no
+# operation broadcasts arrays of different rank unasked.
+install_import_hook("jaxstudies", "typecheck.check")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+from jaxstudies import monte_carlo  # noqa: E402
+
+monte_carlo.use_all_cores()

@@ -1,0 +1,141 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxstudies import monte_carlo, results, training
+from jaxstudies.data import Dataset
+from jaxstudies.models import MLP, initializer, leaky_relu
+
+ROUNDING = 5e-6  # relative: float32 sums in another order, over some tens of steps
+
+
+def simulate(key, scale):
+    """A short training run whose biases start as zeros that no seed has touched."""
+    data_key, fit_key = jax.random.split(key)
+    x = jax.random.normal(data_key, (32, 1))
+    model = MLP(3, 4, 1, lambda z: leaky_relu(0.1, z), initializer("he_normal"))
+    state, history = training.fit(
+        fit_key, model, optax.adam(1e-2), optax.losses.squared_error,
+        Dataset(x, scale * jnp.abs(x)), num_epochs=5, batch_size=8,
+    )  # fmt: skip
+    layers = state.params["layers"]
+    return {"history": history, "bias": layers["first"].bias, "last": layers["last"].bias[0]}
+
+
+def map_seeds(num_seeds=12, **kwargs):
+    return monte_carlo.map_seeds(simulate, jnp.float32(2.0), num_seeds=num_seeds, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def twelve():
+    return map_seeds()
+
+
+def assert_close(a, b):
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=ROUNDING, atol=1e-6, err_msg=name)
+
+
+def test_there_are_several_devices_to_test_on():
+    import os
+
+    assert len(monte_carlo.choose_devices()) == len(os.sched_getaffinity(0))
+
+
+def test_mapped_equals_looped(twelve):
+    run = jax.jit(simulate)
+    for i in (0, 5, 11):
+        alone = run(jax.random.fold_in(jax.random.key(0), i), jnp.float32(2.0))
+        assert_close({name: values[i] for name, values in twelve.items()}, alone)
+
+
+def test_devices_do_not_train_one_another(twelve):
+    """With sums over devices slipped into the gradients, this failed at the first digit."""
+    assert_close(twelve, map_seeds(num_devices=1))
+
+
+@pytest.mark.parametrize("chunk_size", [1, 5, 12, 100])
+def test_chunks_change_nothing_but_rounding(twelve, chunk_size):
+    assert_close(twelve, map_seeds(chunk_size=chunk_size))
+
+
+@pytest.mark.parametrize("num_seeds", [1, 5])
+def test_fewer_seeds_are_a_prefix(twelve, num_seeds):
+    some = map_seeds(num_seeds)
+    assert_close({name: values[:num_seeds] for name, values in twelve.items()}, some)
+
+
+def test_the_same_program_repeats_to_the_bit(twelve):
+    again = map_seeds()
+    for name in twelve:
+        np.testing.assert_array_equal(twelve[name], again[name])
+
+
+def test_seeds_and_master_seeds_differ(twelve):
+    other = map_seeds(seed=1)
+    assert len(np.unique(np.concatenate([twelve["last"], other["last"]]))) == 24
+
+
+def test_too_many_devices_are_an_error():
+    with pytest.raises(ValueError, match="99 devices"):
+        map_seeds(num_devices=99)
+
+
+@pytest.mark.parametrize("num_seeds", [1, 7, 1000, 1025, 10**6])
+@pytest.mark.parametrize("chunk_size", [None, 1, 100])
+def test_chunks_cover_all_seeds_evenly(num_seeds, chunk_size):
+    devices = monte_carlo.choose_devices()
+    chunk = monte_carlo.plan_chunks(num_seeds, chunk_size, devices)
+    assert chunk % len(devices) == 0
+    most = chunk_size or monte_carlo.CHUNK_PER_CPU * len(devices)
+    assert chunk <= max(most, len(devices)) + len(devices) - 1
+    padding = -(-num_seeds // chunk) * chunk - num_seeds
+    assert padding < -(-num_seeds // chunk) + len(devices) * -(-num_seeds // chunk)
+
+
+def settings():
+    return [
+        monte_carlo.Setting({"scale": scale}, simulate, (jnp.float32(scale),), num_seeds=count)
+        for scale, count in ((1.0, None), (2.0, 5))
+    ]
+
+
+def test_settings_share_a_program_and_make_a_table():
+    timings = []
+    table = monte_carlo.run_settings(settings(), num_seeds=6, timings=timings)
+    assert list(table["scale"]) == [1.0] * 6 + [2.0] * 5
+    assert list(table["seed"]) == [*range(6), *range(5)]
+    assert {"history_1", "history_5", "bias_4", "last"} <= set(table)
+    first = monte_carlo.map_seeds(simulate, jnp.float32(1.0), num_seeds=6)
+    np.testing.assert_array_equal(table["last"][:6], first["last"])
+    assert [t["seeds_run"] for t in timings] == [6, 5]
+
+
+def test_same_shape_settings_compile_once(monkeypatch):
+    compiled = []
+    real = monte_carlo.compile_chunk
+    monkeypatch.setattr(monte_carlo, "compile_chunk", lambda *a: compiled.append(a[2]) or real(*a))
+    pair = [s._replace(num_seeds=None) for s in settings()]
+    monte_carlo.run_settings(pair, num_seeds=4)
+    assert compiled == [4]
+
+
+def test_finished_chunks_are_not_run_again_and_damaged_ones_are(tmp_path):
+    parts = results.Parts(tmp_path / "parts")
+    run = lambda timings: monte_carlo.run_settings(  # noqa: E731
+        settings(), num_seeds=6, chunk_size=2, parts=parts, timings=timings
+    )
+    whole = run([])
+    files = sorted(parts.directory.iterdir())
+    assert len(files) == 3 + 3
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:-7])
+    flipped = bytearray(files[4].read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    files[4].write_bytes(flipped)
+    timings = []
+    again = run(timings)
+    assert [t["seeds_run"] for t in timings] == [4, 2]
+    assert whole.equals(again)
