@@ -204,9 +204,7 @@ def uniform_first_layer(bound: float, key: jax.Array, inputs: int, outputs: int)
     kernel = jax.random.uniform(
         kernel_key, (inputs, outputs), minval=-bound / inputs, maxval=bound / inputs
     )
-    return Layer(
-        kernel, jax.random.uniform(bias_key, (outputs,), minval=-jnp.pi, maxval=jnp.pi)
-    )
+    return Layer(kernel, jax.random.uniform(bias_key, (outputs,), minval=-jnp.pi, maxval=jnp.pi))
 
 
 def fourier_features(

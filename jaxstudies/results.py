@@ -56,7 +56,7 @@ def digest(content: Any) -> str:
 
 def code_digest(study: ModuleType) -> str:
     """Return a name for the code that a study's numbers come from."""
-    rooms = ("data", "diagnostics", "models", "monte_carlo", "training")
+    rooms = ("baselines", "data", "diagnostics", "models", "monte_carlo", "training")
     files = [Path(__file__).with_name(f"{room}.py") for room in rooms]
     sources = [path.read_bytes() for path in (*files, Path(str(study.__file__)))]
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
