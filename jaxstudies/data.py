@@ -110,8 +110,10 @@ class Standardization(NamedTuple):
 
 def standardization(values: Float[Array, "examples features"]) -> Standardization:
     """Return the map that standardizes these values; a constant feature keeps its scale."""
-    deviation = values.std(axis=0)
-    return Standardization(values.mean(axis=0), jnp.where(deviation > 0, deviation, 1.0))
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    # The mean of equal numbers is off by rounding, and so is their deviation from 0.
+    varies = deviation > 1e-5 * jnp.abs(mean)
+    return Standardization(mean, jnp.where(varies, deviation, 1.0))
 
 
 def standardize(
