@@ -1,5 +1,7 @@
 """The figures of the study of depth against width."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -35,7 +37,7 @@ def spread_labels(values: np.ndarray, factor: float) -> np.ndarray:
     """Move positions on a logarithmic axis apart until each is `factor` above the one below."""
     order = np.argsort(values)
     placed = np.array(values, float)
-    for below, above in zip(order[:-1], order[1:], strict=True):
+    for below, above in itertools.pairwise(order):
         placed[above] = max(placed[above], placed[below] * factor)
     return placed
 
@@ -186,8 +188,7 @@ def plot_cusps(runs: pd.DataFrame, edges: tuple[float, ...]) -> Figure:
     for name, color in (("Delaunay", "0.6"), ("RBF", "black")):
         drawn.append((runs[runs["shape"] == name].iloc[0], name, color))
     labels = [
-        f"{a:g}-{b:g}" if np.isfinite(b) else f"> {a:g}"
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        f"{a:g}-{b:g}" if np.isfinite(b) else f"> {a:g}" for a, b in itertools.pairwise(edges)
     ]
     for row, label, color in drawn:
         errors = row.filter(regex=r"^cusp_rmse_").to_numpy(float)
