@@ -205,10 +205,10 @@ def _run(settings, num_seeds, seed, chunk_size, num_devices, parts, description)
     programs = {}
     counts = [setting.num_seeds or num_seeds for setting in settings]
     costs = [setting.cost for setting in settings]
-    total, layout = sum(counts), None
-    if len(set(costs)) > 1:
-        total = sum(n * cost for n, cost in zip(counts, costs, strict=True))
-        layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+    if len(set(costs)) <= 1:
+        costs, layout = [1] * len(settings), None
+    total = sum(n * cost for n, cost in zip(counts, costs, strict=True))
     with tqdm(total=total, desc=description, unit="run", delay=1, bar_format=layout) as bar:
         for index, (setting, count) in enumerate(zip(settings, counts, strict=True)):
             chunk = plan_chunks(count, chunk_size, devices)
@@ -235,6 +235,6 @@ def _run(settings, num_seeds, seed, chunk_size, num_devices, parts, description)
                     if parts:
                         parts.write(name, columns)
                 pieces.append(columns)
-                bar.update(size * setting.cost)
+                bar.update(size * costs[index])
             columns = {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
             yield columns, Timing(compile_seconds, run_seconds - compile_seconds, seeds_run)
