@@ -115,6 +115,8 @@ def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, 
         if not stop.code:
             raise
         raise UsageError(one_line(stderr.getvalue())) from None
+    except ValueError as error:  # from a config that checks itself; it names the flag
+        raise UsageError(str(error)) from error
     for part in (parsed.config, parsed.options):
         check_values(part)
     return parsed.config, parsed.options

@@ -62,3 +62,75 @@ def half_square(key: Key[Array, ""], num_examples: int) -> Dataset:
     """Draw points uniformly from the unit square; the class is +1 where x1 > x2, else -1."""
     inputs = jax.random.uniform(key, (num_examples, 2))
     return Dataset(inputs, jnp.where(inputs[:, :1] > inputs[:, 1:], 1.0, -1.0))
+
+
+EGGHOLDER_BOUND = 512.0
+"""Half the side of the square on which the Eggholder function is defined."""
+
+
+def eggholder(inputs: Float[Array, "points 2"]) -> Float[Array, "points 1"]:
+    """Return the Eggholder function, a test function of global optimization.
+
+    Its minimum on |x1|, |x2| <= 512 is -959.6407 at (512, 404.2319). It has cusps on the two lines
+    where the argument of a square root is 0, see `eggholder_cusp_distance`.
+    """
+    x1, x2 = inputs[:, 0], inputs[:, 1] + 47
+    first = x2 * jnp.sin(jnp.sqrt(jnp.abs(x2 + x1 / 2)))
+    return -(first + x1 * jnp.sin(jnp.sqrt(jnp.abs(x1 - x2))))[:, None]
+
+
+def eggholder_cusp_distance(inputs: Float[Array, "points 2"]) -> Float[Array, " points"]:
+    """Return the distance to the nearer line of cusps, x2 + x1 / 2 + 47 = 0 or x1 - x2 = 47."""
+    x1, x2 = inputs[:, 0], inputs[:, 1] + 47
+    return jnp.minimum(jnp.abs(x2 + x1 / 2) / 1.25**0.5, jnp.abs(x1 - x2) / 2**0.5)
+
+
+def eggholder_dataset(
+    key: Key[Array, ""], num_examples: int, noise_variance: float | Float[Array, ""]
+) -> tuple[Dataset, Float[Array, "examples 1"]]:
+    """Draw points uniformly from the square, with noisy targets.
+
+    Args:
+        key: Random key.
+        num_examples: Number of points.
+        noise_variance: Variance of the Gaussian noise on the targets, in their units squared.
+
+    Returns:
+        The points with noisy targets, and the targets without noise.
+    """
+    inputs_key, noise_key = jax.random.split(key)
+    inputs = jax.random.uniform(
+        inputs_key, (num_examples, 2), minval=-EGGHOLDER_BOUND, maxval=EGGHOLDER_BOUND
+    )
+    clean = eggholder(inputs)
+    noise = jnp.sqrt(noise_variance) * jax.random.normal(noise_key, clean.shape)
+    return Dataset(inputs, clean + noise), clean
+
+
+class Standardization(NamedTuple):
+    """An affine map to mean 0 and standard deviation 1, one per feature."""
+
+    mean: Float[Array, " features"]
+    deviation: Float[Array, " features"]
+
+
+def standardization(values: Float[Array, "examples features"]) -> Standardization:
+    """Return the map that standardizes these values; a constant feature keeps its scale."""
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    # The mean of equal numbers is off by rounding, and so is their deviation from 0.
+    varies = deviation > 1e-5 * jnp.abs(mean)
+    return Standardization(mean, jnp.where(varies, deviation, 1.0))
+
+
+def standardize(
+    scale: Standardization, values: Float[Array, "examples features"]
+) -> Float[Array, "examples features"]:
+    """Apply the map."""
+    return (values - scale.mean[None]) / scale.deviation[None]
+
+
+def restore(
+    scale: Standardization, values: Float[Array, "examples features"]
+) -> Float[Array, "examples features"]:
+    """Undo `standardize`."""
+    return values * scale.deviation[None] + scale.mean[None]

@@ -218,3 +218,67 @@ class MLP(nn.Module):
         if self.linear_first_layer:
             layers["linear"] = draw(keys[2], num_inputs, width)
         return layers
+
+
+def uniform_first_layer(bound: float, key: jax.Array, inputs: int, outputs: int) -> Layer:
+    """Draw weights uniformly from +-bound / inputs and biases from +-pi: random sine waves.
+
+    The first layer of a network of sines (Sitzmann et al. 2020, arXiv 2006.09661), whose bound is
+    30 for inputs in [-1, 1]; the biases are spread over a period.
+    """
+    kernel_key, bias_key = jax.random.split(key)
+    kernel = jax.random.uniform(
+        kernel_key, (inputs, outputs), minval=-bound / inputs, maxval=bound / inputs
+    )
+    return Layer(kernel, jax.random.uniform(bias_key, (outputs,), minval=-jnp.pi, maxval=jnp.pi))
+
+
+def fourier_features(
+    frequencies: Float[Array, "features inputs"], h: Float[Array, "inputs batch"]
+) -> Float[Array, "features2 batch"]:
+    """Return sine and cosine of each frequency (Tancik et al. 2020, arXiv 2006.10739)."""
+    phase = frequencies @ h
+    return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)])
+
+
+class FeedForward(nn.Module):
+    """Map (batch, inputs) to (batch, outputs) through hidden layers of differing widths.
+
+    Attributes:
+        widths: Units of each hidden layer, at least one layer.
+        num_outputs: Number of linear outputs.
+        activation: Elementwise function.
+        init_layer: Initializer of the layers.
+        init_first: Initializer of the first layer, if another one.
+        batch_norm: Whether each hidden layer is normalized over the batch before its activation;
+            for evaluation, by running averages.
+        features: Fixed map of the inputs, features first, that goes before the first layer.
+    """
+
+    widths: tuple[int, ...]
+    num_outputs: int
+    activation: Callable[[jax.Array], jax.Array]
+    init_layer: Initializer
+    init_first: Initializer | None = None
+    batch_norm: bool = False
+    features: Callable[[jax.Array], jax.Array] | None = None
+
+    @nn.compact
+    def __call__(
+        self, inputs: Float[Array, "batch inputs"], train: bool = False
+    ) -> Float[Array, "batch outputs"]:
+        """Return the outputs; in training, batch norm uses the batch and updates its averages."""
+        h = inputs.T if self.features is None else self.features(inputs.T)
+        draw = self.init_first or self.init_layer
+        for i, width in enumerate(self.widths):
+            layer = self.param(f"layer_{i}", draw, h.shape[0], width)
+            draw = self.init_layer
+            h = layer.kernel.T @ h + layer.bias[:, None]
+            if self.batch_norm:
+                # The averages must be those of the last epoch or so, not of all training.
+                h = nn.BatchNorm(
+                    use_running_average=not train, momentum=0.9, axis=0, name=f"norm_{i}"
+                )(h)
+            h = self.activation(h)
+        last = self.param("last", self.init_layer, h.shape[0], self.num_outputs)
+        return (last.kernel.T @ h + last.bias[:, None]).T

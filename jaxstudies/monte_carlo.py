@@ -46,6 +46,8 @@ class Setting(NamedTuple):
     simulate: Simulate
     shared: tuple = ()
     num_seeds: int | None = None
+    cost: float = 1.0
+    """Time a seed takes, in any unit, where settings differ: for the time left in the progress."""
 
 
 class Timing(NamedTuple):
@@ -202,7 +204,12 @@ def _run(settings, num_seeds, seed, chunk_size, num_devices, parts, description)
     devices = choose_devices(num_devices)
     programs = {}
     counts = [setting.num_seeds or num_seeds for setting in settings]
-    with tqdm(total=sum(counts), desc=description, unit="run", delay=1) as bar:
+    costs = [setting.cost for setting in settings]
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+    if len(set(costs)) <= 1:
+        costs, layout = [1] * len(settings), None
+    total = sum(n * cost for n, cost in zip(counts, costs, strict=True))
+    with tqdm(total=total, desc=description, unit="run", delay=1, bar_format=layout) as bar:
         for index, (setting, count) in enumerate(zip(settings, counts, strict=True)):
             chunk = plan_chunks(count, chunk_size, devices)
             bar.set_postfix_str(" ".join(str(value) for value in setting.labels.values()))
@@ -228,6 +235,6 @@ def _run(settings, num_seeds, seed, chunk_size, num_devices, parts, description)
                     if parts:
                         parts.write(name, columns)
                 pieces.append(columns)
-                bar.update(size)
+                bar.update(size * costs[index])
             columns = {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
             yield columns, Timing(compile_seconds, run_seconds - compile_seconds, seeds_run)

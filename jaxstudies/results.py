@@ -56,8 +56,8 @@ def digest(content: Any) -> str:
 
 def code_digest(study: ModuleType) -> str:
     """Return a name for the code that a study's numbers come from."""
-    rooms = ("convnets", "data", "diagnostics", "mnist", "models", "monte_carlo", "training")
-    files = [Path(__file__).with_name(f"{room}.py") for room in rooms]
+    drawn_from_runs = {"claims", "cli", "plotting", "stats", "theory"}
+    files = [p for p in sorted(Path(__file__).parent.glob("*.py")) if p.stem not in drawn_from_runs]
     home = Path(str(study.__file__))
     # What a study is too long for lies beside it, under names that begin like its own.
     parts = sorted(p for p in home.parent.glob(f"{home.stem}*.py") if "_figures" not in p.name)

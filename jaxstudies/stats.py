@@ -60,3 +60,27 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:
         return mean, np.nan, np.nan
     half = stats.t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
     return mean, float(mean - half), float(mean + half)
+
+
+def slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float, int]:
+    """Return the least-squares slope of y on x, its standard error and degrees of freedom.
+
+    With fewer than three points, or x all equal, slope and error are NaN and there are none.
+    """
+    if len(x) < 3 or np.ptp(x) == 0:
+        return np.nan, np.nan, 0
+    fit = stats.linregress(x, y)
+    return float(fit.slope), float(fit.stderr), len(x) - 2
+
+
+def difference_of_slopes(
+    x: np.ndarray, y: np.ndarray, other_x: np.ndarray, other_y: np.ndarray, level: float = 0.95
+) -> Interval:
+    """Return the slope of y on x minus that of the other points, with Welch's t interval."""
+    (a, error, df), (b, other_error, other_df) = slope(x, y), slope(other_x, other_y)
+    variance = error**2 + other_error**2
+    if min(df, other_df) < 1 or not variance > 0:
+        return NO_DATA
+    welch = variance**2 / (error**4 / df + other_error**4 / other_df)
+    half = float(stats.t.ppf((1 + level) / 2, welch) * np.sqrt(variance))
+    return a - b, a - b - half, a - b + half

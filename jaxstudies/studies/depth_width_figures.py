@@ -1,0 +1,268 @@
+"""The figures of the study of depth against width."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+from jaxstudies import plotting
+
+RECIPES = {"sgd": "SGD, Nesterov; batch norm in 2+ layers", "adam": "Adam, cosine decay; no norm"}
+MARKERS = {1: "o", 2: "s", 3: "^"}
+MODERN_COLOR = plotting.COLORS[4]
+BASELINES = ("constant", "1-nearest neighbor", "boosted trees", "Delaunay", "RBF", "floor")
+
+
+def depth_color(depth: int) -> str:
+    """Return the color of a depth."""
+    return plotting.COLORS[(depth - 1) % len(plotting.COLORS)]
+
+
+def depth_label(depth: int) -> str:
+    """Return the name of a depth."""
+    return f"{depth} hidden layer" + ("s" if depth > 1 else "")
+
+
+def plain_log(axis) -> None:
+    """Label a logarithmic axis with plain numbers."""
+    axis.set_major_formatter(ScalarFormatter())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def spread_labels(values: np.ndarray, factor: float) -> np.ndarray:
+    """Move positions on a logarithmic axis apart until each is `factor` above the one below."""
+    order = np.argsort(values)
+    placed = np.array(values, float)
+    for below, above in itertools.pairwise(order):
+        placed[above] = max(placed[above], placed[below] * factor)
+    return placed
+
+
+def plot_rmse(summary: pd.DataFrame) -> Figure:
+    """Draw the error against hidden units and parameters, a curve per depth, a row per recipe."""
+    shapes = summary[(summary["part"] == "shapes") & summary["rmse"].notna()]
+    modern = summary[summary["part"] == "modern"]
+    lines = summary[summary["recipe"] == "baseline"].set_index("shape")["rmse"]
+    recipes = list(shapes["recipe"].unique()) or list(RECIPES)
+    figure, axes = plt.subplots(
+        len(recipes), 2, figsize=(11.5, 0.9 + 3.9 * len(recipes)), sharey=True, sharex="col",
+        squeeze=False,
+    )  # fmt: skip
+    names = [name for name in BASELINES if lines.get(name, 0) > 0]
+    text_at = spread_labels(lines[names].to_numpy(), 1.32)
+    for row, recipe in zip(axes, recipes, strict=True):
+        for ax, x in zip(row, ("hidden_units", "parameters"), strict=True):
+            for depth, group in shapes[shapes["recipe"] == recipe].groupby("depth"):
+                color = depth_color(depth)
+                ax.plot(
+                    group[x], group["rmse"], MARKERS.get(depth, "D"), color=color, ms=4, alpha=0.55,
+                    mec="none", label=f"{depth_label(depth)} ({len(group)} shapes)",
+                )  # fmt: skip
+                if x == "hidden_units":
+                    curve = group.groupby(x)["rmse"].agg(["mean", "min", "max"])
+                else:
+                    # So many parameters differ that a total of its own has no band: bins of 2.
+                    octave = np.floor(np.log2(group[x]))
+                    curve = group.groupby(octave)["rmse"].agg(["mean", "min", "max"])
+                    curve.index = np.exp(np.log(group[x]).groupby(octave).mean())
+                ax.plot(curve.index, curve["mean"], color=color, lw=1.8)
+                ax.fill_between(
+                    curve.index, curve["min"], curve["max"], color=color, alpha=0.18, lw=0
+                )
+            if len(modern):
+                ax.plot(
+                    modern[x], modern["rmse"], "*", color=MODERN_COLOR, ms=13, mec="black",
+                    mew=0.6, label="sines on Fourier features, Adam (5 x epochs by default)",
+                )  # fmt: skip
+            for name in names:
+                ax.axhline(
+                    lines[name], color="black" if name == "floor" else "0.55", zorder=0,
+                    lw=1.3 if name == "floor" else 0.8, ls="-" if name == "floor" else "--",
+                )  # fmt: skip
+            ax.set(xscale="log", yscale="log")
+        row[0].set_ylabel("test RMSE (units of f)")
+        row[0].set_title(RECIPES[recipe], loc="left")
+        for name, height in zip(names, text_at, strict=True):
+            row[1].annotate(
+                f"{name} {lines[name]:.3g}", (1.01, height),
+                xycoords=("axes fraction", "data"), fontsize=8, va="center", annotation_clip=False,
+            )  # fmt: skip
+    axes[-1, 0].set_xlabel("hidden units in all")
+    axes[-1, 0].xaxis.set_major_locator(LogLocator(2))
+    plain_log(axes[-1, 0].xaxis)
+    axes[-1, 1].set_xlabel("trained parameters (curve: mean by octave)")
+    plain_log(axes[0, 0].yaxis)
+    handles = {
+        label: handle
+        for ax in axes[:, 0]
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+    n = shapes["n"].min() if len(shapes) else 0
+    figure.suptitle(
+        "Depth against width on the Eggholder function "
+        f"(points: a shape, mean of n = {n}+ seeds; curves: mean of shapes, bands: their range)"
+    )
+    return figure
+
+
+def plot_time(shapes: pd.DataFrame) -> Figure:
+    """Draw the seconds of an epoch against parameters, alone and within the batch."""
+    recipes = list(shapes["recipe"].unique())
+    figure, axes = plt.subplots(
+        1, len(recipes), figsize=(1.0 + 5.2 * len(recipes), 4.6), sharey=True, squeeze=False
+    )
+    for ax, recipe in zip(axes[0], recipes, strict=True):
+        for depth, group in shapes[shapes["recipe"] == recipe].groupby("depth"):
+            style = {"color": depth_color(depth), "ls": "none", "ms": 5}
+            marker = MARKERS.get(depth, "D")
+            ax.plot(
+                group["parameters"], group["seconds_per_epoch"], marker=marker, **style,
+                label=f"{depth_label(depth)}, one network alone",
+            )  # fmt: skip
+            ax.plot(
+                group["parameters"], group["seconds_in_batch"], marker=marker, mfc="none", **style,
+                label=f"{depth_label(depth)}, per network in the batch",
+            )  # fmt: skip
+        ax.set(xscale="log", yscale="log", xlabel="trained parameters", title=RECIPES[recipe])
+        ax.grid(alpha=0.25, which="both", lw=0.5)
+    axes[0, 0].set_ylabel("seconds per epoch")
+    plain_log(axes[0, 0].yaxis)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
+    )
+    figure.suptitle("Training time of an epoch (each point one shape)")
+    return figure
+
+
+def plot_curves(runs: pd.DataFrame) -> Figure:
+    """Draw the validation error over epochs: the best shape of each depth, and the modern one."""
+    figure, ax = plt.subplots(figsize=(7.5, 4.8))
+    shapes = runs[(runs["part"] == "shapes") & ~runs["nonfinite"].astype(bool)]
+    for (recipe, depth), group in shapes.groupby(["recipe", "depth"], sort=False):
+        best = group.groupby("shape")["validation_rmse"].mean().idxmin()
+        draw_curve(
+            ax, group[group["shape"] == best], depth_color(depth),
+            f"{best}, {recipe}", "-" if recipe == "adam" else "--",
+        )  # fmt: skip
+    modern = runs[(runs["part"] == "modern") & ~runs["nonfinite"].astype(bool)]
+    if len(modern):
+        label = f"{modern['shape'].iloc[0]}, sines on Fourier features"
+        draw_curve(ax, modern, MODERN_COLOR, label, "-")
+    ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="validation RMSE (units of f)")
+    plain_log(ax.xaxis)
+    plain_log(ax.yaxis)
+    ax.legend(fontsize=8, loc="lower left")
+    ax.set_title("The best shape of each depth (mean over seeds, band: their range)")
+    return figure
+
+
+def draw_curve(ax, group: pd.DataFrame, color: str, label: str, style: str) -> None:
+    """Draw mean and range over seeds of the validation error by epoch."""
+    curves = group.filter(regex=r"^curve_\d+$").to_numpy(float)
+    curves = curves[:, ~np.isnan(curves).all(axis=0)]
+    epoch = np.arange(1, curves.shape[1] + 1)
+    marker = "o" if len(epoch) < 4 else None
+    ax.plot(
+        epoch, curves.mean(axis=0), style, color=color, label=f"{label} (n = {len(curves)})",
+        marker=marker,
+    )  # fmt: skip
+    ax.fill_between(epoch, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.2, lw=0)
+
+
+def plot_cusps(runs: pd.DataFrame, edges: tuple[float, ...]) -> Figure:
+    """Draw the error on clean targets by distance to the nearer line of cusps."""
+    figure, ax = plt.subplots(figsize=(7.8, 4.8))
+    networks = runs[runs["part"].isin(["shapes", "modern"]) & ~runs["nonfinite"].astype(bool)]
+    drawn = []
+    shapes = networks[networks["part"] == "shapes"]
+    for depth, group in shapes.groupby("depth"):
+        best = group.loc[group["validation_rmse"].idxmin()]
+        drawn.append((best, f"{best['shape']}, {best['recipe']}", depth_color(depth)))
+    for _, row in networks[networks["part"] == "modern"].head(1).iterrows():
+        drawn.append((row, f"{row['shape']}, sines on Fourier features", MODERN_COLOR))
+    for name, color in (("Delaunay", "0.6"), ("RBF", "black")):
+        drawn.append((runs[runs["shape"] == name].iloc[0], name, color))
+    labels = [
+        f"{a:g}-{b:g}" if np.isfinite(b) else f"> {a:g}" for a, b in itertools.pairwise(edges)
+    ]
+    for row, label, color in drawn:
+        errors = row.filter(regex=r"^cusp_rmse_").to_numpy(float)
+        share = f"{row['cusp_share']:.0%} of squared error within 4"
+        ax.plot(range(len(errors)), errors, "o-", color=color, ms=4, label=f"{label}: {share}")
+    floor = runs.loc[runs["part"] == "floor", "test_rmse"].iloc[0]
+    if floor > 0:
+        ax.axhline(floor, color="black", ls=":", lw=1, label=f"noise {floor:.3g}")
+    ax.set(
+        yscale="log", xlabel="distance to the nearer line of cusps (units of x)",
+        ylabel="RMSE on clean test targets (units of f)",
+    )  # fmt: skip
+    ax.set_xticks(range(len(labels)), labels)
+    plain_log(ax.yaxis)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    ax.set_title("What stands in the way: the cusps (best network by validation, one seed each)")
+    return figure
+
+
+def plot_two_layers(shapes: pd.DataFrame) -> Figure:
+    """Draw the mean error of the two-layer shapes over their widths."""
+    rows = shapes[shapes["depth"] == 2]
+    widths = rows["shape"].str.split("-", expand=True).astype(int)
+    rows = rows.assign(first=widths[0], second=widths[1])
+    recipes = list(rows["recipe"].unique())
+    figure, axes = plt.subplots(
+        1, len(recipes), figsize=(1.6 + 4.3 * len(recipes), 4.6), sharey=True, squeeze=False
+    )
+    norm = LogNorm(rows["rmse"].min(), max(rows["rmse"].max(), rows["rmse"].min() * 1.01))
+    for ax, recipe in zip(axes[0], recipes, strict=True):
+        table = rows[rows["recipe"] == recipe].pivot(index="second", columns="first", values="rmse")
+        image = ax.imshow(table, origin="lower", cmap="viridis", norm=norm, aspect="auto")
+        for (i, j), value in np.ndenumerate(table.to_numpy()):
+            if np.isfinite(value):
+                tone = "white" if norm(value) < 0.55 else "black"
+                ax.text(j, i, f"{value:.3g}", ha="center", va="center", color=tone, fontsize=9)
+        ax.set_xticks(range(table.shape[1]), table.columns)
+        ax.set_yticks(range(table.shape[0]), table.index)
+        ax.set(xlabel="units in the first layer", title=RECIPES[recipe])
+    axes[0, 0].set_ylabel("units in the second layer")
+    bar = figure.colorbar(image, ax=axes[0, -1], label="test RMSE (units of f)")
+    plain_log(bar.ax.yaxis)
+    bar.ax.yaxis.set_minor_formatter(ScalarFormatter())
+    figure.suptitle(f"Two hidden layers (mean of n = {rows['n'].min()}+ seeds)")
+    return figure
+
+
+def plot_error_map(
+    best: pd.Series, surface: np.ndarray, learned: np.ndarray, bound: float
+) -> Figure:
+    """Draw the surface, what the best network makes of it, and the error, with the cusp lines."""
+    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.4), sharex=True, sharey=True)
+    extent = (-bound, bound, -bound, bound)
+    limit = np.abs(surface).max()
+    error = np.abs(learned - surface)
+    high = np.nanmax(error)
+    panels = (
+        ("the function", surface, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}),
+        ("the network", learned, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}),
+        ("absolute error", error, {"cmap": "magma", "norm": LogNorm(high / 1000, high)}),
+    )
+    line = np.array([-bound, bound])
+    for ax, (title, values, style) in zip(axes, panels, strict=True):
+        clipped = np.maximum(values, high / 1000) if "norm" in style else values
+        image = ax.imshow(clipped, origin="lower", extent=extent, **style)
+        figure.colorbar(image, ax=ax, shrink=0.85, label="units of f")
+        ax.set(title=title, xlabel="x1", xlim=line, ylim=line)
+    for slope, offset, label in ((-0.5, -47, "cusp lines"), (1, -47, None)):
+        axes[0].plot(line, slope * line + offset, color="black", lw=0.9, ls=":", label=label)
+    axes[0].legend(loc="upper left", fontsize=8, frameon=True)
+    axes[0].set_ylabel("x2")
+    kind = "sines on Fourier features" if best["part"] == "modern" else best["recipe"]
+    figure.suptitle(
+        f"The network best on validation data: {best['shape']}, {kind}, seed {best['seed']}; "
+        f"RMSE {best['test_rmse']:.3g} on noisy test targets"
+    )
+    return figure
