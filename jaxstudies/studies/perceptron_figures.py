@@ -157,15 +157,17 @@ def plot_learning_curve(runs: pd.DataFrame) -> Figure:
 
 def plot_map(table: pd.DataFrame) -> Figure:
     """Draw hinge minus perceptron over learning rate and epochs: accuracy, and flips."""
-    keys = ["learning_rate", "epochs", "seed"]
-    pair = {rule: table[table["rule"] == rule].set_index(keys) for rule in ("perceptron", "hinge")}
+    measures = ["accuracy", "flip_fraction"]
+    hinge = table[table["rule"] == "hinge"].set_index(["epochs", "seed"])
+    perceptron = table[table["rule"] == "perceptron"].set_index(["epochs", "seed"])[measures]
+    gains = 100 * (hinge[measures] - perceptron.loc[hinge.index])
+    gains["learning_rate"] = hinge["learning_rate"]
     n = table["seed"].nunique()
     figure, axes = plt.subplots(1, 2, figsize=(11.5, 5.2), sharey=True)
     panels = {"accuracy": "accuracy: above 0, hinge better",
               "flip_fraction": "flipped predictions: below 0, hinge more stable"}  # fmt: skip
     for ax, (measure, title) in zip(axes, panels.items(), strict=True):
-        gain = 100 * (pair["hinge"][measure] - pair["perceptron"][measure])
-        cells = gain.groupby(level=[0, 1]).agg(["mean", "sem"])
+        cells = gains[measure].groupby([gains["learning_rate"], "epochs"]).agg(["mean", "sem"])
         mean, error = (cells[c].unstack().T for c in ("mean", "sem"))
         limit = 3.0
         cmap = "PuOr" if measure == "accuracy" else "PuOr_r"
