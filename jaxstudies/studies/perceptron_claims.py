@@ -75,7 +75,7 @@ def compare_tails(
                   "a reading of the notebook's claim"),
             tail_difference(hinge["accuracy"].to_numpy(), perceptron["accuracy"].to_numpy()),
             holds=(0, np.inf), unit="5 % quantile of accuracy, hinge minus perceptron",
-            n=n, method="paired percentile bootstrap, 400 resamples",
+            n=n, method="paired percentile bootstrap, 200 resamples",
         ),
         judge_region(
             Claim(f"both_separate.{name}", f"both classify the training set ({words})", NOTEBOOK),
@@ -95,7 +95,7 @@ def tail_difference(first: np.ndarray, second: np.ndarray) -> stats.Interval:
         return np.quantile(a, 0.05, axis=axis) - np.quantile(b, 0.05, axis=axis)
 
     ends = bootstrap(
-        (first, second), statistic, paired=True, n_resamples=400, batch=50,
+        (first, second), statistic, paired=True, n_resamples=200, batch=50,
         method="percentile", rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
     return float(statistic(first, second)), float(ends.low), float(ends.high)
