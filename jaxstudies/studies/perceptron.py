@@ -97,7 +97,12 @@ def simulate(
     signed = (sets.inputs * sets.targets).T
     valid = jnp.arange(max_train) < num_train
     num_learners, num_budgets = learning_rates.shape[0], epochs.shape[0]
-    positions = np.array([position(*row, num_learners, num_budgets) for row in rows])
+    positions = np.array(
+        [
+            position(rule, learner, budget, num_learners, num_budgets)
+            for rule, learner, budget in rows
+        ]
+    )
 
     trained = train(signed, num_train, learning_rates, margins, epochs)
     svm, gamma = jax.vmap(hard_margin, (-1, None), (-1, 0))(signed, valid)
@@ -187,10 +192,9 @@ def settings(config: Config) -> list[tuple[monte_carlo.Setting, list[tuple]]]:
     short = tuple(min(budget, max(c.epochs)) for budget in budgets)
     listed = [
         setting("study", n, largest, rules, learners, budgets, c.num_test, c.seeds) for n in sizes
-    ] + [
-        setting("curve", n, largest, rules, learners, short, c.num_test, min(c.seeds, CURVE_SETS))
-        for n in curve
     ]
+    few = min(c.seeds, CURVE_SETS)
+    listed += [setting("curve", n, largest, rules, learners, short, c.num_test, few) for n in curve]
     if c.map:
         # The perceptron's predictions do not depend on its learning rate: one is enough.
         pair = [(rates[0], 0.0), *((rate, margins[0]) for rate in MAP_RATES)]
