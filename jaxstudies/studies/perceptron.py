@@ -29,6 +29,9 @@ RuleName = Literal["perceptron", "hinge", "averaged_perceptron", "svm", "bayes_p
 CLOSED = ("svm", "bayes_point")
 """Rules without a learning rate and epochs."""
 
+Rows = tuple[tuple[str, int, int], ...]
+"""Rule, learner and budget, the latter two by index, of each row of a simulation."""
+
 MAP_RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 MAP_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 CURVE_SIZES = (5, 10, 20, 50, 100, 200)
@@ -72,7 +75,7 @@ class Config:
 
 
 def simulate(
-    key, num_train, learning_rates, margins, epochs, *, rows, max_train: int, num_test: int
+    key, num_train, learning_rates, margins, epochs, *, rows: Rows, max_train: int, num_test: int
 ) -> dict[str, jax.Array]:
     """Learn by every rule from two training sets, and compare on the same test points.
 
@@ -82,7 +85,7 @@ def simulate(
         learning_rates: Learning rate of each sequential learner.
         margins: Margin of each sequential learner.
         epochs: Budgets in ascending order.
-        rows: What is recorded: (rule, learner, budget) by index, for each row.
+        rows: What is recorded.
         max_train: Points drawn per set, of which the first `num_train` count.
         num_test: Test points.
 
@@ -96,13 +99,8 @@ def simulate(
     test = half_square(test_key, num_test)
     signed = (sets.inputs * sets.targets).T
     valid = jnp.arange(max_train) < num_train
-    num_learners, num_budgets = learning_rates.shape[0], epochs.shape[0]
-    positions = np.array(
-        [
-            position(rule, learner, budget, num_learners, num_budgets)
-            for rule, learner, budget in rows
-        ]
-    )
+    counts = (learning_rates.shape[0], epochs.shape[0])
+    positions = np.array([position(*row, counts) for row in rows])
 
     trained = train(signed, num_train, learning_rates, margins, epochs)
     svm, gamma = jax.vmap(hard_margin, (-1, None), (-1, 0))(signed, valid)
@@ -139,8 +137,9 @@ def simulate(
     }
 
 
-def position(rule: str, learner: int, budget: int, num_learners: int, num_budgets: int) -> int:
+def position(rule: str, learner: int, budget: int, counts: tuple[int, int]) -> int:
     """Return where a row's weights lie: last, averaged (both by budget, learner), SVM, Bayes."""
+    num_learners, num_budgets = counts
     if rule in CLOSED:
         return 2 * num_budgets * num_learners + list(CLOSED).index(rule)  # type: ignore[arg-type]
     averaged = rule == "averaged_perceptron"
@@ -148,7 +147,7 @@ def position(rule: str, learner: int, budget: int, num_learners: int, num_budget
 
 
 @cache
-def program(rows: tuple, max_train: int, num_test: int):
+def program(rows: Rows, max_train: int, num_test: int):
     """Return `simulate` for one list of rows: one object, one compilation."""
     return partial(simulate, rows=rows, max_train=max_train, num_test=num_test)
 
