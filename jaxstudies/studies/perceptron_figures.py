@@ -1,20 +1,24 @@
 """The figures of the study of perceptron criterion and hinge loss."""
 
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from jaxtyping import Array, Key
 from matplotlib.figure import Figure
 
 from jaxstudies import plotting, stats, theory
 from jaxstudies.data import half_square
 from jaxstudies.studies.perceptron_rules import version_space
 
-RULES = ("perceptron", "hinge", "averaged_perceptron", "svm", "bayes_point")
-COLOR = dict(zip(RULES, plotting.COLORS, strict=False))
+RULES: tuple[str, ...] = ("perceptron", "hinge", "averaged_perceptron", "svm", "bayes_point")
+COLOR: dict[str, str] = dict(zip(RULES, plotting.COLORS, strict=False))
 REFERENCES = {
-    "middle of the version space, 1/2/(n+1)": (1 / 2, ":"),
-    "random consistent, 2/3/(n+1)": (2 / 3, "--"),
+    "middle of the version space, 1/(2(n+1))": (1 / 2, ":"),
+    "random consistent, 2/(3(n+1))": (2 / 3, "--"),
     "end of the version space, 1/(n+1)": (1, "-"),
 }
 
@@ -39,18 +43,24 @@ def lines(table: pd.DataFrame, budgets: dict[str, float]) -> list[tuple[str, str
     return listed
 
 
+@partial(jax.jit, static_argnums=1)
+def first_set(master_key: Key[Array, ""], size: int):
+    """Return the training set of seed 0: inputs, targets, and the ends of its version space."""
+    key = jax.random.split(jax.random.fold_in(master_key, 0), 3)[0]
+    data = half_square(key, size)
+    ends = version_space((data.inputs * data.targets).T, jnp.ones(size, bool))
+    return data.inputs, data.targets[:, 0], *ends
+
+
 def plot_example(study: pd.DataFrame) -> Figure:
     """Draw the first training set with the rules' boundaries and the version space."""
     first = study[study["seed"] == 0]
     size, master = int(first["num_train"].iloc[0]), int(first["master_seed"].iloc[0])
-    key = jax.random.split(jax.random.fold_in(jax.random.key(master), 0), 3)[0]
-    data = half_square(key, size)
-    signed = (data.inputs * data.targets).T
-    low, high = (float(s) for s in version_space(signed, np.ones(size, bool)))
+    inputs, targets, low, high = (np.asarray(a) for a in first_set(jax.random.key(master), size))
     figure, ax = plt.subplots(figsize=(8.4, 4.6))
 
     def end(s):
-        """Where the line of coordinate s leaves the square."""
+        """Return where the line of coordinate s leaves the square."""
         return min(1, 1 / max(1 - 2 * s, 1e-9)) if s > 0 else 1 + 2 * s, (1 - 2 * s if s > 0 else 1)
 
     corner = [(1, 1)] if low < 0 < high else []
@@ -65,9 +75,8 @@ def plot_example(study: pd.DataFrame) -> Figure:
             x = min(1, 1 / slope)
             accuracy = rows["accuracy"].iloc[0]
             ax.plot([0, x], [0, slope * x], color=COLOR[rule], label=f"{label} ({accuracy:.3f})")
-    x, y = np.asarray(data.inputs), np.asarray(data.targets)[:, 0]
     for sign, marker, color in ((1, "o", plotting.COLORS[5]), (-1, "s", plotting.COLORS[6])):
-        ax.plot(*x[y == sign].T, marker, color=color, mec="k", label=f"class {sign:+d}")
+        ax.plot(*inputs[targets == sign].T, marker, color=color, mec="k", label=f"class {sign:+d}")
     ax.set(xlabel="x1", ylabel="x2", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     figure.legend(loc="outside right upper", title="exact accuracy in brackets", fontsize=9)
     ax.set_title(f"One training set of {size} points (seed 0 of {study['seed'].nunique():,})")
@@ -157,15 +166,17 @@ def plot_learning_curve(runs: pd.DataFrame) -> Figure:
 
 def plot_map(table: pd.DataFrame) -> Figure:
     """Draw hinge minus perceptron over learning rate and epochs: accuracy, and flips."""
-    keys = ["learning_rate", "epochs", "seed"]
-    pair = {rule: table[table["rule"] == rule].set_index(keys) for rule in ("perceptron", "hinge")}
+    measures = ["accuracy", "flip_fraction"]
+    hinge = table[table["rule"] == "hinge"].set_index(["epochs", "seed"])
+    perceptron = table[table["rule"] == "perceptron"].set_index(["epochs", "seed"])[measures]
+    gains = 100 * (hinge[measures] - perceptron.loc[hinge.index])
+    gains["learning_rate"] = hinge["learning_rate"]
     n = table["seed"].nunique()
     figure, axes = plt.subplots(1, 2, figsize=(11.5, 5.2), sharey=True)
     panels = {"accuracy": "accuracy: above 0, hinge better",
               "flip_fraction": "flipped predictions: below 0, hinge more stable"}  # fmt: skip
     for ax, (measure, title) in zip(axes, panels.items(), strict=True):
-        gain = 100 * (pair["hinge"][measure] - pair["perceptron"][measure])
-        cells = gain.groupby(level=[0, 1]).agg(["mean", "sem"])
+        cells = gains[measure].groupby([gains["learning_rate"], "epochs"]).agg(["mean", "sem"])
         mean, error = (cells[c].unstack().T for c in ("mean", "sem"))
         limit = 3.0
         cmap = "PuOr" if measure == "accuracy" else "PuOr_r"
@@ -198,15 +209,15 @@ def plot_novikoff(study: pd.DataFrame) -> Figure:
                                (~done, plotting.COLORS[1], "not converged")):  # fmt: skip
         ax.plot(
             bound[mask], updates[mask], ".", ms=2.5, alpha=0.4, color=color, rasterized=True,
-            label=f"{words}: {np.mean(mask):.2%} of sets",
+            label=f"{words}: {mask.sum():,} sets",
         )  # fmt: skip
-    ends = np.array([1, bound.max()])
+    ends = np.array([bound.min() / 3, bound.max()])
     ax.plot(ends, ends, "k--", lw=1, label="updates = (R/γ)²")
     ax.set(
         xscale="log", yscale="log", xlabel="Novikoff's bound (R/γ)²", ylabel="updates of W",
         ylim=(0.8, 3 * max(updates.max(), 1)),
     )  # fmt: skip
     ax.legend(loc="upper left", markerscale=4, fontsize=8)
-    above = np.mean(updates > bound * 1.001)
-    ax.set_title(f"{label}, n = {len(rows):,} training sets\nabove the bound: {above:.2%}")
+    above = np.sum(updates > bound * 1.001)
+    ax.set_title(f"{label}, n = {len(rows):,} training sets\nabove the bound: {above:,}")
     return figure
