@@ -162,6 +162,7 @@ def test_he_keeps_and_glorot_halves_the_second_moment_of_relu():
         assert abs(steps.mean() - np.log(factor)) < 4 * error
 
 
+@pytest.mark.slow
 def test_width_1000_agrees_with_mean_field():
     """Second moments of tanh layers lie within four standard errors and 2 % of theory's."""
     runs = run_small(
@@ -174,6 +175,7 @@ def test_width_1000_agrees_with_mean_field():
         assert np.all(np.abs(measured.mean(axis=0) - expected) < error)
 
 
+@pytest.mark.slow
 def test_ten_seeds_are_a_prefix_and_settings_do_not_touch_each_other():
     alone = run_small(seeds=2)
     among = run_small(seeds=4, inits=("normal", "he_normal", "lsuv"))

@@ -338,6 +338,7 @@ def test_bad_flags_in_one_line(capsys, tmp_path):
         assert stop.value.code == 2 and word in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_at_the_last_finished_chunk(tmp_path):
     command = [sys.executable, str(ROOT / "scripts" / "lenet.py"), "--dataset", "digits",
                "--arms", "plain", "--seeds", "12", "--chunk-size", "2", "--epochs", "6",
@@ -361,6 +362,7 @@ def mnist_is_there():
     return directory is not None and Path(directory).is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not mnist_is_there(), reason="no MNIST in JAXSTUDIES_DATA_DIR")
 def test_one_epoch_of_mnist_reaches_90_percent():
     config = lenet.Config(seeds=1, epochs=1, arms=("standardized",))

@@ -95,6 +95,7 @@ def test_every_source_gives_the_same_arrays(originals, tmp_path, monkeypatch):
         mnist.load("mnist", moved)
 
 
+@pytest.mark.slow
 @needs_originals
 def test_download_from_a_local_server(originals, tmp_path, monkeypatch):
     class Quiet(http.server.SimpleHTTPRequestHandler):
