@@ -1,3 +1,4 @@
+import hypothesis
 import jax
 from jaxtyping import install_import_hook
 
@@ -5,6 +6,10 @@ from jaxtyping import install_import_hook
 # operation broadcasts arrays of different rank unasked.
 install_import_hook("jaxstudies", "typecheck.check")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("jaxstudies", deadline=None)
+hypothesis.settings.load_profile("jaxstudies")
 
 from jaxstudies import monte_carlo  # noqa: E402
 
