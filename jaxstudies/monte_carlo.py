@@ -29,6 +29,7 @@ CHUNK_PER_CPU = 512
 chunk of tiny networks stays within the caches and takes a second or two."""
 
 CHUNK_PER_ACCELERATOR = 8192
+"""Seeds per accelerator and chunk: a guess, not tuned on one yet."""
 
 
 Devices = list[Any]

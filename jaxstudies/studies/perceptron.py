@@ -94,7 +94,6 @@ def simulate(
         `gamma`, the largest margin, and `radius`, the largest norm of a point.
     """
     first_key, second_key, test_key = jax.random.split(key, 3)
-    # Both sets in one call: sampling is what takes longest to compile.
     sets = jax.vmap(half_square, (0, None))(jnp.stack([first_key, second_key]), max_train)
     test = half_square(test_key, num_test)
     signed = (sets.inputs * sets.targets).T
@@ -118,7 +117,6 @@ def simulate(
         return w1[:, None] * inputs[None, :, 0] + w2[:, None] * inputs[None, :, 1] >= 0
 
     first, second = (predict(w1[:, i], w2[:, i], test.inputs) for i in (0, 1))
-    # One reduction for both measures compiles faster than two.
     outcomes = jnp.stack([first == (test.targets[:, 0] > 0)[None], first != second])
     test_accuracy, flip_fraction = jnp.mean(outcomes, axis=2)
     fitted = predict(w1[:, 0], w2[:, 0], sets.inputs[0]) == (sets.targets[0, :, 0] > 0)[None]
