@@ -126,7 +126,9 @@ def plot_r2(runs: pd.DataFrame) -> Figure:
     )
     axes[1].set(xlabel="R² on the grid", ylabel="share of networks at or below", xlim=(-1, 1.02))
     axes[1].grid(alpha=0.3)
-    axes[1].legend(loc="lower right")
+    for ax in axes:
+        ax.set_xticks([-1, -0.5, 0, 0.5, 1])
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(f"What the networks explain ({name_setting(runs.iloc[0])})")
     return figure
 
