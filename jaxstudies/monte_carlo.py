@@ -19,6 +19,7 @@ import pandas as pd
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
+from jaxstudies import prng
 from jaxstudies.results import Parts
 
 Simulate = Callable[..., dict[str, jax.Array]]
@@ -49,6 +50,9 @@ class Setting(NamedTuple):
     num_seeds: int | None = None
     cost: float = 1.0
     """Time a seed takes, in any unit, where settings differ: for the time left in the progress."""
+    optimize: bool = True
+    """Whether the compiler may take its time. Programs that spend theirs in large matrix products
+    run as fast without, and compile in as little as half the time."""
 
 
 class Timing(NamedTuple):
@@ -89,9 +93,9 @@ def plan_chunks(num_seeds: int, chunk_size: int | None, devices: Devices) -> int
 
 
 def compile_chunk(
-    simulate: Simulate, shared: tuple, chunk: int, devices: Devices
+    setting: Setting, chunk: int, devices: Devices
 ) -> Callable[[int, int, tuple], dict[str, np.ndarray]]:
-    """Compile a simulation for `chunk` seeds spread over the devices.
+    """Compile a setting's simulation for `chunk` seeds spread over the devices.
 
     Returns:
         A function of the master seed, the first seed of the chunk and the shared arrays.
@@ -101,12 +105,10 @@ def compile_chunk(
 
     def run_seeds(master_key, seeds, *shared):
         keys = jax.vmap(partial(jax.random.fold_in, master_key))(seeds)
-        return jax.vmap(lambda key: simulate(key, *shared))(keys)
+        return jax.vmap(lambda key: setting.simulate(key, *shared))(keys)
 
     def place(seed, start, shared):
-        key, shared = jax.device_put(
-            (jax.random.key(seed), shared), NamedSharding(mesh, everywhere)
-        )
+        key, shared = jax.device_put((prng.key(seed), shared), NamedSharding(mesh, everywhere))
         seeds = np.arange(start, start + chunk, dtype=np.uint32)
         return key, jax.device_put(seeds, NamedSharding(mesh, spread)), *shared
 
@@ -116,11 +118,16 @@ def compile_chunk(
     mapped = jax.shard_map(
         run_seeds,
         mesh=mesh,
-        in_specs=(everywhere, spread, *(everywhere for _ in shared)),
+        in_specs=(everywhere, spread, *(everywhere for _ in setting.shared)),
         out_specs=spread,
         check_vma=False,
     )
-    compiled = jax.jit(mapped).lower(*place(0, 0, shared)).compile()
+    # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
+    options: dict = {"xla_llvm_disable_expensive_passes": True}
+    if not setting.optimize:
+        options["xla_backend_optimization_level"] = 1
+    lowered = jax.jit(mapped).lower(*place(0, 0, setting.shared))
+    compiled = lowered.compile(compiler_options=options)
     return lambda seed, start, shared: jax.device_get(compiled(*place(seed, start, shared)))
 
 
@@ -225,9 +232,7 @@ def _run(settings, num_seeds, seed, chunk_size, num_devices, parts, description)
                 if columns is None:
                     began = time.perf_counter()
                     if identity not in programs:
-                        programs[identity] = compile_chunk(
-                            setting.simulate, setting.shared, chunk, devices
-                        )
+                        programs[identity] = compile_chunk(setting, chunk, devices)
                         compile_seconds = time.perf_counter() - began
                     columns = programs[identity](seed, start, setting.shared)
                     columns = {key: np.asarray(value)[:size] for key, value in columns.items()}

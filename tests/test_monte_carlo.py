@@ -116,7 +116,7 @@ def test_settings_share_a_program_and_make_a_table():
 def test_same_shape_settings_compile_once(monkeypatch):
     compiled = []
     real = monte_carlo.compile_chunk
-    monkeypatch.setattr(monte_carlo, "compile_chunk", lambda *a: compiled.append(a[2]) or real(*a))
+    monkeypatch.setattr(monte_carlo, "compile_chunk", lambda *a: compiled.append(a[1]) or real(*a))
     pair = [s._replace(num_seeds=None) for s in settings()]
     monte_carlo.run_settings(pair, num_seeds=4)
     assert compiled == [4]

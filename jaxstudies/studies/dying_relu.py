@@ -19,7 +19,7 @@ import pandas as pd
 from annotated_types import Ge, Gt, Interval
 from matplotlib.figure import Figure
 
-from jaxstudies import diagnostics, monte_carlo, stats, theory
+from jaxstudies import diagnostics, monte_carlo, prng, stats, theory
 from jaxstudies.claims import Claim, Verdict, judge_region
 from jaxstudies.data import TARGETS, Dataset, grid_inputs, uniform_inputs
 from jaxstudies.models import MLP, InitializerName, initializer, leaky_relu, switch
@@ -116,15 +116,6 @@ def measure(model: MLP, state: TrainState, grid: Dataset) -> dict[str, jax.Array
     }
 
 
-def target_moments(names: tuple[str, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return mean, median and standard deviation of each target's outputs, (targets, outputs)."""
-    with jax.ensure_compile_time_eval():
-        values = jnp.stack(
-            [TARGETS[n].function(grid_inputs(GRID_POINTS, TARGETS[n].dimension)) for n in names]
-        )
-        return values.mean(axis=1), jnp.median(values, axis=1), values.std(axis=1)
-
-
 def simulate(
     key, shuffle_key, slope, target, init, epochs, *, config: Config, targets, depth, width, loss
 ) -> dict[str, jax.Array]:
@@ -179,21 +170,14 @@ def simulate(
 
     outputs = trained.pop("outputs")
     finite = diagnostics.all_finite((trained_state.params, outputs, born.pop("outputs")))
-    trained |= {rule: finite & trained[rule] for rule in RULES}
-    constant = outputs.mean(axis=0)
-    mean, median, deviation = (moment[target] for moment in target_moments(targets))
     fitted = model.apply(variables(trained_state), data.inputs)
     return {
         "nonfinite": ~finite,
         "train_loss": LOSSES[loss](fitted, data.targets).mean(),
         "test_loss": LOSSES[loss](outputs, grid.targets).mean(),
-        "constant": constant,
-        "gap_to_mean": jnp.max(jnp.abs(constant - mean) / deviation),
-        "gap_to_median": jnp.max(jnp.abs(constant - median) / deviation),
+        "constant": outputs.mean(axis=0),
         **{f"born_{name}": value for name, value in born.items()},
         **{f"trained_{name}": value for name, value in trained.items()},
-        **{f"died_{rule}": ~born[rule] & trained[rule] for rule in RULES},
-        **{f"revived_{rule}": finite & born[rule] & ~trained[rule] for rule in RULES},
         "curve": outputs[:: GRID_POINTS // CURVE_POINTS, 0],
     }
 
@@ -210,7 +194,7 @@ def setting(config: Any, part, activation, target, init, depth, width, loss, epo
     labels = (part, activation, target, init, depth, width, loss, epochs)
     dimension = TARGETS[target].dimension
     shared = (
-        jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1),
+        jax.random.fold_in(prng.key(config.seed), 2**32 - 1),
         jnp.float32(config.negative_slope if activation == "leaky_relu" else 0.0),
         jnp.int32(TARGETS_OF[dimension].index(target)),
         jnp.int32(config.inits.index(init)),
@@ -259,10 +243,36 @@ def run(config: Config, **execution) -> pd.DataFrame:
         for, `long` those with the long budget, `map` the networks initialized for the map.
     """
     monte_carlo.use_all_cores()
-    return monte_carlo.run_settings(
+    runs = monte_carlo.run_settings(
         settings(config), num_seeds=config.seeds or 1, seed=config.seed,
         description="dying ReLU", **execution,
     )  # fmt: skip
+    return add_comparisons(runs) if "nonfinite" in runs else runs
+
+
+def add_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
+    """Add what follows from the recorded columns, which would only be more to compile.
+
+    That is which networks died in training and which were revived, under each rule, and how far
+    the constant (the mean output) is from the target's mean and median, in standard deviations of
+    the target. A network with NaN or infinity counts as neither dead nor alive.
+    """
+    finite = runs["nonfinite"].eq(False)
+    added = {}
+    for rule in RULES:
+        born, trained = (runs[f"{stage}_{rule}"].eq(True) for stage in ("born", "trained"))
+        added[f"trained_{rule}"] = finite & trained
+        added[f"died_{rule}"] = finite & ~born & trained
+        added[f"revived_{rule}"] = finite & born & ~trained
+    gaps = {name: pd.Series(np.nan, runs.index) for name in ("gap_to_mean", "gap_to_median")}
+    for name in runs["target"].unique():
+        target, rows = TARGETS[name], runs["target"] == name
+        values = np.asarray(target.function(grid_inputs(GRID_POINTS, target.dimension)))
+        columns = [f"constant_{i + 1}" for i in range(values.shape[1])]
+        constant = runs.loc[rows, columns].to_numpy(float)
+        for gap, center in zip(gaps, (values.mean(axis=0), np.median(values, axis=0)), strict=True):
+            gaps[gap][rows] = np.max(np.abs(constant - center) / values.std(axis=0), axis=1)
+    return runs.assign(**added, **gaps)
 
 
 def born_dead_theory(row: pd.Series) -> tuple[float, float]:
