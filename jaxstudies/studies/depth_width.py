@@ -21,7 +21,7 @@ import pandas as pd
 from annotated_types import Ge, Gt, Interval
 from matplotlib.figure import Figure
 
-from jaxstudies import baselines, data, monte_carlo, stats
+from jaxstudies import baselines, data, monte_carlo, prng, stats
 from jaxstudies.claims import Claim, Verdict, judge_region
 from jaxstudies.data import Dataset, Standardization
 from jaxstudies.models import (
@@ -140,7 +140,7 @@ class Splits(NamedTuple):
 
 def make_splits(config: Config) -> Splits:
     """Draw the points and split them 72 : 8 : 20."""
-    key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
+    key = jax.random.fold_in(prng.key(config.seed), 2**32 - 1)
     points, clean = data.eggholder_dataset(key, config.num_examples, config.noise_variance)
     ends = [0, int(0.72 * config.num_examples), int(0.8 * config.num_examples), config.num_examples]
     train, validation, test = (
