@@ -130,7 +130,7 @@ def test_scales(init):
     _, hidden, _ = networks.draw_matrices(jax.random.key(0), 784, shape)
     scale = networks.weight_scale(init, 0.14, 100, 100)
     expected = {"he_normal": 2 / 100, "glorot_normal": 1 / 100, "normal": 0.14**2}
-    matrices = np.asarray(hidden[networks.draw_of(init)], float) * scale
+    matrices = np.asarray(hidden[networks.DRAWS.index(networks.draw_of(init))], float) * scale
     four_errors = 4 * np.sqrt(2 / matrices.size)
     np.testing.assert_allclose((matrices**2).mean(), expected.get(init, 1 / 100), rtol=four_errors)
     if init == "orthogonal":

@@ -22,6 +22,7 @@ from jaxstudies.claims import Claim, Verdict, judge_region
 from jaxstudies.studies import initialization_figures as figures
 from jaxstudies.studies import initialization_phase as phase
 from jaxstudies.studies.initialization_networks import (
+    DRAWS,
     NUM_CLASSES,
     ActivationName,
     Design,
@@ -99,11 +100,19 @@ def settings_of(config: Config, activation: str) -> list[tuple[str, float]]:
     return listed
 
 
+def shape_of(settings: list[tuple[str, float]], config: Config) -> Shape:
+    """Return what the settings' program depends on."""
+    needed = {draw_of(init) for init, _ in settings}
+    fields = {name: getattr(config, name) for name in Shape._fields if name != "draws"}
+    return Shape(**fields, draws=tuple(draw for draw in DRAWS if draw in needed))
+
+
 def design_of(settings: list[tuple[str, float]], config: Config) -> Design:
     """Return settings as arrays."""
+    draws = shape_of(settings, config).draws
     sizes = [(784, config.width), (config.width, config.width), (config.width, NUM_CLASSES)]
     return Design(
-        jnp.array([draw_of(init) for init, _ in settings]),
+        jnp.array([draws.index(draw_of(init)) for init, _ in settings]),
         jnp.array([[weight_scale(init, sigma, *s) for s in sizes] for init, sigma in settings]),
         jnp.array([init == "lsuv" for init, _ in settings]),
     )
@@ -130,7 +139,6 @@ def run(config: Config, **execution) -> pd.DataFrame:
     if config.phase:
         return phase.run(config, data.train.images, **execution)
     listed = {name: settings_of(config, name) for name in config.activations}
-    shape = Shape(**{name: getattr(config, name) for name in Shape._fields})
     arrays = jax.device_put((*data.train, *data.test))
     devices = monte_carlo.choose_devices(execution.get("num_devices"))
     execution["chunk_size"] = execution.get("chunk_size") or SEEDS_AT_ONCE * len(devices)
@@ -138,8 +146,9 @@ def run(config: Config, **execution) -> pd.DataFrame:
         [
             monte_carlo.Setting(
                 {"activation": name},
-                program(name, shape),
+                program(name, shape_of(settings, config)),
                 (*arrays, design_of(settings, config)),
+                optimize=False,
             )
             for name, settings in listed.items()
         ],

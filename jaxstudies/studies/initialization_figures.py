@@ -1,9 +1,10 @@
 """The figures of the initialization study."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -44,46 +45,63 @@ def samples(rows: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def violins(ax: Axes, layers: np.ndarray, color: str) -> None:
-    """Draw a violin for each layer, with its quartiles."""
-    table = pd.DataFrame(layers.T, columns=pd.Index(range(1, len(layers) + 1))).melt()
-    sns.violinplot(
-        table, x="variable", y="value", ax=ax, color=color, inner="quart", cut=0, linewidth=0.7,
-        density_norm="width",
+    """Draw a violin for each layer, with its quartiles, of the values that are finite."""
+    finite = {i + 1: layer[np.isfinite(layer)] for i, layer in enumerate(layers)}
+    drawn = {number: values for number, values in finite.items() if len(values)}
+    parts: Any = ax.violinplot(
+        list(drawn.values()), list(drawn), widths=0.85, showextrema=False,
+        quantiles=[[0.25, 0.5, 0.75]] * len(drawn),
     )  # fmt: skip
-    ax.set(xlabel="", ylabel="")
+    parts["cquantiles"].set(color="0.2", linewidth=0.7, linestyle="--")
+    for body in parts["bodies"]:
+        body.set(facecolor=color, edgecolor="0.3", linewidth=0.7, alpha=1)
+    ax.set_xticks(range(1, len(layers) + 1))
+
+
+def log10(values: np.ndarray) -> np.ndarray:
+    """Return the logarithm of what is positive, NaN elsewhere."""
+    return np.log10(values, out=np.full(values.shape, np.nan), where=values > 0)
 
 
 def plot_violins(runs: pd.DataFrame) -> Figure:
-    """Draw activations by layer above and gradients by layer below, for each initialization."""
+    """Draw activations by layer above and gradients by layer below, for each initialization.
+
+    Activations whose sizes differ tenfold, as those of ReLU do, are drawn on a logarithmic scale.
+    """
     born = runs[runs["stage"] == "born"]
     listed = settings(born)
     figure, axes = plt.subplots(
         2, len(listed), figsize=(1.2 + 1.95 * len(listed), 5.6), sharey="row", squeeze=False
     )
+    activations = [samples(rows, "activation_sample") for _, rows in listed]
+    gradients = [log10(np.abs(samples(rows, "gradient_sample"))) for _, rows in listed]
+    sizes = [np.percentile(np.abs(values), 99) for values in activations]
+    logarithmic = min(map(np.min, activations)) >= 0 and max(sizes) > 10 * min(sizes)
+    if logarithmic:
+        activations = [log10(values) for values in activations]
+    for line, values, color in zip(
+        axes, (activations, gradients), (plotting.COLORS[5], plotting.COLORS[4]), strict=True
+    ):
+        for ax, layers in zip(line, values, strict=True):
+            violins(ax, layers, color)
+        # A violin may end in a hair that is many times as long as its body.
+        low, high = np.nanpercentile(np.concatenate([v.ravel() for v in values]), [2, 99.9])
+        line[0].set_ylim(low - 0.2 * (high - low), high + 0.05 * (high - low))
     for column, (name, rows) in zip(axes.T, listed, strict=True):
-        violins(column[0], samples(rows, "activation_sample"), plotting.COLORS[5])
-        gradients = np.abs(samples(rows, "gradient_sample"))
-        with np.errstate(divide="ignore"):
-            violins(column[1], np.log10(np.where(gradients > 0, gradients, np.nan)),
-                    plotting.COLORS[4])  # fmt: skip
-        means = np.log10(rows.filter(regex=r"^grad_\d").to_numpy()).mean(axis=0)
-        column[1].plot(range(len(means)), means, "o-", color="black", ms=4, lw=1.2,
+        means = log10(rows.filter(regex=r"^grad_\d").to_numpy()).mean(axis=0)
+        column[1].plot(range(1, len(means) + 1), means, "o-", color="black", ms=4, lw=1.2,
                        label="mean |∂L/∂z|")  # fmt: skip
         column[0].set_title(name)
-    low, high = np.percentile(
-        np.concatenate([samples(rows, "activation_sample").ravel() for _, rows in listed]),
-        [0.2, 99],
-    )
-    axes[0, 0].set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    axes[0, 0].set_ylabel("activation")
+    axes[0, 0].set_ylabel("log10 activation" if logarithmic else "activation")
     axes[1, 0].set_ylabel("log10 |∂L/∂z|")
     axes[1, 0].legend(loc="lower right", fontsize=8)
     figure.supxlabel("hidden layer", fontsize=10)
-    per_layer = samples(listed[0][1], "activation_sample").shape[1]
+    per_layer = activations[0].shape[1]
+    left_out = "what is not 0" if logarithmic else "of the gradients what is not 0"
     figure.suptitle(
         f"{runs['activation'].iloc[0]} at initialization: activations and gradients by layer "
         f"({name_network(runs)}; n = {born['seed'].nunique()} networks each)\n"
-        f"violins: {per_layer:,} units and images at random, quartiles dashed; no zeros below",
+        f"violins: {per_layer:,} units and images at random, {left_out}; dashed: quartiles",
         fontsize=11,
     )
     return figure

@@ -30,8 +30,10 @@ InitName = Literal[
     "orthogonal", "lsuv",
 ]  # fmt: skip
 
-BLOCK = 1000
-"""Images sent through at once, which bounds the memory."""
+BLOCK = 200
+"""Images sent through at once: few enough that the layers of a network stay in the caches."""
+LSUV_IMAGES = 1000
+"""Images by which LSUV sets its scales."""
 SAMPLES = 60
 """Activations and gradients of each layer and run that are kept for the violins, about."""
 QUANTILES = 16
@@ -45,8 +47,8 @@ DRAWS = ("normal", "truncated", "uniform", "orthogonal")
 class Design(NamedTuple):
     """What tells the settings of an activation apart; all of it is data.
 
-    `draw` is an index into `DRAWS`, `scale` the standard deviation of a weight in the first, the
-    hidden and the last layer, and `adapt` says whether LSUV sets the scales instead.
+    `draw` is an index into the shape's draws, `scale` the standard deviation of a weight in the
+    first, the hidden and the last layer, and `adapt` says whether LSUV sets the scales instead.
     """
 
     draw: Int[Array, " settings"]
@@ -63,7 +65,10 @@ class Networks(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What the program depends on, and the length of the training."""
+    """What the program depends on, and the length of the training.
+
+    `draws` are those of `DRAWS` that the settings need.
+    """
 
     depth: int
     width: int
@@ -73,6 +78,7 @@ class Shape(NamedTuple):
     optimizer: str
     learning_rate: float
     batch_size: int
+    draws: tuple[str, ...] = DRAWS
 
     @property
     def num_hidden(self) -> int:
@@ -94,18 +100,16 @@ def weight_scale(init: str, sigma: float, inputs: int, outputs: int) -> float:
     return variance**0.5
 
 
-def draw_of(init: str) -> int:
+def draw_of(init: str) -> str:
     """Return which of `DRAWS` an initialization scales."""
     kind = "orthogonal" if init == "lsuv" else init.split("_")[-1]
-    if init != "normal" and kind == "normal":
-        kind = "truncated"
-    return DRAWS.index(kind)
+    return "truncated" if init != "normal" and kind == "normal" else kind
 
 
 def draw_matrices(
     key: Key[Array, ""], num_inputs: int, shape: Shape
 ) -> tuple[Float[Array, "draws ..."], ...]:
-    """Draw each layer's matrix once in each of `DRAWS`, with weights of variance 1.
+    """Draw each layer's matrix once in each of the shape's draws, with weights of variance 1.
 
     The orthogonal matrices are made of the normal ones. The entries of all layers are drawn at
     once, which compiles in a third of the time.
@@ -126,16 +130,19 @@ def draw_matrices(
     size = (int(ends[-1]),)
     spread = 0.87962566103423978  # standard deviation of N(0, 1) truncated at +-2
     normal = cut(jax.random.normal(keys[0], size))
-    truncated = cut(jax.random.truncated_normal(keys[1], -2.0, 2.0, size) / spread)
-    uniform = cut(jax.random.uniform(keys[2], size, minval=-(3**0.5), maxval=3**0.5))
-    orthogonal = (
-        orthonormalize(normal[0]), jax.vmap(orthonormalize)(normal[1]), orthonormalize(normal[2])
-    )  # fmt: skip
-    orthogonal = [max(matrix.shape[-2:]) ** 0.5 * matrix for matrix in orthogonal]
-    return tuple(
-        jnp.stack(same_layer)
-        for same_layer in zip(normal, truncated, uniform, orthogonal, strict=True)
-    )
+
+    def draw(kind):
+        if kind == "truncated":
+            return cut(jax.random.truncated_normal(keys[1], -2.0, 2.0, size) / spread)
+        if kind == "uniform":
+            return cut(jax.random.uniform(keys[2], size, minval=-(3**0.5), maxval=3**0.5))
+        if kind == "normal":
+            return normal
+        first, hidden, last = normal
+        matrices = orthonormalize(first), jax.vmap(orthonormalize)(hidden), orthonormalize(last)
+        return [max(matrix.shape[-2:]) ** 0.5 * matrix for matrix in matrices]
+
+    return tuple(map(jnp.stack, zip(*map(draw, shape.draws), strict=True)))
 
 
 def activation_named(name: str) -> Any:
@@ -185,7 +192,7 @@ def initialize(
         The first layer's matrices before scaling, and the networks.
     """
     first, hidden, last = draw_matrices(key, inputs.shape[1], shape)
-    kind = DRAWS.index("orthogonal")
+    kind = shape.draws.index("orthogonal") if "orthogonal" in shape.draws else 0
     z = first[kind].T @ inputs.T
     first_adapted = 1 / z.std()
     z = z * first_adapted
@@ -438,7 +445,9 @@ def simulate(
     num_images = min(shape.num_images, len(images))
     order = jnp.argsort(jax.random.bits(pick_key, (len(images),)))
     picks = blocks(order[:num_images])
-    drawn, networks = initialize(init_key, design, function, shape, as_inputs(images[picks[0]]))
+    drawn, networks = initialize(
+        init_key, design, function, shape, as_inputs(images[order[:LSUV_IMAGES]])
+    )
 
     def project_drawn(inputs):
         product = jnp.einsum("kiu,bi->kub", drawn, inputs)
