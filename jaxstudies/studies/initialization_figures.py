@@ -204,7 +204,7 @@ def plot_training(runs: pd.DataFrame) -> Figure:
             top.errorbar(epochs, losses.mean(axis=0), half, fmt=marker + "-", color=color, ms=4,
                          label=label)  # fmt: skip
             bottom.plot(before["slope"], rows["accuracy"], marker, color=color, ms=4, alpha=0.6)
-        top.set(title=name, xlabel="epoch")
+        top.set(title=name, xlabel="epoch", yscale="log")
         top.xaxis.get_major_locator().set_params(integer=True)
         bottom.set(xlabel="slope of the log gradient at initialization\n(> 0: vanishing)")
         bottom.axvline(0, color="0.7", lw=1, zorder=0)
