@@ -192,7 +192,7 @@ class LeNet5(nn.Module):
 
     Attributes:
         batch_norm: Whether the hidden layers have batch norm.
-        input_batch_norm: Whether the input has: one feature, over all pixels.
+        input_batch_norm: Whether the input has: one feature, over all pixels. May be traced.
         use_dropout: Whether there is dropout.
         dropout_position: Behind each sigmoid, before pooling (`activation`), behind each pooling
             (`pooled`), or in the dense layers and on the input alone (`dense`).
@@ -203,7 +203,7 @@ class LeNet5(nn.Module):
     """
 
     batch_norm: bool = False
-    input_batch_norm: bool = False
+    input_batch_norm: bool | Array = False
     use_dropout: bool = False
     dropout_position: DropoutPosition = "activation"
     input_rate: float | Array = 0.2
@@ -228,8 +228,9 @@ class LeNet5(nn.Module):
         """
         use_batch = train if batch_statistics is None else batch_statistics
         h = inputs.T.reshape(1, 28, 28, -1)
-        if self.input_batch_norm:
-            h = BatchNorm(self.momentum, self.epsilon, name="input_norm")(h, use_batch)
+        if self.input_batch_norm is not False:
+            normed = BatchNorm(self.momentum, self.epsilon, name="input_norm")(h, use_batch)
+            h = jnp.where(self.input_batch_norm, normed, h)
         h = self.drop(h, self.input_rate, train)
         for name, features in zip(HIDDEN_LAYERS, (6, 16, 120, 84), strict=True):
             convolutional = name.startswith("conv")

@@ -235,7 +235,18 @@ def batch_norm_parameters(state: TrainState) -> dict[str, jax.Array]:
 
 
 def simulate(
-    key, data: Images, offset, scale, steps, measured, *, config: Config, arm: Arm, num_train: int
+    key,
+    data: Images,
+    offset,
+    scale,
+    input_batch_norm,
+    steps,
+    measured,
+    *,
+    config: Config,
+    batch_norm: bool,
+    use_dropout: bool,
+    num_train: int,
 ) -> dict[str, jax.Array]:
     """Train one network.
 
@@ -244,11 +255,13 @@ def simulate(
         data: Images of all splits.
         offset: Subtracted from pixels in [0, 1].
         scale: Pixels are divided by it thereafter.
+        input_batch_norm: Whether there is batch norm on the input, if in the hidden layers.
         steps: Steps per epoch.
         measured: Whether anything is evaluated; otherwise the results are zeros and only the time
             they took is of use.
         config: The study's configuration.
-        arm: Where batch norm and dropout stand.
+        batch_norm: Whether the hidden layers have batch norm.
+        use_dropout: Whether there is dropout.
         num_train: How many of the images are for training.
 
     Returns:
@@ -257,7 +270,7 @@ def simulate(
     """
     init_key, shuffle_key, dropout_key, describe_key = jax.random.split(key, 4)
     model = LeNet5(
-        arm.batch_norm, arm.input_batch_norm, arm.use_dropout, config.dropout_position,
+        batch_norm, input_batch_norm if batch_norm else False, use_dropout, config.dropout_position,
         config.input_rate, config.hidden_rate, config.bn_momentum, config.bn_epsilon,
     )  # fmt: skip
     optimizer = optax.adam(config.learning_rate)
@@ -287,7 +300,7 @@ def simulate(
 
     def measure(state):
         running = variables(state)
-        if not arm.batch_norm:
+        if not batch_norm:
             once = evaluate(model, running, data, standardize, first)
             return jax.tree.map(lambda a: jnp.stack([a, a]), once)
         precise = precise_batch_stats(
@@ -331,9 +344,10 @@ def simulate(
 
 
 @cache
-def program(config: Config, arm: Arm, num_train: int):
+def program(config: Config, batch_norm: bool, use_dropout: bool, num_train: int):
     """Return `simulate` for one kind of network: one object, one compilation."""
-    return partial(simulate, config=config, arm=arm, num_train=num_train)
+    kind = {"batch_norm": batch_norm, "use_dropout": use_dropout, "num_train": num_train}
+    return partial(simulate, config=config, **kind)
 
 
 def run(config: Config, **execution: Any) -> pd.DataFrame:
@@ -361,8 +375,9 @@ def run(config: Config, **execution: Any) -> pd.DataFrame:
     for name in config.arms:
         arm = ARMS[name]
         offset, scale = (0.0, 1.0) if arm.raw else moments
-        simulation = program(config, arm._replace(raw=False), num_train)
-        shared = (data, jnp.float32(offset), jnp.float32(scale))
+        simulation = program(config, arm.batch_norm, arm.use_dropout, num_train)
+        on_input = jnp.bool_(arm.input_batch_norm)
+        shared = (data, jnp.float32(offset), jnp.float32(scale), on_input)
         for part, number, measured, count in (
             ("time", probe_steps, False, min(chunk, config.seeds)),
             ("study", steps, True, config.seeds),
@@ -388,6 +403,9 @@ def run(config: Config, **execution: Any) -> pd.DataFrame:
         if timing["part"] == "time" and timing["seeds_run"]
     }
     runs = runs[runs["part"] == "study"].drop(columns="part").reset_index(drop=True)
+    # All arms with batch norm share a program, and with it parameters on the input.
+    on_input = runs["arm"].map({name: arm.input_batch_norm for name, arm in ARMS.items()})
+    runs.loc[~on_input, [c for c in runs if c.startswith("input_")]] = np.nan
     known = {
         "dataset": np.repeat(config.dataset, len(runs)),
         "ms_per_step": runs["arm"].map(milliseconds).astype(float),
