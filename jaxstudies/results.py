@@ -60,7 +60,8 @@ def code_digest(study: ModuleType) -> str:
     files = [p for p in sorted(Path(__file__).parent.glob("*.py")) if p.stem not in drawn_from_runs]
     home = Path(str(study.__file__))
     # What a study is too long for lies beside it, under names that begin like its own.
-    parts = sorted(p for p in home.parent.glob(f"{home.stem}*.py") if "_figures" not in p.name)
+    apart = ("_figures", "_claims")
+    parts = sorted(p for p in home.parent.glob(f"{home.stem}*.py") if not p.stem.endswith(apart))
     sources = [path.read_bytes() for path in (*files, *parts)]
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 

@@ -11,7 +11,7 @@ import pytest
 from jaxstudies import cli, data, stats
 from jaxstudies.data import Dataset
 from jaxstudies.models import FeedForward, fourier_features, initializer
-from jaxstudies.studies import depth_width
+from jaxstudies.studies import depth_width, depth_width_claims, depth_width_networks
 from jaxstudies.training import fit, init_state, train_step, variables
 
 SMALL = ["--shapes", "16-16", "--epochs", "2", "--modern-epochs", "1", "--num-examples", "2000"]
@@ -102,7 +102,7 @@ def test_batch_norm_does_not_see_the_test_batch():
     many = apply(inputs)
     one = jnp.concatenate([apply(x[None]) for x in inputs[:8]])
     assert np.allclose(one, many[:8], rtol=1e-5, atol=1e-6)
-    blocks = depth_width.predict(model, state, jnp.concatenate([inputs] * 5))
+    blocks = depth_width_networks.predict(model, state, jnp.concatenate([inputs] * 5))
     assert np.allclose(blocks[:256], many, rtol=1e-5, atol=1e-6)
     # In training the batch is seen, so that the above is not for want of a difference.
     trained, _ = model.apply(variables(state), inputs[:8], train=True, mutable=["batch_stats"])
@@ -130,13 +130,13 @@ def test_a_linear_target_is_learned_to_the_noise_floor(recipe, rate):
     noise = 0.1 * jax.random.normal(noise_key, (6000, 1))
     points = Dataset(inputs, inputs @ jnp.array([[0.8], [-0.6]]) + noise)
     train, test = (Dataset(*(a[part] for a in points)) for part in (slice(4000), slice(4000, 6000)))
-    optimizer = depth_width.make_optimizer(recipe, rate, 40 * 40)
+    optimizer = depth_width_networks.make_optimizer(recipe, rate, 40 * 40)
     state, _ = fit(
         jax.random.key(1), model_of((16,)), optimizer, optax.losses.squared_error, train,
         num_epochs=40, batch_size=100,
     )  # fmt: skip
-    predictions = depth_width.predict(model_of((16,)), state, test.inputs)
-    error = float(depth_width.rmse(predictions, test.targets))
+    predictions = depth_width_networks.predict(model_of((16,)), state, test.inputs)
+    error = float(depth_width_networks.rmse(predictions, test.targets))
     # The noise of 2,000 test points is off by 4 x 0.1 / sqrt(4000) = 6 %; 65 parameters fitted to
     # 4,000 points add 65 / 4000 / 2 = 1 %; SGD at a constant rate jitters by a few percent more.
     assert 0.1 * (1 - 0.065) < error < 0.1 * (1 + 0.065 + 0.01 + 0.04)
@@ -157,7 +157,7 @@ def test_slopes_and_their_difference():
 def test_time_ratio_of_known_times():
     times = pd.DataFrame({"parameters": [64, 256, 1024], "seconds_per_epoch": [1.0, 2.0, 4.0]})
     deeper = pd.DataFrame({"parameters": [128, 512, 9999], "seconds_per_epoch": [3.0, 6.0, 9.0]})
-    (ratio, _, _), n = depth_width.time_ratio(deeper, times)
+    (ratio, _, _), n = depth_width_claims.time_ratio(deeper, times)
     assert n == 2  # the third lies outside the range
     assert ratio == pytest.approx(3 / 2**0.5)
 

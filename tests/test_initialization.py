@@ -11,7 +11,7 @@ import pytest
 from jaxstudies import cli, diagnostics, mnist, theory
 from jaxstudies.models import Layer, orthonormalize
 from jaxstudies.studies import initialization
-from jaxstudies.studies import initialization_networks as networks
+from jaxstudies.studies import initialization_draws as draws
 
 
 def tanh_slope(z):
@@ -126,11 +126,11 @@ def test_backpropagation_against_finite_differences(linear):
 @pytest.mark.parametrize("init", ["he_normal", "glorot_normal", "normal", "orthogonal", "lsuv"])
 def test_scales(init):
     """The matrices that are drawn have the variance that the name promises, to sampling error."""
-    shape = networks.Shape(5, 100, True, 100, 0, "adam", 1e-3, 32)
-    _, hidden, _ = networks.draw_matrices(jax.random.key(0), 784, shape)
-    scale = networks.weight_scale(init, 0.14, 100, 100)
+    shape = draws.Shape(5, 100, True, 100, 0, "adam", 1e-3, 32)
+    _, hidden, _ = draws.draw_matrices(jax.random.key(0), 784, shape)
+    scale = draws.weight_scale(init, 0.14, 100, 100)
     expected = {"he_normal": 2 / 100, "glorot_normal": 1 / 100, "normal": 0.14**2}
-    matrices = np.asarray(hidden[networks.DRAWS.index(networks.draw_of(init))], float) * scale
+    matrices = np.asarray(hidden[draws.DRAWS.index(draws.draw_of(init))], float) * scale
     four_errors = 4 * np.sqrt(2 / matrices.size)
     np.testing.assert_allclose((matrices**2).mean(), expected.get(init, 1 / 100), rtol=four_errors)
     if init == "orthogonal":

@@ -17,7 +17,7 @@ from jaxstudies import cli, diagnostics, mnist, results
 from jaxstudies.convnets import BatchNorm, LeNet5, average_pool, convolve, dropout
 from jaxstudies.data import Dataset
 from jaxstudies.stats import mean_interval
-from jaxstudies.studies import lenet
+from jaxstudies.studies import lenet, lenet_claims, lenet_networks
 from jaxstudies.training import init_state, precise_batch_stats, train_step, variables
 
 ROOT = Path(__file__).parent.parent
@@ -200,7 +200,7 @@ def test_dropout_is_active_in_training_only_and_where_it_was_asked_for(position)
 def test_correlation_of_units():
     rng = np.random.default_rng(0)
     units = jnp.asarray(rng.normal(size=(5, 4, 1000)) + rng.normal(size=(1, 4, 1000)), jnp.float32)
-    covariance = lenet.covariance(diagnostics.unit_moments(units))
+    covariance = lenet_networks.covariance(diagnostics.unit_moments(units))
     expected = np.abs(np.corrcoef(np.asarray(units).reshape(5, -1)))
     expected = (expected.sum() - 5) / 20
     got = diagnostics.mean_absolute_correlation(covariance)
@@ -213,15 +213,15 @@ def small_data(num_train=40, num_test=10):
     pixels = jax.random.randint(key, (total, 784), 0, 256).astype(jnp.uint8)
     labels = jax.random.randint(key, (total,), 0, 10).astype(jnp.uint8)
     splits = jnp.asarray(np.repeat([0, 1, 2], [num_train, num_test, num_test]), jnp.int8)
-    return lenet.Images(pixels, labels, splits)
+    return lenet_networks.Images(pixels, labels, splits)
 
 
 def test_evaluation_counts_every_image_once(monkeypatch):
-    monkeypatch.setattr(lenet, "EVALUATION_BATCH", 7)  # 60 images do not fill 9 batches
+    monkeypatch.setattr(lenet_networks, "EVALUATION_BATCH", 7)  # 60 images do not fill 9 batches
     data = small_data()
     model = LeNet5()
     state = init(model, jnp.zeros((1, 784)))
-    losses, accuracies = lenet.evaluate(model, state, data, lambda x: x / 255.0)
+    losses, accuracies = lenet_networks.evaluate(model, state, data, lambda x: x / 255.0)
     logits = model.apply(state, data.images / 255.0)
     right = np.asarray(jnp.argmax(logits, axis=1) == data.labels)
     each = -np.asarray(jax.nn.log_softmax(logits))[np.arange(60), np.asarray(data.labels)]
@@ -308,7 +308,7 @@ def test_interaction_is_the_difference_of_differences():
          for arm, value in final.items() for s in range(3)]
     )  # fmt: skip
     weights = {"bn_dropout": 1.0, "bn_input": -1.0, "dropout": -1.0, "plain": 1.0}
-    effect = mean_interval(lenet.contrast(runs, weights, "running"))[0]
+    effect = mean_interval(lenet_claims.contrast(runs, weights, "running"))[0]
     assert effect == pytest.approx(5.0)
 
 

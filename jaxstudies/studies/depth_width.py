@@ -3,36 +3,39 @@
 Networks of one, two and three hidden layers are trained on the same 100,000 noisy points by two
 recipes with equal budgets: the prescribed one (SGD with Nesterov momentum, batch norm in two and
 three layers) and Adam with cosine decay without batch norm. Learning rates are tuned on a
-validation split. A network of sines on Fourier features and regressors that are not neural stand
-beside them.
+validation split. A network on Fourier features and regressors that are not neural stand beside
+them.
 """
 
-import time
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise, product
-from typing import Annotated, Any, Literal, NamedTuple
+from itertools import product
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pandas as pd
 from annotated_types import Ge, Gt, Interval
 from matplotlib.figure import Figure
 
-from jaxstudies import baselines, data, monte_carlo, prng, stats
-from jaxstudies.claims import Claim, Verdict, judge_region
-from jaxstudies.data import Dataset, Standardization
-from jaxstudies.models import (
-    FeedForward,
-    fourier_features,
-    initializer,
-    leaky_relu,
-    uniform_first_layer,
-)
+from jaxstudies import baselines, data, monte_carlo, stats
+from jaxstudies.claims import Verdict
+from jaxstudies.studies import depth_width_claims as claims
 from jaxstudies.studies import depth_width_figures as figures
-from jaxstudies.training import init_state, train_epoch, variables
+from jaxstudies.studies.depth_width_networks import (
+    CUSP_EDGES,
+    MAP_SIDE,
+    Kind,
+    Splits,
+    count_parameters,
+    cusp_errors,
+    make_splits,
+    map_inputs,
+    rmse,
+    seconds_alone,
+    simulate,
+)
 
 WIDTHS = (16, 32, 64, 128, 256, 512)
 MOST_UNITS = 512
@@ -52,11 +55,8 @@ SHAPE_SETS = {
     "all": GRID,
 }
 MODERN = (128, 256, 128)
+"""Shape of the network on Fourier features. It has ReLU: sines end up further from the floor."""
 MODERN_RATES = (3e-3,)
-CUSP_EDGES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, np.inf)
-"""Distances to the nearer line of cusps between which errors are pooled."""
-MAP_SIDE = 96
-BLOCK = 1000
 KEYS = ["part", "shape", "depth", "hidden_units", "parameters", "recipe"]
 
 
@@ -64,14 +64,14 @@ KEYS = ["part", "shape", "depth", "hidden_units", "parameters", "recipe"]
 class Config:
     """What is trained. Flags that take lists run every combination."""
 
-    seeds: Annotated[int, Interval(ge=1, le=10**6)] = 2
+    seeds: Annotated[int, Interval(ge=1, le=10**6)] = 4
     """Networks per shape and recipe, each at every learning rate."""
     seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
     """Master seed; the data and network i depend on it."""
     shapes: tuple[str, ...] = ("paper",)
     """Sets of shapes or shapes: paper (one and two layers, and the notebook's of three), notebook,
     all (143), or hidden widths such as 64-64,128."""
-    epochs: Annotated[int, Ge(1)] = 16
+    epochs: Annotated[int, Ge(1)] = 10
     """Passes through the data."""
     recipes: tuple[Literal["sgd", "adam"], ...] = ("sgd", "adam")
     """sgd: Nesterov momentum, batch norm in two and three layers; adam: cosine decay, no norm."""
@@ -92,12 +92,12 @@ class Config:
     """Map of the inputs before the first layer."""
     num_features: Annotated[int, Interval(ge=1, le=10**5)] = 128
     """Frequencies of the Fourier features."""
-    fourier_scale: Annotated[float, Gt(0)] = 10.0
+    fourier_scale: Annotated[float, Gt(0)] = 6.0
     """Standard deviation of the frequencies, in radians per standard deviation of an input."""
     activation: Literal["relu", "sine"] = "relu"
     """Activation of the hidden layers."""
     modern_epochs: Annotated[int, Ge(0)] | None = None
-    """Budget of 128-256-128 with sines and Fourier features (6 times --epochs); 0 leaves it out."""
+    """Budget of 128-256-128 on Fourier features (6 times --epochs); 0 leaves it out."""
 
     def __post_init__(self):
         """Fill in what depends on other fields and check the shapes."""
@@ -129,205 +129,6 @@ def choose_shapes(names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(chosen)
 
 
-class Splits(NamedTuple):
-    """The data of a study, in the function's own units."""
-
-    train: Dataset
-    validation: Dataset
-    test: Dataset
-    clean_test: jax.Array
-
-
-def make_splits(config: Config) -> Splits:
-    """Draw the points and split them 72 : 8 : 20."""
-    key = jax.random.fold_in(prng.key(config.seed), 2**32 - 1)
-    points, clean = data.eggholder_dataset(key, config.num_examples, config.noise_variance)
-    ends = [0, int(0.72 * config.num_examples), int(0.8 * config.num_examples), config.num_examples]
-    train, validation, test = (
-        Dataset(points.inputs[a:b], points.targets[a:b]) for a, b in pairwise(ends)
-    )
-    return Splits(train, validation, test, clean[ends[2] :])
-
-
-def scales(config: Config, train: Dataset) -> tuple[Standardization, Standardization]:
-    """Return the maps of inputs and targets; the identity with `raw`."""
-    if config.raw:
-        return tuple(Standardization(*map(jnp.asarray, ([0.0] * d, [1.0] * d))) for d in (2, 1))  # type: ignore[return-value]
-    return data.standardization(train.inputs), data.standardization(train.targets)
-
-
-class Kind(NamedTuple):
-    """What sort of network is trained, and how long."""
-
-    widths: tuple[int, ...]
-    recipe: str
-    features: str
-    activation: str
-    epochs: int
-
-
-def make_model(config: Config, kind: Kind, key: jax.Array) -> FeedForward:
-    """Return the network; the key draws its frequencies.
-
-    The initialization is PyTorch's default, with random biases: with zero biases every kink of the
-    first layer starts on a line through the origin, and shallow networks hardly leave that.
-    """
-    frequencies = config.fourier_scale * jax.random.normal(key, (config.num_features, 2))
-    fourier = kind.features == "fourier"
-    sine = kind.activation == "sine"
-    return FeedForward(
-        kind.widths, 1,
-        jnp.sin if sine else partial(leaky_relu, 0.0),
-        initializer("he_uniform" if sine else "pytorch_default"),
-        init_first=partial(uniform_first_layer, 30.0) if sine and not fourier else None,
-        batch_norm=kind.recipe == "sgd" and len(kind.widths) > 1,
-        features=partial(fourier_features, frequencies) if fourier else None,
-    )  # fmt: skip
-
-
-def make_optimizer(recipe: str, rate: Any, steps: int) -> optax.GradientTransformation:
-    """Return the optimizer of a recipe."""
-    if recipe == "sgd":
-        return optax.sgd(rate, momentum=0.9, nesterov=True)
-    return optax.adam(optax.cosine_decay_schedule(rate, max(steps, 1)))
-
-
-def predict(model: FeedForward, state: Any, inputs: jax.Array) -> jax.Array:
-    """Return the outputs, block by block, which bounds the memory."""
-    n = inputs.shape[0]
-    blocks = jnp.pad(inputs, ((0, -n % BLOCK), (0, 0))).reshape(-1, BLOCK, inputs.shape[1])
-    outputs = jax.lax.map(lambda x: model.apply(variables(state), x), blocks)
-    return outputs.reshape(-1, 1)[:n]
-
-
-def rmse(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return the root of the mean squared error."""
-    return jnp.sqrt(jnp.mean((predictions - targets) ** 2))
-
-
-def cusp_errors(predictions: jax.Array, clean: jax.Array, inputs: jax.Array) -> dict[str, Any]:
-    """Return the errors on clean targets by distance to the cusps.
-
-    Returns:
-        `cusp_rmse`, shape (bins of `CUSP_EDGES`,), NaN where a bin is empty; `cusp_share`, the
-        share of the squared error that lies within four units of a cusp.
-    """
-    squares = ((predictions - clean) ** 2)[:, 0]
-    distance = data.eggholder_cusp_distance(inputs)
-    edges = jnp.array(CUSP_EDGES)
-    inside = (distance[None] >= edges[:-1, None]) & (distance[None] < edges[1:, None])
-    means = jnp.sum(inside * squares[None], axis=1) / jnp.sum(inside, axis=1)
-    near = jnp.sum(jnp.where(distance < 4.0, squares, 0.0)) / jnp.sum(squares)
-    return {"cusp_rmse": jnp.sqrt(means), "cusp_share": near}
-
-
-def map_inputs() -> jax.Array:
-    """Return the midpoints of a square grid, x2 slow and upwards, shape (MAP_SIDE^2, 2)."""
-    axis = ((jnp.arange(MAP_SIDE) + 0.5) / MAP_SIDE * 2 - 1) * data.EGGHOLDER_BOUND
-    x2, x1 = jnp.meshgrid(axis, axis, indexing="ij")
-    return jnp.stack([x1.ravel(), x2.ravel()], axis=-1)
-
-
-def simulate(key, splits: Splits, rates, *, config: Config, kind: Kind) -> dict[str, jax.Array]:
-    """Train one network at every learning rate and keep the one that is best on validation data.
-
-    Args:
-        key: Random key of this network, the same at every rate.
-        splits: The data.
-        rates: Learning rates, shape (rates,).
-        config: The study's configuration.
-        kind: The network and its budget.
-
-    Returns:
-        Errors in the target's units; `curve` is the validation error after each epoch.
-    """
-    init_key, features_key, order_key = jax.random.split(key, 3)
-    scale, target_scale = scales(config, splits.train)
-    model = make_model(config, kind, features_key)
-    train = Dataset(
-        data.standardize(scale, splits.train.inputs),
-        data.standardize(target_scale, splits.train.targets),
-    )
-    steps = len(train.inputs) // min(config.batch_size, len(train.inputs)) * kind.epochs
-
-    def predict_units(state, inputs):
-        outputs = predict(model, state, data.standardize(scale, inputs))
-        return data.restore(target_scale, outputs)
-
-    def fit_at(rate):
-        optimizer = make_optimizer(kind.recipe, rate, steps)
-
-        def epoch(state, index):
-            state, _ = train_epoch(
-                state, train, jax.random.fold_in(order_key, index), order_key,
-                batch_size=config.batch_size, model=model, optimizer=optimizer,
-                loss_fn=optax.losses.squared_error,
-            )  # fmt: skip
-            outputs = predict_units(state, splits.validation.inputs)
-            return state, rmse(outputs, splits.validation.targets)
-
-        state = init_state(init_key, model, optimizer, train.inputs)
-        return jax.lax.scan(epoch, state, jnp.arange(kind.epochs))
-
-    states, curves = jax.vmap(fit_at)(rates)
-    score = jnp.where(jnp.isfinite(curves[:, -1]), curves[:, -1], jnp.inf)
-    best = jnp.argmin(score)
-    state = jax.tree.map(lambda a: a[best], states)
-    # One pass over everything compiles once; four passes would compile four times.
-    everything = [splits.test.inputs, splits.train.inputs, map_inputs()]
-    ends = np.cumsum([len(inputs) for inputs in everything])[:-1]
-    predictions, fitted, surface = jnp.split(
-        predict_units(state, jnp.concatenate(everything)), ends
-    )
-    return {
-        "learning_rate": rates[best],
-        "nonfinite": ~jnp.isfinite(score[best]),
-        "train_rmse": rmse(fitted, splits.train.targets),
-        "validation_rmse": curves[best, -1],
-        "test_rmse": rmse(predictions, splits.test.targets),
-        "clean_rmse": rmse(predictions, splits.clean_test),
-        **cusp_errors(predictions, splits.clean_test, splits.test.inputs),
-        "rate_rmse": curves[:, -1],
-        "curve": curves[best],
-        "map": surface[:, 0],
-    }
-
-
-def count_parameters(config: Config, kind: Kind) -> int:
-    """Return the number of trained parameters."""
-
-    def init(key):
-        return make_model(config, kind, key).init(key, jnp.zeros((1, 2)))["params"]
-
-    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))
-
-
-def seconds_alone(config: Config, kind: Kind, train: Dataset) -> float:
-    """Return the seconds of an epoch of one network by itself, from a fifth of one, thrice."""
-    few = Dataset(*(a[: max(len(a) // 5, 1)] for a in train))
-    model = make_model(config, kind, jax.random.key(0))
-    optimizer = make_optimizer(kind.recipe, 1e-6, 1000)
-    key = jax.random.key(0)
-    # The numbers make no difference to the time, and zeros need no program to be drawn.
-    shapes = jax.eval_shape(
-        partial(init_state, model=model, optimizer=optimizer), key, inputs=few.inputs
-    )
-    state = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
-    epoch = jax.jit(
-        partial(
-            train_epoch, batch_size=config.batch_size, model=model, optimizer=optimizer,
-            loss_fn=optax.losses.squared_error,
-        )
-    )  # fmt: skip
-    jax.block_until_ready(epoch(state, few, key, key))
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        jax.block_until_ready(epoch(state, few, key, key))
-        seconds.append(time.perf_counter() - began)
-    return min(seconds) * len(train.inputs) / len(few.inputs)
-
-
 def learning_rates(config: Config, kind: Kind) -> jax.Array:
     """Return the rates to try."""
     if kind.recipe == "adam":
@@ -344,7 +145,7 @@ def settings(config: Config, splits: Splits) -> list[tuple[Kind, monte_carlo.Set
         for shape, recipe in product(choose_shapes(config.shapes), config.recipes)
     ]
     if config.modern_epochs:
-        modern = Kind(MODERN, "adam", "fourier", "sine", config.modern_epochs)
+        modern = Kind(MODERN, "adam", "fourier", "relu", config.modern_epochs)
         kinds.append(("modern", modern))
     listed = []
     for part, kind in kinds:
@@ -461,90 +262,9 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)[order]
 
 
-NOTEBOOK = "the source notebook"
-FACT = "the assignment's question"
-NUMBER = {1: "one", 2: "two", 3: "three"}
-
-
-def time_ratio(deeper: pd.DataFrame, shallower: pd.DataFrame) -> tuple[stats.Interval, int]:
-    """Return how many times longer an epoch of the deeper networks takes at equal parameters.
-
-    Each deeper shape within the shallower ones' range of parameters is held against their times,
-    interpolated in logarithms; the interval is Student's over shapes.
-    """
-    if len(shallower) == 0 or len(deeper) == 0:
-        return stats.NO_DATA, 0
-    shallower = shallower.groupby("parameters", as_index=False)["seconds_per_epoch"].mean()
-    known = shallower["parameters"]
-    inside = deeper[deeper["parameters"].between(known.min(), known.max())]
-    if len(inside) == 0:
-        return stats.NO_DATA, 0
-    expected = np.interp(
-        np.log(inside["parameters"]), np.log(known), np.log(shallower["seconds_per_epoch"])
-    )
-    logs = stats.mean_interval(np.log(inside["seconds_per_epoch"].to_numpy()) - expected)
-    low, middle, high = np.exp([logs[1], logs[0], logs[2]])
-    return (float(middle), float(low), float(high)), len(inside)
-
-
 def judge(runs: pd.DataFrame) -> list[Verdict]:
     """Judge the claims; without the shapes that one needs it is inconclusive, with n = 0."""
-    summary = summarize(runs)
-    shapes = summary[(summary["part"] == "shapes") & summary["rmse"].notna()]
-    verdicts = []
-    for recipe, (deep, shallow) in product(shapes["recipe"].unique(), ((2, 1), (3, 2))):
-        rows = shapes[shapes["recipe"] == recipe]
-        of = {depth: rows[rows["depth"] == depth] for depth in (deep, shallow)}
-        logs = [np.log(of[d][c].to_numpy(float)) for d in of for c in ("parameters", "rmse")]
-        words = f"{NUMBER[deep]} layers rather than {NUMBER[shallow]}"
-        end = f"{NUMBER[deep]}_over_{NUMBER[shallow]}.{recipe}"
-        verdicts.append(
-            judge_region(
-                Claim(
-                    f"gain.{end}",
-                    f"The error falls faster with parameters with {words} ({recipe})", NOTEBOOK,
-                ),
-                stats.difference_of_slopes(*logs), holds=(-np.inf, 0.0),
-                unit="difference of log-log slopes", n=sum(len(table) for table in of.values()),
-                method="least-squares slopes of log RMSE on log parameters over shapes, mean over "
-                "seeds, equal epochs; Welch interval over shapes",
-            )
-        )  # fmt: skip
-        ratio, n = time_ratio(of[deep], of[shallow])
-        verdicts.append(
-            judge_region(
-                Claim(
-                    f"time.{end}",
-                    f"An epoch takes longer with {words}, at equal parameters ({recipe})", NOTEBOOK,
-                ),
-                ratio, holds=(1.0, np.inf), unit="times as long", n=n,
-                method="one network alone; shapes within the shallower ones' range of parameters, "
-                "against their interpolated time; geometric mean, t interval over shapes",
-            )
-        )  # fmt: skip
-    value = summary[summary["recipe"] == "baseline"].set_index("shape")["rmse"]
-    widest = runs[(runs["shape"] == "512") & ~runs["nonfinite"].astype(bool)]
-    for recipe, group in widest[widest["part"] == "shapes"].groupby("recipe", sort=False):
-        closed = (value["constant"] - group["test_rmse"]) / (value["constant"] - value["floor"])
-        verdicts.append(
-            judge_region(
-                Claim(f"far.{recipe}", f"One layer of 512 stays far from the floor ({recipe})",
-                      FACT),
-                stats.mean_interval(closed.to_numpy()), holds=(-np.inf, 0.5),
-                unit="share of the way from the constant's error to the floor", n=len(group),
-                method="mean over seeds, t interval, held against half of the way",
-            )
-        )  # fmt: skip
-    modern = runs[(runs["part"] == "modern") & ~runs["nonfinite"].astype(bool)]
-    verdicts.append(
-        judge_region(
-            Claim("modern", "Sines on Fourier features within 512 units beat thin plates", FACT),
-            stats.mean_interval(modern["test_rmse"].to_numpy() - value["RBF"]),
-            holds=(-np.inf, 0.0), unit="difference of RMSE on noisy test targets", n=len(modern),
-            method="128-256-128 minus RBF on the same test points, t interval over seeds",
-        )
-    )  # fmt: skip
-    return verdicts
+    return claims.judge(runs, summarize(runs))
 
 
 def plot(runs: pd.DataFrame) -> dict[str, Figure]:

@@ -76,7 +76,7 @@ def plot_rmse(summary: pd.DataFrame) -> Figure:
             if len(modern):
                 ax.plot(
                     modern[x], modern["rmse"], "*", color=MODERN_COLOR, ms=13, mec="black",
-                    mew=0.6, label="sines on Fourier features, Adam (5 x epochs by default)",
+                    mew=0.6, label="ReLU on Fourier features, Adam, a longer budget",
                 )  # fmt: skip
             for name in names:
                 ax.axhline(
@@ -151,7 +151,7 @@ def plot_curves(runs: pd.DataFrame) -> Figure:
         )  # fmt: skip
     modern = runs[(runs["part"] == "modern") & ~runs["nonfinite"].astype(bool)]
     if len(modern):
-        label = f"{modern['shape'].iloc[0]}, sines on Fourier features"
+        label = f"{modern['shape'].iloc[0]}, ReLU on Fourier features"
         draw_curve(ax, modern, MODERN_COLOR, label, "-")
     ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="validation RMSE (units of f)")
     plain_log(ax.xaxis)
@@ -184,7 +184,7 @@ def plot_cusps(runs: pd.DataFrame, edges: tuple[float, ...]) -> Figure:
         best = group.loc[group["validation_rmse"].idxmin()]
         drawn.append((best, f"{best['shape']}, {best['recipe']}", depth_color(depth)))
     for _, row in networks[networks["part"] == "modern"].head(1).iterrows():
-        drawn.append((row, f"{row['shape']}, sines on Fourier features", MODERN_COLOR))
+        drawn.append((row, f"{row['shape']}, ReLU on Fourier features", MODERN_COLOR))
     for name, color in (("Delaunay", "0.6"), ("RBF", "black")):
         drawn.append((runs[runs["shape"] == name].iloc[0], name, color))
     labels = [
@@ -260,7 +260,7 @@ def plot_error_map(
         axes[0].plot(line, slope * line + offset, color="black", lw=0.9, ls=":", label=label)
     axes[0].legend(loc="upper left", fontsize=8, frameon=True)
     axes[0].set_ylabel("x2")
-    kind = "sines on Fourier features" if best["part"] == "modern" else best["recipe"]
+    kind = "ReLU on Fourier features" if best["part"] == "modern" else best["recipe"]
     figure.suptitle(
         f"The network best on validation data: {best['shape']}, {kind}, seed {best['seed']}; "
         f"RMSE {best['test_rmse']:.3g} on noisy test targets"

@@ -20,9 +20,10 @@ from annotated_types import Ge, Gt, Interval
 from matplotlib.figure import Figure
 
 from jaxstudies import diagnostics, monte_carlo, prng, stats, theory
-from jaxstudies.claims import Claim, Verdict, judge_region
+from jaxstudies.claims import Verdict
 from jaxstudies.data import TARGETS, Dataset, grid_inputs, uniform_inputs
 from jaxstudies.models import MLP, InitializerName, initializer, leaky_relu, switch
+from jaxstudies.studies import dying_relu_claims as claims
 from jaxstudies.studies import dying_relu_figures as figures
 from jaxstudies.studies.dying_relu_map import birth_settings, expand_depths
 from jaxstudies.training import TrainState, init_state, train_epoch, variables
@@ -318,84 +319,9 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-LU = "Lu, Su and Karniadakis (arXiv 1808.04947)"
-NOTEBOOK = "the source notebook"
-
-
-JUDGED = ["nonfinite", "gap_to_mean", "gap_to_median", *(f"trained_{rule}" for rule in RULES)]
-
-
 def judge(runs: pd.DataFrame) -> list[Verdict]:
-    """Judge the claims, on ten hidden layers of width 2, |x|, MSE and the first initialization.
-
-    Without such runs a verdict is inconclusive, with n = 0.
-    """
-    rows = runs.reindex(columns=[*LABELS, "seed", *JUDGED])  # a map at birth lacks some
-    rows = rows[(rows["part"] != "map") & (rows["depth"] == 10) & (rows["width"] == 2)]
-    rows = rows[(rows["loss"] == "mse") & (rows["epochs"] > 0) & ~rows["nonfinite"].astype(bool)]
-    rows = rows[rows["init"] == runs["init"].iloc[0]]
-    study = rows[(rows["part"] == "study") & (rows["target"] == "abs")]
-    long = rows[(rows["part"] == "long") & rows["trained_zero_slope"].astype(bool)]
-    relu, leaky = (
-        study[study["activation"] == name].set_index("seed") for name in ("relu", "leaky_relu")
-    )
-    dead = relu[relu["trained_zero_slope"].astype(bool)]
-    seeds = relu.index.intersection(leaky.index)
-    collapsed, exact = int(relu["trained_zero_slope"].sum()), int(leaky["trained_zero_range"].sum())
-    share = {"unit": "share of runs", "n": len(relu)}
-    verdicts = [
-        judge_region(
-            Claim("relu_above_90", "ReLU collapses in more than 90 % of runs", LU),
-            stats.wilson(collapsed, len(relu)), holds=(0.9, 1.0),
-            method="Wilson interval; rule zero_slope after training, float32", **share,
-        ),
-        judge_region(
-            Claim("relu_99.6", "ReLU's share is 99.6 %, above Lu et al.'s", NOTEBOOK),
-            stats.difference_of_shares(collapsed, len(relu), 996, 1000), holds=(-0.01, 0.01),
-            method="difference from the notebook's 996 of 1,000, Newcombe interval, held against "
-            "one point either way; rule zero_slope after training, float32", **share,
-        ),
-    ]  # fmt: skip
-    for rule in RULES:
-        pair = (t.loc[seeds, f"trained_{rule}"].to_numpy(bool) for t in (leaky, relu))
-        verdicts.append(
-            judge_region(
-                Claim(f"leaky_lowers.{rule}", f"Leaky ReLU lowers it, by rule {rule}", NOTEBOOK),
-                stats.paired_difference_of_shares(*pair), holds=(-1.0, 0.0),
-                unit="difference of shares", n=len(seeds),
-                method="Leaky ReLU minus ReLU on the same seeds, Agresti-Min interval; float32",
-            )
-        )  # fmt: skip
-    verdicts.append(
-        judge_region(
-            Claim("leaky_83", "Leaky ReLU lowers it to 83 %", NOTEBOOK),
-            stats.difference_of_shares(exact, len(leaky), 830, 1000), holds=(-0.01, 0.01),
-            unit="share of runs", n=len(leaky),
-            method="difference from the notebook's 830 of 1,000, Newcombe interval, held against "
-            "one point either way; rule zero_range after training, float32",
-        )
-    )  # fmt: skip
-    text = "a collapsed network outputs the target's mean"
-    for name, table in (("study", dead), ("long", long[long["target"] == "abs"])):
-        epochs = f"{table['epochs'].iloc[0]} epochs" if len(table) else "no such runs"
-        verdicts.append(
-            judge_region(
-                Claim(f"constant_is_mean.{name}", f"{text} ({epochs}, |x|)", LU),
-                stats.mean_interval(table["gap_to_mean"].to_numpy()), holds=(0.0, 0.1),
-                unit="distance to the mean / sd of the target", n=len(table),
-                method="mean distance over dead networks, t interval, held against 0.1",
-            )
-        )  # fmt: skip
-    told = long[long["target"] == "x_sin_5x"]
-    verdicts.append(
-        judge_region(
-            Claim("constant_is_mean.not_median", f"{text} rather than its median (x sin 5x)", LU),
-            stats.mean_interval((told["gap_to_median"] - told["gap_to_mean"]).to_numpy()),
-            holds=(0.0, np.inf), unit="sd of the target", n=len(told),
-            method="distance to the median minus distance to the mean, dead networks, t interval",
-        )
-    )  # fmt: skip
-    return verdicts
+    """Judge the claims; without the runs that one needs it is inconclusive, with n = 0."""
+    return claims.judge(runs)
 
 
 def plot(runs: pd.DataFrame) -> dict[str, Figure]:
