@@ -19,7 +19,7 @@ import tyro
 
 from jaxstudies import claims, monte_carlo, plotting, results
 from jaxstudies.mnist import DataError
-from jaxstudies.results import UnreadableRuns
+from jaxstudies.results import UnreadableRuns, Unwritable
 
 
 class UsageError(Exception):
@@ -52,7 +52,7 @@ def main(study: ModuleType, argv: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         _main(study, argv)
-    except (UsageError, DataError) as error:
+    except (UsageError, DataError, Unwritable) as error:
         print(f"{study_name(study)}: error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -82,7 +82,11 @@ def _main(study: ModuleType, argv: list[str]) -> None:
             monte_carlo.choose_devices(options.devices)
         except ValueError as error:
             raise UsageError(f"--devices {options.devices}: {error}") from error
-        compute(study, config, options, out)
+        with sole_writer(out):
+            compute(study, config, options, out)
+            with reported(out):
+                report(study, config, out)
+        return
     with reported(out):
         report(study, config, out)
 
@@ -189,6 +193,22 @@ def check_writable(out: Path) -> None:
         probe = out / f".writable.{os.getpid()}"
         probe.touch()
         probe.unlink()
+
+
+@contextlib.contextmanager
+def sole_writer(out: Path) -> Iterator[None]:
+    """Let no other run write into the directory meanwhile.
+
+    Raises:
+        UsageError: Another one does.
+    """
+    try:
+        with results.sole_writer(out):
+            yield
+    except results.Occupied:
+        raise UsageError(
+            f"--out {out}: another run is writing there; wait for it, or name another directory"
+        ) from None
 
 
 @contextlib.contextmanager

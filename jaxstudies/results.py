@@ -1,6 +1,7 @@
 """Files: the only room that writes tables. What is written appears whole or not at all."""
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
@@ -8,8 +9,9 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +50,29 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     write_atomic(path, lambda p: table.to_csv(p, index=False, float_format="%.7g"))
 
 
+class Occupied(Exception):
+    """Another run is writing into a directory."""
+
+
+@contextlib.contextmanager
+def sole_writer(directory: Path) -> Iterator[None]:
+    """Hold a directory for one run. The lock goes with the process, however that ends.
+
+    Raises:
+        Occupied: Another process holds it.
+    """
+    # The directory itself is locked: no file to leave behind, and none to be taken for another's.
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Occupied from error
+        yield
+    finally:
+        os.close(handle)
+
+
 def digest(content: Any) -> str:
     """Return a short name for a JSON-like object: equal objects, equal names."""
     text = json.dumps(content, sort_keys=True)
@@ -66,35 +91,53 @@ def code_digest(study: ModuleType) -> str:
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
+class Unwritable(Exception):
+    """A finished chunk cannot be kept: the disk is full, say."""
+
+
 class Parts(NamedTuple):
     """Finished chunks of a run in a directory, each with its checksum in its name."""
 
     directory: Path
 
     def write(self, name: str, columns: dict[str, np.ndarray]) -> None:
-        """Keep a chunk's columns under a name."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        """Keep a chunk's columns under a name.
+
+        Raises:
+            Unwritable: The file system does not allow it.
+        """
         buffer = io.BytesIO()
         np.savez(buffer, **columns)  # type: ignore[arg-type]
         content = buffer.getvalue()
         checksum = hashlib.sha256(content).hexdigest()[:16]
         path = self.directory / f"{name}.{checksum}.npz"
-        write_atomic(path, lambda p: p.write_bytes(content))
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, lambda p: p.write_bytes(content))
+        except OSError as error:
+            raise Unwritable(
+                f"{self.directory} cannot be written to ({error.strerror}); the same command goes "
+                "on from the last finished chunk, or name another directory with --out"
+            ) from error
 
     def read(self, name: str) -> dict[str, np.ndarray] | None:
-        """Return a chunk's columns, or None if it is missing or damaged."""
+        """Return a chunk's columns, or None if it is missing, or damaged, which is said."""
         for path in self.directory.glob(f"{name}.*.npz"):
             content = path.read_bytes()
             checksum = hashlib.sha256(content).hexdigest()[:16]
             if path.name != f"{name}.{checksum}.npz":
-                path.unlink()
+                self._discard(path)
                 continue
             try:
                 with np.load(io.BytesIO(content), allow_pickle=False) as columns:
                     return dict(columns)
             except (ValueError, zipfile.BadZipFile):
-                path.unlink()
+                self._discard(path)
         return None
+
+    def _discard(self, path: Path) -> None:
+        print(f"\n{path} is damaged: its runs are run again", file=sys.stderr)
+        path.unlink()
 
     def remove(self) -> None:
         """Remove all chunks, and the directory above if nothing else is in it."""

@@ -1,0 +1,93 @@
+"""Faults that a run must survive, or report in one line."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jaxstudies import cli, results
+from jaxstudies.studies import perceptron
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from jaxstudies import results
+with results.sole_writer(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that writes into a directory."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_into_a_directory_says_so_and_stops(tmp_path, holder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(perceptron, ["--seeds", "2", "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"--out {tmp_path}" in line and "another run" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_goes_with_a_killed_process(tmp_path, holder):
+    with pytest.raises(results.Occupied), results.sole_writer(tmp_path):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with results.sole_writer(tmp_path):
+        pass
+
+
+TINY = ["--seeds", "8", "--chunk-size", "4", "--no-map", "--epochs", "1", "2",
+        "--convergence-epochs", "0", "--num-train", "5", "6", "--num-test", "10"]  # fmt: skip
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, monkeypatch, capsys):
+    real, written = results.write_atomic, []
+
+    def full_after_one(path, write):
+        written.append(path)
+        if len(written) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, write)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "write_atomic", full_after_one)
+        with pytest.raises(SystemExit) as stop:
+            cli.main(perceptron, [*TINY, "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "No space left on device" in line and "--out" in line
+    (kept,) = tmp_path.glob("parts/*/*.npz")
+    assert kept == written[0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one bit", "empty"])
+def test_a_damaged_chunk_is_run_again_and_said(tmp_path, capsys, damage):
+    parts = results.Parts(tmp_path)
+    columns = {"x": np.arange(5)}
+    parts.write("0000", columns)
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    if damage == "one bit":
+        content[len(content) // 2] ^= 1
+    else:
+        content = content[:-7] if damage == "truncated" else bytearray()
+    path.write_bytes(content)
+    assert parts.read("0000") is None
+    assert path.name in capsys.readouterr().err
+    parts.write("0000", columns)
+    np.testing.assert_array_equal(parts.read("0000")["x"], columns["x"])
