@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +25,9 @@ import optax
 import pandas as pd
 import tyro
 from annotated_types import Ge
+from matplotlib.figure import Figure
 
-from jaxstudies import convnets, monte_carlo, plotting, results
+from jaxstudies import cli, convnets, monte_carlo, plotting, results
 from jaxstudies.data import Dataset, uniform_inputs
 from jaxstudies.studies import dying_relu
 from jaxstudies.training import init_state, train_step
@@ -47,7 +49,7 @@ class Options:
     """Repeats of everything."""
     out: Path = Path("figures/benchmark")
     """Directory for benchmark.json, benchmark.csv and benchmark.png."""
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
     """Names of contestants, if not all."""
 
 
@@ -72,7 +74,8 @@ def plain_flax(seeds: int) -> Timed:
                 x = nn.relu(nn.Dense(WIDTH, kernel_init=nn.initializers.he_normal())(x))
             return nn.Dense(1, kernel_init=nn.initializers.he_normal())(x)
 
-    model, optimizer = Network(), optax.adam(1e-3)
+    model: Any = Network()
+    optimizer = optax.adam(1e-3)
 
     def simulate(key):
         data_key, init_key, order_key = jax.random.split(key, 3)
@@ -115,16 +118,18 @@ def torch_network(torch: Any) -> Any:
 
 def torch_func(seeds: int) -> Timed:
     """Train a batch by `torch.func`: stacked parameters, one epoch timed and multiplied."""
-    import torch
-    from torch.func import functional_call, grad, stack_module_state, vmap
-
+    torch = import_module("torch")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    params, _ = stack_module_state([torch_network(torch) for _ in range(seeds)])
+    params, _ = torch.func.stack_module_state([torch_network(torch) for _ in range(seeds)])
     base = torch_network(torch).to("meta")
     optimizer = torch.optim.Adam(list(params.values()), lr=1e-3)
     x = (torch.rand(seeds, EXAMPLES, 1) * 2 - 1) * 7**0.5
     y = x.abs()
-    gradients = vmap(grad(lambda p, x, y: ((functional_call(base, p, (x,)) - y) ** 2).mean()))
+
+    def loss(params, x, y):
+        return ((torch.func.functional_call(base, params, (x,)) - y) ** 2).mean()
+
+    gradients = torch.func.vmap(torch.func.grad(loss))
 
     def epoch():
         order = torch.randperm(EXAMPLES)
@@ -139,8 +144,7 @@ def torch_func(seeds: int) -> Timed:
 
 def torch_loop(seeds: int) -> Timed:
     """Train one network after another in PyTorch: one epoch of one network, multiplied."""
-    import torch
-
+    torch = import_module("torch")
     torch.set_num_threads(1)
     network = torch_network(torch)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -159,7 +163,8 @@ def torch_loop(seeds: int) -> Timed:
 
 def keras_loop(seeds: int) -> Timed:
     """Train one network after another in Keras: one epoch of one network, multiplied."""
-    import keras
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = import_module("keras")
 
     def dense(units, activation=None):
         return keras.layers.Dense(units, activation=activation, kernel_initializer="he_normal")
@@ -199,9 +204,8 @@ def lenet_ours(_: int) -> Timed:
 
 def lenet_torch(_: int) -> Timed:
     """Take LeNet-5's steps in PyTorch, one network on all cores."""
-    import torch
-    from torch import nn
-
+    torch = import_module("torch")
+    nn = torch.nn
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     conv = [nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), nn.Sigmoid(), nn.AvgPool2d(2)]
     conv += [nn.Conv2d(6, 16, 5), nn.BatchNorm2d(16), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten()]
@@ -235,7 +239,7 @@ def measure(options: Options) -> tuple[pd.DataFrame, list[str]]:
     """Return a row per contestant, and the names of those that are not installed."""
     ready, skipped, prepared = {}, [], {}
     for name, (_, prepare) in CONTESTANTS.items():
-        if options.only and name not in options.only:
+        if options.only is not None and name not in options.only:
             continue
         began = time.perf_counter()
         try:
@@ -279,7 +283,12 @@ def machine() -> dict[str, str | int | None]:
     return described
 
 
-def draw(table: pd.DataFrame, seeds: int, repeats: int) -> plt.Figure:
+def number(x: float) -> str:
+    """Return three significant digits, without an exponent."""
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def draw(table: pd.DataFrame, seeds: int, repeats: int) -> Figure:
     """Draw each contestant's time over that of the first of its task."""
     plotting.use_style()
     figure, ax = plt.subplots(figsize=(7.5, 0.9 + 0.42 * len(table)))
@@ -289,10 +298,10 @@ def draw(table: pd.DataFrame, seeds: int, repeats: int) -> plt.Figure:
     colors = [plotting.COLORS[0] if own else plotting.COLORS[1] for own in mine]
     ax.barh(table["contestant"], table["ratio"], xerr=np.array(ends), color=colors, capsize=3)
     for y, (ratio, seconds) in enumerate(zip(table["ratio"], table["seconds"], strict=True)):
-        text = f"  {ratio:.3g}x ({seconds:.3g} s)"
+        text = f"  {number(ratio)} x ({number(seconds)} s)"
         ax.text(ratio, y, text, va="center", bbox={"fc": "white", "ec": "none", "pad": 0.5})
     ax.set(
-        xscale="log", xlim=(0.5, 12 * table["ratio"].max()),
+        xscale="log", xlim=(0.5, 25 * table["ratio"].max()),
         xlabel="time relative to jaxstudies (bars end at the median; whiskers: least and most)",
         title=f"{seeds:,} networks x {EPOCHS} epochs; LeNet-5 step of {IMAGES} images "
         f"({repeats} repeats)",
@@ -304,15 +313,15 @@ def draw(table: pd.DataFrame, seeds: int, repeats: int) -> plt.Figure:
 def main() -> None:
     """Measure, print and write."""
     options = tyro.cli(Options, description=__doc__)
-    unknown = set(options.only) - set(CONTESTANTS)
-    if unknown:
-        print(
-            f"benchmark: error: --only {unknown.pop()}: must be among {', '.join(CONTESTANTS)}",
-            file=sys.stderr,
-        )
+    try:
+        cli.check_values(options)
+        for name in set(options.only or ()) - set(CONTESTANTS):
+            raise cli.UsageError(f"--only {name}: must be among {', '.join(CONTESTANTS)}")
+        cli.check_writable(options.out)
+    except cli.UsageError as error:
+        print(f"benchmark: error: {error}", file=sys.stderr)
         sys.exit(2)
     monte_carlo.use_all_cores()
-    options.out.mkdir(parents=True, exist_ok=True)
     table, skipped = measure(options)
     described = machine()
     print(", ".join(f"{name} {value}" for name, value in described.items() if value is not None))
