@@ -14,7 +14,8 @@ from jaxstudies.models import FeedForward, fourier_features, initializer
 from jaxstudies.studies import depth_width, depth_width_claims, depth_width_networks
 from jaxstudies.training import fit, init_state, train_step, variables
 
-SMALL = ["--shapes", "16-16", "--epochs", "2", "--modern-epochs", "1", "--num-examples", "2000"]
+SMALL = ["--seeds", "2", "--shapes", "16-16", "--epochs", "2", "--modern-epochs", "1",
+         "--num-examples", "2000"]  # fmt: skip
 
 
 def model_of(widths, **options):
