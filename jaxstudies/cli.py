@@ -19,7 +19,7 @@ import tyro
 
 from jaxstudies import claims, monte_carlo, plotting, results
 from jaxstudies.mnist import DataError
-from jaxstudies.results import UnreadableRuns, Unwritable
+from jaxstudies.results import PartsError, UnreadableRuns
 
 
 class UsageError(Exception):
@@ -52,7 +52,7 @@ def main(study: ModuleType, argv: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         _main(study, argv)
-    except (UsageError, DataError, Unwritable) as error:
+    except (UsageError, DataError, PartsError) as error:
         print(f"{study_name(study)}: error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -318,7 +318,8 @@ def print_table(summary: pd.DataFrame, most: int = 40) -> None:
     same = {c: summary[c].iloc[0] for c in summary if summary[c].nunique(dropna=False) == 1}
     print("\n" + ", ".join(f"{name} {value}" for name, value in same.items()))
     shown = summary.drop(columns=list(same)).head(most)
-    print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep=""))
+    if len(summary) > 1:
+        print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep=""))
     if len(summary) > most:
         print(f"... and {len(summary) - most} rows more in summary.csv")
     print()

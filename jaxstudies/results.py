@@ -1,7 +1,6 @@
 """Files: the only room that writes tables. What is written appears whole or not at all."""
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -61,16 +60,25 @@ def sole_writer(directory: Path) -> Iterator[None]:
     Raises:
         Occupied: Another process holds it.
     """
-    # The directory itself is locked: no file to leave behind, and none to be taken for another's.
-    handle = os.open(directory, os.O_RDONLY)
     try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    # A file, as network file systems lock only what is open for writing.
+    path = directory / ".lock"
+    with path.open("w") as file:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Occupied from error
-        yield
-    finally:
-        os.close(handle)
+        # Whoever opened the file before its last holder removed it has locked nothing.
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise Occupied
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def digest(content: Any) -> str:
@@ -91,8 +99,8 @@ def code_digest(study: ModuleType) -> str:
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
-class Unwritable(Exception):
-    """A finished chunk cannot be kept: the disk is full, say."""
+class PartsError(Exception):
+    """A finished chunk cannot be kept or read: the disk is full, say."""
 
 
 class Parts(NamedTuple):
@@ -104,7 +112,7 @@ class Parts(NamedTuple):
         """Keep a chunk's columns under a name.
 
         Raises:
-            Unwritable: The file system does not allow it.
+            PartsError: The file system does not allow it.
         """
         buffer = io.BytesIO()
         np.savez(buffer, **columns)  # type: ignore[arg-type]
@@ -112,18 +120,27 @@ class Parts(NamedTuple):
         checksum = hashlib.sha256(content).hexdigest()[:16]
         path = self.directory / f"{name}.{checksum}.npz"
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            # If what the lock is on is gone, another run may be writing in its place.
+            self.directory.parent.mkdir(exist_ok=True)
+            self.directory.mkdir(exist_ok=True)
             write_atomic(path, lambda p: p.write_bytes(content))
         except OSError as error:
-            raise Unwritable(
+            raise PartsError(
                 f"{self.directory} cannot be written to ({error.strerror}); the same command goes "
                 "on from the last finished chunk, or name another directory with --out"
             ) from error
 
     def read(self, name: str) -> dict[str, np.ndarray] | None:
-        """Return a chunk's columns, or None if it is missing, or damaged, which is said."""
+        """Return a chunk's columns, or None if it is missing, or damaged, which is said.
+
+        Raises:
+            PartsError: It is there but may not be read.
+        """
         for path in self.directory.glob(f"{name}.*.npz"):
-            content = path.read_bytes()
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise PartsError(f"{path} cannot be read ({error.strerror})") from error
             checksum = hashlib.sha256(content).hexdigest()[:16]
             if path.name != f"{name}.{checksum}.npz":
                 self._discard(path)

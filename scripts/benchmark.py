@@ -35,6 +35,7 @@ from jaxstudies.training import init_state, train_step
 DEPTH, WIDTH, EXAMPLES, BATCH, EPOCHS = 10, 2, 3000, 64, 20
 IMAGES = 128
 LENET_STEPS = 20
+CORES = len(os.sched_getaffinity(0))
 Timed = tuple[Callable[[], Any], float]
 """What is timed, and by how much its seconds are multiplied."""
 
@@ -119,7 +120,6 @@ def torch_network(torch: Any) -> Any:
 def torch_func(seeds: int) -> Timed:
     """Train a batch by `torch.func`: stacked parameters, one epoch timed and multiplied."""
     torch = import_module("torch")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
     params, _ = torch.func.stack_module_state([torch_network(torch) for _ in range(seeds)])
     base = torch_network(torch).to("meta")
     optimizer = torch.optim.Adam(list(params.values()), lr=1e-3)
@@ -132,6 +132,7 @@ def torch_func(seeds: int) -> Timed:
     gradients = torch.func.vmap(torch.func.grad(loss))
 
     def epoch():
+        torch.set_num_threads(CORES)
         order = torch.randperm(EXAMPLES)
         for rows in order[: EXAMPLES // BATCH * BATCH].reshape(-1, BATCH):
             found = gradients(params, x[:, rows], y[:, rows])
@@ -145,13 +146,13 @@ def torch_func(seeds: int) -> Timed:
 def torch_loop(seeds: int) -> Timed:
     """Train one network after another in PyTorch: one epoch of one network, multiplied."""
     torch = import_module("torch")
-    torch.set_num_threads(1)
     network = torch_network(torch)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     x = (torch.rand(EXAMPLES, 1) * 2 - 1) * 7**0.5
     y = x.abs()
 
     def epoch():
+        torch.set_num_threads(1)  # networks of two units are slower on more
         order = torch.randperm(EXAMPLES)
         for rows in order[: EXAMPLES // BATCH * BATCH].reshape(-1, BATCH):
             optimizer.zero_grad()
@@ -181,8 +182,17 @@ def keras_loop(seeds: int) -> Timed:
 
 
 def lenet_ours(_: int) -> Timed:
-    """Take LeNet-5's steps, batch norm and all, for a network on each device."""
-    devices = monte_carlo.choose_devices()
+    """Take LeNet-5's steps, batch norm and all, for a network on each device: time per network."""
+    return lenet_on(monte_carlo.choose_devices())
+
+
+def lenet_alone(_: int) -> Timed:
+    """Take LeNet-5's steps for one network alone."""
+    return lenet_on(monte_carlo.choose_devices(1))
+
+
+def lenet_on(devices: monte_carlo.Devices) -> Timed:
+    """Take LeNet-5's steps for a network on each of these devices."""
     model, optimizer = convnets.LeNet5(batch_norm=True), optax.adam(1e-3)
 
     def simulate(key, images, labels):
@@ -206,7 +216,6 @@ def lenet_torch(_: int) -> Timed:
     """Take LeNet-5's steps in PyTorch, one network on all cores."""
     torch = import_module("torch")
     nn = torch.nn
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
     conv = [nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), nn.Sigmoid(), nn.AvgPool2d(2)]
     conv += [nn.Conv2d(6, 16, 5), nn.BatchNorm2d(16), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten()]
     dense = [nn.Linear(256, 120), nn.BatchNorm1d(120), nn.Sigmoid()]
@@ -216,6 +225,7 @@ def lenet_torch(_: int) -> Timed:
     images, labels = torch.rand(IMAGES, 1, 28, 28), torch.randint(0, 10, (IMAGES,))
 
     def steps():
+        torch.set_num_threads(CORES)
         for _ in range(LENET_STEPS):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(images), labels).backward()
@@ -230,8 +240,9 @@ CONTESTANTS: dict[str, tuple[str, Callable[[int], Timed]]] = {
     "torch.func": ("dying ReLU", torch_func),
     "PyTorch loop (extrapolated)": ("dying ReLU", torch_loop),
     "Keras loop (extrapolated)": ("dying ReLU", keras_loop),
-    "jaxstudies LeNet-5": ("LeNet-5 step", lenet_ours),
-    "PyTorch LeNet-5": ("LeNet-5 step", lenet_torch),
+    "jaxstudies LeNet-5, one per core": ("LeNet-5 step", lenet_ours),
+    "jaxstudies LeNet-5, one network": ("LeNet-5 step", lenet_alone),
+    "PyTorch LeNet-5, one network": ("LeNet-5 step", lenet_torch),
 }
 
 
@@ -272,7 +283,7 @@ def machine() -> dict[str, str | int | None]:
     described: dict[str, str | int | None] = {
         "date": time.strftime("%Y-%m-%d"),
         "cpu": platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": CORES,
         "device": jax.devices()[0].device_kind,
     }
     for package in ("jax", "flax", "torch", "keras"):

@@ -28,9 +28,17 @@ def test_it_measures_what_is_installed_and_lists_the_rest(benchmark, monkeypatch
         raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr(benchmark, "import_module", absent)
-    flags = ["--seeds", "4", "--repeats", "2", "--only", "jaxstudies", "PyTorch LeNet-5"]
+    flags = [
+        "--seeds",
+        "4",
+        "--repeats",
+        "2",
+        "--only",
+        "jaxstudies",
+        "PyTorch LeNet-5, one network",
+    ]
     run(benchmark, monkeypatch, *flags, "--out", str(tmp_path))
-    assert "skipped, not installed: PyTorch LeNet-5 (torch)" in capsys.readouterr().out
+    assert "skipped, not installed: PyTorch LeNet-5, one network (torch)" in capsys.readouterr().out
     (row,) = json.loads((tmp_path / "benchmark.json").read_text())["results"]
     assert row["contestant"] == "jaxstudies" and row["ratio"] == 1
     assert 0 < row["least"] <= row["seconds"] <= row["most"]

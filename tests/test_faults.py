@@ -2,11 +2,13 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxstudies import cli, results
@@ -39,7 +41,7 @@ def test_a_second_run_into_a_directory_says_so_and_stops(tmp_path, holder, capsy
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"--out {tmp_path}" in line and "another run" in line
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_the_lock_goes_with_a_killed_process(tmp_path, holder):
@@ -49,6 +51,30 @@ def test_the_lock_goes_with_a_killed_process(tmp_path, holder):
     holder.wait()
     with results.sole_writer(tmp_path):
         pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_removed_directory_is_one_line_and_not_made_again(tmp_path, monkeypatch, capsys):
+    out, real, written = tmp_path / "out", results.write_atomic, []
+
+    def remove_after_the_first(path, write):
+        real(path, write)
+        written.append(path)
+        if len(written) == 1:
+            shutil.rmtree(out)
+
+    monkeypatch.setattr(results, "write_atomic", remove_after_the_first)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(perceptron, [*TINY, "--out", str(out)])
+    assert stop.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert str(out) in line and "No such file or directory" in line
+    assert not out.exists()
+
+
+def test_a_summary_of_one_row_is_printed(capsys):
+    cli.print_table(pd.DataFrame({"rule": ["svm"], "n": [3]}))
+    assert capsys.readouterr().out.strip() == "rule svm, n 3"
 
 
 TINY = ["--seeds", "8", "--chunk-size", "4", "--no-map", "--epochs", "1", "2",
