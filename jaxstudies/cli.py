@@ -2,28 +2,22 @@
 
 import contextlib
 import dataclasses
-import io
-import math
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, NoReturn, get_args, get_type_hints
+from typing import Annotated, Any, NoReturn
 
 import annotated_types as at
 import pandas as pd
 import tyro
 
-from jaxstudies import claims, monte_carlo, plotting, results
+from jaxstudies import claims, flags, monte_carlo, plotting, results
+from jaxstudies.flags import UsageError
 from jaxstudies.mnist import DataError
 from jaxstudies.results import PartsError, UnreadableRuns
-
-
-class UsageError(Exception):
-    """A mistake of the user's: one line that names the flag, the value and the way out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,86 +92,20 @@ def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, 
         UsageError: A flag is unknown, or its value is not allowed.
     """
     config = Annotated[study.Config, tyro.conf.arg(name="")]
-    flags = dataclasses.make_dataclass(
+    both = dataclasses.make_dataclass(
         "Flags",
         [
             ("config", config, *([] if stored is None else [stored])),
             ("options", Annotated[Options, tyro.conf.arg(name="")], Options()),
         ],
     )
-    stderr = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(stderr):
-            parsed = tyro.cli(
-                flags,
-                args=argv,
-                prog=f"{study_name(study)}.py",
-                description=study.__doc__,
-                config=(tyro.conf.FlagCreatePairsOff,) if stored is None else (),
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise UsageError(one_line(stderr.getvalue())) from None
-    except ValueError as error:  # from a config that checks itself; it names the flag
-        raise UsageError(str(error)) from error
+    parsed = flags.parse(
+        both, argv, prog=f"{study_name(study)}.py", description=study.__doc__,
+        config=(tyro.conf.FlagCreatePairsOff,) if stored is None else (),
+    )  # fmt: skip
     for part in (parsed.config, parsed.options):
-        check_values(part)
+        flags.check_values(part)
     return parsed.config, parsed.options
-
-
-def one_line(box: str) -> str:
-    """Return the parser's message, which it prints in a box, as one line."""
-    rows = (line.strip("│| ") for line in box.splitlines() if set(line) - set("╭╰╮╯│─+-| "))
-    text = " ".join(row for row in rows if not row.startswith(("For full", "╭")))
-    wrong = re.search(r"Error parsing (--\S+):", text)
-    kind = re.search(r"Argument helptext:.*?\b(INT|FLOAT)\b", text)
-    if wrong and kind:
-        number, form = {
-            "INT": ("a whole number", r"[-+]?\d+"),
-            "FLOAT": ("a number", r"[-+]?[\d.]+(e[-+]?\d+)?"),
-        }[kind[1]]
-        values = [v for v in re.findall(r"'([^']*)'", text) if v != "None"]
-        bad = next((v for v in values if not re.fullmatch(form, v)), values[-1])
-        text = f"{wrong[1]} {bad}: must be {number}"
-    return f"{text} (--help explains every flag)"
-
-
-def check_values(part: Any) -> None:
-    """Check numbers against the bounds in their type annotations.
-
-    Raises:
-        UsageError: One is outside, not finite, or a list is empty.
-    """
-    for name, hint in get_type_hints(type(part), include_extras=True).items():
-        value = getattr(part, name)
-        flag = f"--{name.replace('_', '-')}"
-        if value == ():
-            raise UsageError(f"{flag}: at least one value is needed")
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise UsageError(f"{flag} {number}: a finite number is needed")
-            for low, high, inclusive_low in bounds(hint):
-                if number is None:
-                    continue
-                if number > high or number < low or (number == low and not inclusive_low):
-                    least = f"at least {low:g}" if inclusive_low else f"more than {low:g}"
-                    most = "" if high == math.inf else f" and at most {high:.10g}"
-                    raise UsageError(f"{flag} {number}: must be {least}{most}")
-
-
-def bounds(hint: Any) -> Iterator[tuple[float, float, bool]]:
-    """Yield (low, high, whether low itself is allowed) for each bound inside a type."""
-    for bound in getattr(hint, "__metadata__", ()):
-        if isinstance(bound, at.Ge):
-            yield bound.ge, math.inf, True  # type: ignore[misc]
-        elif isinstance(bound, at.Gt):
-            yield bound.gt, math.inf, False  # type: ignore[misc]
-        elif isinstance(bound, at.Interval):
-            low = bound.ge if bound.gt is None else bound.gt
-            yield low, bound.le, bound.gt is None  # type: ignore[misc]
-    for argument in get_args(hint):
-        yield from bounds(argument)
 
 
 def check_writable(out: Path) -> None:

@@ -89,8 +89,8 @@ def digest(content: Any) -> str:
 
 def code_digest(study: ModuleType) -> str:
     """Return a name for the code that a study's numbers come from."""
-    drawn_from_runs = {"claims", "cli", "plotting", "stats", "theory"}
-    files = [p for p in sorted(Path(__file__).parent.glob("*.py")) if p.stem not in drawn_from_runs]
+    around = {"__main__", "claims", "cli", "flags", "plotting", "report", "stats", "theory"}
+    files = [p for p in sorted(Path(__file__).parent.glob("*.py")) if p.stem not in around]
     home = Path(str(study.__file__))
     # What a study is too long for lies beside it, under names that begin like its own.
     apart = ("_figures", "_claims")

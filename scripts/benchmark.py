@@ -23,11 +23,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pandas as pd
-import tyro
 from annotated_types import Ge
 from matplotlib.figure import Figure
 
-from jaxstudies import cli, convnets, monte_carlo, plotting, results
+from jaxstudies import cli, convnets, flags, monte_carlo, plotting, results
 from jaxstudies.data import Dataset, uniform_inputs
 from jaxstudies.studies import dying_relu
 from jaxstudies.training import init_state, train_step
@@ -323,13 +322,12 @@ def draw(table: pd.DataFrame, seeds: int, repeats: int) -> Figure:
 
 def main() -> None:
     """Measure, print and write."""
-    options = tyro.cli(Options, description=__doc__)
     try:
-        cli.check_values(options)
+        options = flags.parse(Options, description=__doc__)
         for name in set(options.only or ()) - set(CONTESTANTS):
-            raise cli.UsageError(f"--only {name}: must be among {', '.join(CONTESTANTS)}")
+            raise flags.UsageError(f"--only {name}: must be among {', '.join(CONTESTANTS)}")
         cli.check_writable(options.out)
-    except cli.UsageError as error:
+    except flags.UsageError as error:
         print(f"benchmark: error: {error}", file=sys.stderr)
         sys.exit(2)
     monte_carlo.use_all_cores()

@@ -4,9 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
-from jaxstudies import cli, report, results
+from jaxstudies import cli, flags, report, results
 from jaxstudies.__main__ import load
 
 QUICK = {
@@ -31,11 +29,11 @@ class Options:
     """Read what is there, without running anything."""
 
 
-def run(name: str, flags: list[str]) -> str | None:
+def run(name: str, argv: list[str]) -> str | None:
     """Run a study; return what is to be said of it if it failed."""
-    print(f"\n== {name} {' '.join(flags)}", flush=True)
+    print(f"\n== {name} {' '.join(argv)}", flush=True)
     try:
-        cli.main(load(name), flags)
+        cli.main(load(name), argv)
     except SystemExit as stop:
         if stop.code in (130, 143):
             raise
@@ -46,19 +44,19 @@ def run(name: str, flags: list[str]) -> str | None:
 
 def main() -> None:
     """Write the page."""
-    options = tyro.cli(Options, description=__doc__)
-    out = options.out or Path("figures/quick" if options.quick else "figures")
     try:
+        options = flags.parse(Options, description=__doc__)
+        out = options.out or Path("figures/quick" if options.quick else "figures")
         cli.check_writable(out)
-    except cli.UsageError as error:
+    except flags.UsageError as error:
         print(f"report: error: {error}", file=sys.stderr)
         sys.exit(2)
     sections = []
     for name, quick_flags in QUICK.items():
         directory, problem = out / name, None
         if not options.plots_only:
-            flags = ["--out", str(directory), *(quick_flags if options.quick else [])]
-            problem = run(name, flags)
+            chosen = quick_flags if options.quick else []
+            problem = run(name, ["--out", str(directory), *chosen])
         sections.append(report.read_section(name, load(name).__doc__ or name, directory, problem))
         if sections[-1].problem:
             print(f"report: {name}: {sections[-1].problem}", file=sys.stderr)
