@@ -212,6 +212,11 @@ def _run(settings, num_seeds, seed, chunk_size, num_devices, parts, description)
     devices = choose_devices(num_devices)
     programs = {}
     counts = [setting.num_seeds or num_seeds for setting in settings]
+    chunks = [plan_chunks(count, chunk_size, devices) for count in counts]
+    identities = [
+        (id(setting.simulate), chunk, str(jax.tree.map(jax.typeof, setting.shared)))
+        for setting, chunk in zip(settings, chunks, strict=True)
+    ]
     costs = [setting.cost for setting in settings]
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
     if len(set(costs)) <= 1:
@@ -219,10 +224,9 @@ def _run(settings, num_seeds, seed, chunk_size, num_devices, parts, description)
     total = sum(n * cost for n, cost in zip(counts, costs, strict=True))
     with tqdm(total=total, desc=description, unit="run", delay=1, bar_format=layout) as bar:
         for index, (setting, count) in enumerate(zip(settings, counts, strict=True)):
-            chunk = plan_chunks(count, chunk_size, devices)
+            chunk = chunks[index]
             bar.set_postfix_str(" ".join(str(value) for value in setting.labels.values()))
-            shapes = str(jax.tree.map(jax.typeof, setting.shared))
-            identity = (id(setting.simulate), chunk, shapes)
+            identity = identities[index]
             compile_seconds = run_seconds = 0.0
             seeds_run, pieces = 0, []
             for start in range(0, count, chunk):
@@ -242,5 +246,8 @@ def _run(settings, num_seeds, seed, chunk_size, num_devices, parts, description)
                         parts.write(name, columns)
                 pieces.append(columns)
                 bar.update(size * costs[index])
+            if identity not in identities[index + 1 :]:
+                # Each program takes up hundreds of memory maps, of which a process may have 65,530.
+                programs.pop(identity, None)
             columns = {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
             yield columns, Timing(compile_seconds, run_seconds - compile_seconds, seeds_run)

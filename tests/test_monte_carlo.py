@@ -1,3 +1,7 @@
+import functools
+import gc
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,3 +143,28 @@ def test_finished_chunks_are_not_run_again_and_damaged_ones_are(tmp_path):
     again = run(timings)
     assert [t["seeds_run"] for t in timings] == [4, 2]
     assert whole.equals(again)
+
+
+def test_a_program_is_freed_once_no_setting_needs_it(monkeypatch):
+    """A process may hold some 65,000 memory maps, which some ninety programs take up."""
+    alive, most = weakref.WeakSet(), []
+
+    class Program:
+        def __init__(self, *arguments):
+            gc.collect()
+            most.append(len(alive))
+            alive.add(self)
+            self.run = real(*arguments)
+
+        def __call__(self, *arguments):
+            return self.run(*arguments)
+
+    real = monte_carlo.compile_chunk
+    monkeypatch.setattr(monte_carlo, "compile_chunk", Program)
+    one, other, *rest = (functools.partial(simulate) for _ in range(5))
+    listed = [
+        monte_carlo.Setting({"number": number}, program, (jnp.float32(1.0),))
+        for number, program in enumerate((one, other, one, other, *rest))
+    ]
+    monte_carlo.run_settings(listed, num_seeds=4)
+    assert most == [0, 1, 0, 0, 0]
