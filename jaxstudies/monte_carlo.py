@@ -50,9 +50,6 @@ class Setting(NamedTuple):
     num_seeds: int | None = None
     cost: float = 1.0
     """Time a seed takes, in any unit, where settings differ: for the time left in the progress."""
-    optimize: bool = True
-    """Whether the compiler may take its time. Programs that spend theirs in large matrix products
-    run as fast without, and compile in as little as half the time."""
 
 
 class Timing(NamedTuple):
@@ -123,11 +120,8 @@ def compile_chunk(
         check_vma=False,
     )
     # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
-    options: dict = {"xla_llvm_disable_expensive_passes": True}
-    if not setting.optimize:
-        options["xla_backend_optimization_level"] = 1
     lowered = jax.jit(mapped).lower(*place(0, 0, setting.shared))
-    compiled = lowered.compile(compiler_options=options)
+    compiled = lowered.compile(compiler_options={"xla_llvm_disable_expensive_passes": True})
     return lambda seed, start, shared: jax.device_get(compiled(*place(seed, start, shared)))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from jaxstudies import cli, results, theory
 from jaxstudies.studies import dying_relu
+from jaxstudies.studies.dying_relu_map import expand_depths
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--seeds", "24", "--epochs", "1", "--num-examples", "128", "--long-epochs", "2"]
@@ -278,3 +279,11 @@ def test_interrupted_run_says_so_and_is_resumable(tmp_path, number, code):
     assert "goes on from the last finished chunk" in error
     assert "Traceback" not in error
     assert list(tmp_path.glob("parts/*/*.npz"))
+
+
+def test_the_map_does_not_carry_the_trained_networks_columns_along():
+    """Twenty copies of hundreds of columns took six gigabytes."""
+    births = pd.DataFrame({"born_first_dead_layer": [0, 2, 5], "trained_r2": [np.nan] * 3})
+    expanded = expand_depths(births, [1, 2, 5])
+    assert "trained_r2" not in expanded
+    assert expanded.groupby("depth")["born_zero_slope"].sum().to_list() == [0, 1, 2]

@@ -158,6 +158,12 @@ def plot_units(runs: pd.DataFrame) -> Figure:
     return figure
 
 
+def precision(cells: pd.DataFrame) -> str:
+    """Return the networks per cell, and half the width of the widest interval."""
+    half = 100 * (cells["high"] - cells["low"]).max() / 2
+    return f"n = {cells['n'].min():,} per cell, within ±{half:.1f} points"
+
+
 def plot_map(summary: pd.DataFrame) -> Figure:
     """Draw the shares over depth and width, measured and by theory, with the safe region."""
     summary = summary[summary["rule"] == "zero_slope"]
@@ -171,7 +177,7 @@ def plot_map(summary: pd.DataFrame) -> Figure:
         panels.append(("born dead, theory's upper bound", born, "theory_high"))
     if len(trained):
         epochs = trained["epochs"].iloc[0]
-        panels.append((f"dead after {epochs} epochs", trained, "fraction"))
+        panels.append((f"dead after {epochs} epochs\n({precision(trained)})", trained, "fraction"))
 
     figure, axes = plt.subplots(
         1, len(panels), figsize=(3.1 * len(panels) + 1.2, 5.4), sharey=True, squeeze=False,
@@ -193,10 +199,8 @@ def plot_map(summary: pd.DataFrame) -> Figure:
     plt.setp([legend.get_title(), *legend.get_texts()], color="white", fontsize=8)
     figure.colorbar(mesh, ax=axes[0, -1], label="share of networks")
     row = born.iloc[0]
-    n = f"{born['n'].min():,}" + (f" (trained {trained['n'].min():,})" if len(trained) else "")
     figure.suptitle(
-        f"Dead {row['activation']} networks by depth and width"
-        f"\n({row['init']}, {row['target']}; rule zero_slope; n = {n} per cell, "
-        f"95 % intervals within ±{100 * (born['high'] - born['low']).max() / 2:.1f} points)"
+        f"Dead {row['activation']} networks by depth and width\n({row['init']}, {row['target']}; "
+        f"rule zero_slope; born: {precision(born)}, 95 % intervals)"
     )
     return figure

@@ -49,6 +49,7 @@ def birth_settings(
 
 def expand_depths(runs: pd.DataFrame, depths: list[int]) -> pd.DataFrame:
     """Return a row per depth and network of the map, with `born_zero_slope` at that depth."""
+    runs = runs.dropna(axis=1, how="all")  # of trained networks beside them, hundreds of columns
     first = runs["born_first_dead_layer"]
     return pd.concat(
         [

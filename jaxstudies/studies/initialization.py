@@ -148,7 +148,6 @@ def run(config: Config, **execution) -> pd.DataFrame:
                 {"activation": name},
                 program(name, shape_of(settings, config)),
                 (*arrays, design_of(settings, config)),
-                optimize=False,
             )
             for name, settings in listed.items()
         ],
