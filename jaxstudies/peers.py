@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -148,9 +149,9 @@ def keras_loop(seeds: int, epochs: int) -> Timed:
     )
 
 
-def lenet_ours(seeds: int, epochs: int) -> Timed:
-    """Take LeNet-5's steps, batch norm and all, for a network on each device."""
-    devices = monte_carlo.choose_devices()
+def lenet_ours(seeds: int, epochs: int, num_devices: int | None = None) -> Timed:
+    """Take LeNet-5's steps, batch norm and all, for a network on each device: time per network."""
+    devices = monte_carlo.choose_devices(num_devices)
     model, optimizer = convnets.LeNet5(batch_norm=True), optax.adam(1e-3)
 
     def simulate(key, images, labels):
@@ -211,8 +212,9 @@ CONTESTANTS: dict[str, tuple[str, Callable[[int, int], Timed]]] = {
     "torch.func": ("dying ReLU", torch_func),
     "PyTorch loop (extrapolated)": ("dying ReLU", torch_loop),
     "Keras loop (extrapolated)": ("dying ReLU", keras_loop),
-    "jaxstudies LeNet-5": ("LeNet-5 step", lenet_ours),
-    "PyTorch LeNet-5": ("LeNet-5 step", lenet_torch),
+    "jaxstudies LeNet-5, one network": ("LeNet-5 step", partial(lenet_ours, num_devices=1)),
+    "jaxstudies LeNet-5, one per device": ("LeNet-5 step", lenet_ours),
+    "PyTorch LeNet-5, one network": ("LeNet-5 step", lenet_torch),
     "jaxstudies start-up": ("start-up", start_up("jaxstudies.studies.dying_relu")),
     "PyTorch start-up": ("start-up", start_up("torch")),
     "Keras start-up": ("start-up", start_up("keras")),

@@ -101,24 +101,40 @@ def number(x: float) -> str:
     return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as text, in milliseconds where they are few."""
+    return f"{number(1000 * seconds)} ms" if seconds < 0.1 else f"{number(seconds)} s"
+
+
 def draw(table: pd.DataFrame, options: Options) -> Figure:
     """Draw each contestant's time over that of the first of its task."""
     plotting.use_style()
-    figure, ax = plt.subplots(figsize=(7.5, 0.9 + 0.42 * len(table)))
-    first = table.groupby("task")["seconds"].transform("first")
-    ends = [(table["seconds"] - table["least"]) / first, (table["most"] - table["seconds"]) / first]
-    mine = table["contestant"].str.startswith("jaxstudies")
-    colors = [plotting.COLORS[0] if own else plotting.COLORS[1] for own in mine]
-    ax.barh(table["contestant"], table["ratio"], xerr=np.array(ends), color=colors, capsize=3)
-    for y, (ratio, seconds) in enumerate(zip(table["ratio"], table["seconds"], strict=True)):
-        text = f"  {number(ratio)} x ({number(seconds)} s)"
-        ax.text(ratio, y, text, va="center", bbox={"fc": "white", "ec": "none", "pad": 0.5})
+    figure, ax = plt.subplots(figsize=(8.5, 1.2 + 0.36 * len(table)))
+    for y, row in enumerate(table.to_dict("records")):
+        first, ratio = row["seconds"] / row["ratio"], row["ratio"]
+        low, high = row["least"] / first, row["most"] / first
+        own = row["contestant"].startswith("jaxstudies")
+        ax.errorbar(
+            ratio, y, xerr=[[ratio - low], [high - ratio]], fmt="o", capsize=4, ms=5,
+            color=plotting.COLORS[0 if own else 1],
+        )  # fmt: skip
+        text = f"{number(ratio)} x ({duration(row['seconds'])})"
+        ax.annotate(
+            text, (high, y), (9, 0), textcoords="offset points", va="center",
+            bbox={"fc": "white", "ec": "none", "pad": 0.5},
+        )  # fmt: skip
+    ax.axvline(1, color="0.7", lw=0.8, zorder=0)
+    ax.set_yticks(range(len(table)), table["contestant"])
     ax.set(
-        xscale="log", xlim=(0.5, 25 * table["ratio"].max()),
-        xlabel="time relative to jaxstudies (bars end at the median; whiskers: least and most)",
-        title=f"{options.seeds:,} networks x {options.epochs} epochs; LeNet-5 step of {IMAGES} "
-        f"images; imports ({options.repeats} repeats)",
+        xscale="log", xlim=(0.3, 25 * table["ratio"].max()),
+        xlabel="time relative to the first of its task (median, least and most)",
     )  # fmt: skip
+    for edge in np.flatnonzero(table["task"] != table["task"].shift())[1:]:
+        ax.axhline(edge - 0.5, color="0.85", lw=0.8)
+    figure.suptitle(
+        f"{options.seeds:,} networks x {options.epochs} epochs; a step of LeNet-5 on {IMAGES} "
+        f"images; imports ({options.repeats} repeats)"
+    )
     ax.invert_yaxis()
     return figure
 
