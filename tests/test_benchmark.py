@@ -1,19 +1,23 @@
-"""The benchmark runs, small, and lists what is not installed."""
+"""The benchmark runs, small, lists what is not installed, and measures how the engine scales."""
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
+
+from jaxstudies.benchmarks import machine, peers, scaling
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
 
 
 @pytest.fixture
-def benchmark():
+def benchmark(monkeypatch):
     spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "benchmark", module)
     spec.loader.exec_module(module)
     return module
 
@@ -27,27 +31,72 @@ def test_it_measures_what_is_installed_and_lists_the_rest(benchmark, monkeypatch
     def absent(name):
         raise ModuleNotFoundError(name=name)
 
-    monkeypatch.setattr(benchmark, "import_module", absent)
-    flags = [
-        "--seeds",
-        "4",
-        "--repeats",
-        "2",
-        "--only",
-        "jaxstudies",
-        "PyTorch LeNet-5, one network",
-    ]
-    run(benchmark, monkeypatch, *flags, "--out", str(tmp_path))
-    assert "skipped, not installed: PyTorch LeNet-5, one network (torch)" in capsys.readouterr().out
-    (row,) = json.loads((tmp_path / "benchmark.json").read_text())["results"]
+    monkeypatch.setattr(peers, "import_module", absent)
+    names = ["jaxstudies", "PyTorch loop (extrapolated)", "Keras start-up"]
+    file = tmp_path / "times.json"
+    flags = ["--seeds", "4", "--epochs", "1", "--repeats", "2", "--only", *names]
+    run(benchmark, monkeypatch, *flags, "--out", str(tmp_path), "--json", str(file))
+    out = capsys.readouterr().out
+    assert "not installed: PyTorch loop (extrapolated) (torch), Keras start-up (keras)" in out
+    content = json.loads(file.read_text())
+    assert content["machine"]["cpu"] in out and content["machine"]["cores"] == machine.cores()
+    assert content["options"] == {"seeds": 4, "epochs": 1, "repeats": 2, "only": names}
+    (row,) = content["results"]
     assert row["contestant"] == "jaxstudies" and row["ratio"] == 1
     assert 0 < row["least"] <= row["seconds"] <= row["most"]
     assert (tmp_path / "benchmark.png").exists()
 
 
-def test_an_unknown_contestant_is_one_line(benchmark, monkeypatch, capsys):
+def test_a_loop_is_multiplied_up_to_all_networks_and_epochs():
+    pytest.importorskip("torch")
+    _, factor = peers.torch_loop(1000, 20)
+    assert factor == 20_000
+    assert all("extrapolated" in name for name in peers.CONTESTANTS if "loop" in name)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--only", "numpy"], "--only numpy"),
+        (["--seeds", "0"], "--seeds 0"),
+        (["--json", "nowhere/times.json"], "--json nowhere/times.json"),
+        (["scaling", "--seeds", "10", "-5"], "--seeds -5"),
+        (["scaling", "--device-seeds", "many"], "--device-seeds many"),
+    ],
+)
+def test_a_mistake_is_one_line(benchmark, monkeypatch, tmp_path, capsys, flags, named):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
-        run(benchmark, monkeypatch, "--only", "numpy")
+        run(benchmark, monkeypatch, *flags)
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "--only numpy" in line
+    assert named in line
+
+
+def test_scaling_has_a_row_for_each_size_and_number_of_devices(benchmark, monkeypatch, tmp_path):
+    flags = ["--seeds", "6", "2", "--device-seeds", "4", "--epochs", "1", "--repeats", "1"]
+    run(benchmark, monkeypatch, "scaling", *flags, "--out", str(tmp_path))
+    rows = json.loads((tmp_path / "scaling.json").read_text())["results"]
+    devices = scaling.device_counts(len(scaling.monte_carlo.choose_devices()))
+    expected = [("seeds", 2), ("seeds", 6), *(("devices", 4) for _ in devices)]
+    assert [(row["against"], row["seeds"]) for row in rows] == expected
+    assert [row["devices"] for row in rows[2:]] == devices
+    for row in rows:
+        assert row["networks_per_second"] == pytest.approx(row["seeds"] / row["seconds"])
+        assert row["least"] <= row["seconds"] <= row["most"]
+    assert (tmp_path / "scaling.png").exists()
+
+
+def test_device_counts_double_up_to_all():
+    assert scaling.device_counts(1) == [1]
+    assert scaling.device_counts(6) == [1, 2, 4, 6]
+    assert scaling.device_counts(8) == [1, 2, 4, 8]
+
+
+def test_the_processor_has_its_name(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(
+        "processor\t: 0\nmodel name\t: Fast: 9000\n\nprocessor\t: 1\nmodel name\t: x\n"
+    )
+    assert machine.cpu_model(cpuinfo) == "Fast: 9000"
+    assert machine.cpu_model(tmp_path / "none")

@@ -5,13 +5,14 @@ import importlib.util
 import io
 import json
 import re
+import sys
 from html import unescape
 from pathlib import Path
 
 import matplotlib.image
 import pytest
 
-from jaxstudies import report
+from jaxstudies import cli, mnist, report
 
 ROOT = Path(__file__).parent.parent
 STUDIES = ("dying_relu", "perceptron", "initialization", "lenet", "depth_width")
@@ -38,12 +39,13 @@ def test_images_are_inside_and_nothing_is_fetched(sections):
     page = report.page(sections)
     sources = re.findall(r"<img [^>]*src='([^']*)'", page)
     assert len(sources) == sum(len(section.figures) for section in sections) > 20
-    for source in sources[:3]:
+    for source in sources:
         kind, content = source.split(",", 1)
         assert kind == "data:image/png;base64"
         assert matplotlib.image.imread(io.BytesIO(base64.b64decode(content))).std() > 0
     markup = re.sub(r"src='data:[^']*'", "", page)
     assert not re.search(r"(src|href)='(?!#)|url\(|<script|<link|@import", markup)
+    assert "http" not in markup
 
 
 def test_text_is_escaped_and_what_is_missing_is_said(tmp_path):
@@ -60,13 +62,64 @@ def test_text_is_escaped_and_what_is_missing_is_said(tmp_path):
     assert "no results" in page and "a note" in page
 
 
-def test_the_script_reads_what_is_there(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def script(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("report_script", ROOT / "scripts" / "report.py")
     assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    monkeypatch.setattr("sys.argv", ["report.py", "--plots-only", "--out", str(tmp_path)])
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "report_script", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def start(script, monkeypatch, *flags):
+    monkeypatch.setattr("sys.argv", ["report.py", *map(str, flags)])
     script.main()
+
+
+def test_the_script_reads_what_is_there(script, monkeypatch, tmp_path, capsys):
+    start(script, monkeypatch, "--plots-only", "--out", tmp_path)
     assert capsys.readouterr().err.count("no results") == len(STUDIES)
     assert (tmp_path / "report.html").read_text("utf-8").count("<h2 ") == len(STUDIES)
     assert tuple(script.QUICK) == STUDIES
+
+
+def test_every_quick_flag_is_one_of_the_study_s(script):
+    for name, flags in script.QUICK.items():
+        config, _ = cli.parse(script.load(name), flags)
+        assert config.seeds <= 2000
+
+
+def test_digits_stand_in_for_missing_mnist_and_the_page_says_so(
+    script, monkeypatch, tmp_path, capsys
+):
+    def absent(name):
+        raise mnist.DataError("MNIST is not here <at all>")
+
+    calls = {}
+
+    def record(study, argv):
+        calls[cli.study_name(study)] = argv
+        if cli.study_name(study) == "lenet":
+            raise ValueError("nothing\nworks")
+        if cli.study_name(study) == "perceptron":
+            sys.exit(2)
+
+    monkeypatch.setattr(mnist, "load", absent)
+    monkeypatch.setattr(cli, "main", record)
+    start(script, monkeypatch, "--out", tmp_path)
+    with_digits = {name for name, argv in calls.items() if argv[-2:] == script.DIGITS}
+    assert list(calls) == list(STUDIES) and with_digits == {"initialization", "lenet"}
+    page, errors = (tmp_path / "report.html").read_text("utf-8"), capsys.readouterr().err
+    assert "digits stand in for MNIST: MNIST is not here &lt;at all&gt;" in page
+    for text in ("the study failed (ValueError: nothing)", "the study ended with status 2"):
+        assert text in page and text in errors
+
+
+@pytest.mark.parametrize("flags", [["--quik"], ["--quick", "--out", __file__]])
+def test_a_mistake_is_one_line(script, monkeypatch, capsys, flags):
+    with pytest.raises(SystemExit) as stop:
+        start(script, monkeypatch, *flags)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert flags[-2 if len(flags) > 1 else 0] in line
