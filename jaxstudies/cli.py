@@ -1,39 +1,24 @@
 """From flags to files: what every study's script does."""
 
-import contextlib
 import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NoReturn
 
-import annotated_types as at
 import pandas as pd
 import tyro
 
-from jaxstudies import claims, flags, monte_carlo, plotting, results
+from jaxstudies import claims, cluster, flags, plotting, results
+from jaxstudies.cluster import ClusterError
 from jaxstudies.flags import UsageError
+from jaxstudies.launch import Options, check, launch, reported, study_name
 from jaxstudies.mnist import DataError
-from jaxstudies.results import PartsError, UnreadableRuns
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How and where a study runs; none of it changes results beyond rounding."""
-
-    out: Path | None = None
-    """Directory for the results (figures/<study>)."""
-    chunk_size: Annotated[int, at.Ge(1)] | None = None
-    """Seeds run at once, which bounds the memory (512 per CPU core, 8192 per accelerator)."""
-    devices: Annotated[int, at.Ge(1)] | None = None
-    """Devices to use (all; on a CPU every core is one)."""
-    plots_only: bool = False
-    """Redraw from DIR/runs.parquet without running anything."""
-    fresh: bool = False
-    """Run again even what is already there."""
+from jaxstudies.parts import PartsError
+from jaxstudies.programs import OutOfMemory
+from jaxstudies.results import UnreadableRuns
 
 
 def main(study: ModuleType, argv: list[str] | None = None) -> None:
@@ -46,22 +31,23 @@ def main(study: ModuleType, argv: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         _main(study, argv)
-    except (UsageError, DataError, PartsError) as error:
+    except (UsageError, DataError, PartsError, OutOfMemory) as error:
         print(f"{study_name(study)}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        cluster.leave(2)
+    except ClusterError as error:
+        print(f"{study_name(study)}: error: --distributed: {error}", file=sys.stderr)
+        cluster.leave(2)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        cluster.leave(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last finished chunk", file=sys.stderr)
-        sys.exit(130)
+        cluster.leave(130)
 
 
 def _stop(signum: int, frame: Any) -> NoReturn:
     print("\nterminated; the same command goes on from the last finished chunk", file=sys.stderr)
-    sys.exit(128 + signum)
-
-
-def study_name(study: ModuleType) -> str:
-    """Return the last part of a study module's name."""
-    return study.__name__.rsplit(".", 1)[-1]
+    cluster.leave(128 + signum)
 
 
 def _main(study: ModuleType, argv: list[str]) -> None:
@@ -69,20 +55,16 @@ def _main(study: ModuleType, argv: list[str]) -> None:
     out = options.out or Path("figures") / study_name(study)
     if options.plots_only:
         config = stored_config(study, argv, out)
-    else:
-        check_writable(out)
-        monte_carlo.use_all_cores()
-        try:
-            monte_carlo.choose_devices(options.devices)
-        except ValueError as error:
-            raise UsageError(f"--devices {options.devices}: {error}") from error
-        with sole_writer(out):
-            compute(study, config, options, out)
-            with reported(out):
-                report(study, config, out)
+        with reported(out):
+            report(study, config, out)
         return
-    with reported(out):
-        report(study, config, out)
+    check_writable(out)
+
+    def finish():
+        with reported(out):
+            report(study, config, out)
+
+    launch(study, config, options, out, finish)
 
 
 def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, Options]:
@@ -105,6 +87,7 @@ def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, 
     )  # fmt: skip
     for part in (parsed.config, parsed.options):
         flags.check_values(part)
+    check(parsed.options)
     return parsed.config, parsed.options
 
 
@@ -120,32 +103,7 @@ def check_writable(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".writable.{os.getpid()}"
         probe.touch()
-        probe.unlink()
-
-
-@contextlib.contextmanager
-def sole_writer(out: Path) -> Iterator[None]:
-    """Let no other run write into the directory meanwhile.
-
-    Raises:
-        UsageError: Another one does.
-    """
-    try:
-        with results.sole_writer(out):
-            yield
-    except results.Occupied:
-        raise UsageError(
-            f"--out {out}: another run is writing there; wait for it, or name another directory"
-        ) from None
-
-
-@contextlib.contextmanager
-def reported(out: Path) -> Iterator[None]:
-    """Turn an error of the file system into a line about `--out`."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written to ({error.strerror})") from error
+        probe.unlink(missing_ok=True)  # a run that starts now may have taken it for a leftover
 
 
 def stored_config(study: ModuleType, argv: list[str], out: Path) -> Any:
@@ -175,41 +133,6 @@ def stored_config(study: ModuleType, argv: list[str], out: Path) -> Any:
 def restore_config(study: ModuleType, content: dict) -> Any:
     """Return a config from its JSON form."""
     return study.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
-
-
-def compute(study: ModuleType, config: Any, options: Options, out: Path) -> None:
-    """Leave a finished table of runs in the directory, from disk if it is there already."""
-    identity = {
-        "study": study_name(study),
-        "config": dataclasses.asdict(config),
-        "code": results.code_digest(study),
-    }
-    key = results.digest(identity)
-    if not options.fresh and results.bring_back(out, key):
-        print(f"{out}/runs.parquet holds these runs already; --fresh runs them again")
-        return
-    devices = monte_carlo.choose_devices(options.devices)
-    execution = {"chunk_size": options.chunk_size, "num_devices": len(devices)}
-    parts_key = results.digest([identity, execution, results.environment()])
-    parts = results.Parts(out / "parts" / parts_key)
-    if options.fresh:
-        parts.remove()
-    timings: list[dict] = []
-    runs = study.run(
-        config, chunk_size=options.chunk_size, num_devices=options.devices,
-        parts=parts, timings=timings,
-    )  # fmt: skip
-    provenance = {
-        **identity,
-        "key": key,
-        "environment": results.environment(),
-        "execution": {**execution, "devices": [str(device) for device in devices]},
-        "settings": timings,
-    }
-    with reported(out):
-        results.set_aside(out, key)
-        results.write_runs(out / "runs.parquet", runs, provenance)
-        parts.remove()
 
 
 def report(study: ModuleType, config: Any, out: Path) -> None:

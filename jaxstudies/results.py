@@ -1,23 +1,18 @@
 """Files: the only room that writes tables. What is written appears whole or not at all."""
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import platform
-import shutil
+import re
 import subprocess
-import sys
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,6 +34,13 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Remove temporary files of runs that were killed. No other run may be writing there."""
+    for path in directory.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with one entry per line."""
     write_atomic(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n"))
@@ -49,38 +51,6 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     write_atomic(path, lambda p: table.to_csv(p, index=False, float_format="%.7g"))
 
 
-class Occupied(Exception):
-    """Another run is writing into a directory."""
-
-
-@contextlib.contextmanager
-def sole_writer(directory: Path) -> Iterator[None]:
-    """Hold a directory for one run. The lock goes with the process, however that ends.
-
-    Raises:
-        Occupied: Another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    # A file, as network file systems lock only what is open for writing.
-    path = directory / ".lock"
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Occupied from error
-        # Whoever opened the file before its last holder removed it has locked nothing.
-        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            raise Occupied
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
 def digest(content: Any) -> str:
     """Return a short name for a JSON-like object: equal objects, equal names."""
     text = json.dumps(content, sort_keys=True)
@@ -89,7 +59,8 @@ def digest(content: Any) -> str:
 
 def code_digest(study: ModuleType) -> str:
     """Return a name for the code that a study's numbers come from."""
-    around = {"__main__", "claims", "cli", "flags", "plotting", "report", "stats", "theory"}
+    around = {"__main__", "claims", "cli", "cluster", "flags", "launch", "parts", "plotting"}
+    around |= {"report", "results", "stats", "theory"}
     files = [p for p in sorted(Path(__file__).parent.glob("*.py")) if p.stem not in around]
     home = Path(str(study.__file__))
     # What a study is too long for lies beside it, under names that begin like its own.
@@ -97,70 +68,6 @@ def code_digest(study: ModuleType) -> str:
     parts = sorted(p for p in home.parent.glob(f"{home.stem}*.py") if not p.stem.endswith(apart))
     sources = [path.read_bytes() for path in (*files, *parts)]
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
-
-
-class PartsError(Exception):
-    """A finished chunk cannot be kept or read: the disk is full, say."""
-
-
-class Parts(NamedTuple):
-    """Finished chunks of a run in a directory, each with its checksum in its name."""
-
-    directory: Path
-
-    def write(self, name: str, columns: dict[str, np.ndarray]) -> None:
-        """Keep a chunk's columns under a name.
-
-        Raises:
-            PartsError: The file system does not allow it.
-        """
-        buffer = io.BytesIO()
-        np.savez(buffer, **columns)  # type: ignore[arg-type]
-        content = buffer.getvalue()
-        checksum = hashlib.sha256(content).hexdigest()[:16]
-        path = self.directory / f"{name}.{checksum}.npz"
-        try:
-            # If what the lock is on is gone, another run may be writing in its place.
-            self.directory.parent.mkdir(exist_ok=True)
-            self.directory.mkdir(exist_ok=True)
-            write_atomic(path, lambda p: p.write_bytes(content))
-        except OSError as error:
-            raise PartsError(
-                f"{self.directory} cannot be written to ({error.strerror}); the same command goes "
-                "on from the last finished chunk, or name another directory with --out"
-            ) from error
-
-    def read(self, name: str) -> dict[str, np.ndarray] | None:
-        """Return a chunk's columns, or None if it is missing, or damaged, which is said.
-
-        Raises:
-            PartsError: It is there but may not be read.
-        """
-        for path in self.directory.glob(f"{name}.*.npz"):
-            try:
-                content = path.read_bytes()
-            except OSError as error:
-                raise PartsError(f"{path} cannot be read ({error.strerror})") from error
-            checksum = hashlib.sha256(content).hexdigest()[:16]
-            if path.name != f"{name}.{checksum}.npz":
-                self._discard(path)
-                continue
-            try:
-                with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-                    return dict(columns)
-            except (ValueError, zipfile.BadZipFile):
-                self._discard(path)
-        return None
-
-    def _discard(self, path: Path) -> None:
-        print(f"\n{path} is damaged: its runs are run again", file=sys.stderr)
-        path.unlink()
-
-    def remove(self) -> None:
-        """Remove all chunks, and the directory above if nothing else is in it."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self.directory.parent.rmdir()
 
 
 def write_runs(path: Path, runs: pd.DataFrame, provenance: dict) -> None:

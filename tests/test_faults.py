@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxstudies import cli, results
+from jaxstudies import cli, parts
 from jaxstudies.studies import perceptron
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from jaxstudies import results
-with results.sole_writer(Path(sys.argv[1])):
+from jaxstudies import parts
+with parts.sole_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -45,17 +45,17 @@ def test_a_second_run_into_a_directory_says_so_and_stops(tmp_path, holder, capsy
 
 
 def test_the_lock_goes_with_a_killed_process(tmp_path, holder):
-    with pytest.raises(results.Occupied), results.sole_writer(tmp_path):
+    with pytest.raises(parts.Occupied), parts.sole_writer(tmp_path):
         pass
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    with results.sole_writer(tmp_path):
+    with parts.sole_writer(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_a_removed_directory_is_one_line_and_not_made_again(tmp_path, monkeypatch, capsys):
-    out, real, written = tmp_path / "out", results.write_atomic, []
+    out, real, written = tmp_path / "out", parts.write_atomic, []
 
     def remove_after_the_first(path, write):
         real(path, write)
@@ -63,7 +63,7 @@ def test_a_removed_directory_is_one_line_and_not_made_again(tmp_path, monkeypatc
         if len(written) == 1:
             shutil.rmtree(out)
 
-    monkeypatch.setattr(results, "write_atomic", remove_after_the_first)
+    monkeypatch.setattr(parts, "write_atomic", remove_after_the_first)
     with pytest.raises(SystemExit) as stop:
         cli.main(perceptron, [*TINY, "--out", str(out)])
     assert stop.value.code == 2
@@ -82,7 +82,7 @@ TINY = ["--seeds", "8", "--chunk-size", "4", "--no-map", "--epochs", "1", "2",
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, monkeypatch, capsys):
-    real, written = results.write_atomic, []
+    real, written = parts.write_atomic, []
 
     def full_after_one(path, write):
         written.append(path)
@@ -91,7 +91,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, monkeypatc
         real(path, write)
 
     with monkeypatch.context() as patch:
-        patch.setattr(results, "write_atomic", full_after_one)
+        patch.setattr(parts, "write_atomic", full_after_one)
         with pytest.raises(SystemExit) as stop:
             cli.main(perceptron, [*TINY, "--out", str(tmp_path)])
     assert stop.value.code == 2
@@ -103,9 +103,9 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty"])
 def test_a_damaged_chunk_is_run_again_and_said(tmp_path, capsys, damage):
-    parts = results.Parts(tmp_path)
+    kept = parts.Parts(tmp_path)
     columns = {"x": np.arange(5)}
-    parts.write("0000", columns)
+    kept.write("0000", columns)
     (path,) = tmp_path.iterdir()
     content = bytearray(path.read_bytes())
     if damage == "one bit":
@@ -113,7 +113,7 @@ def test_a_damaged_chunk_is_run_again_and_said(tmp_path, capsys, damage):
     else:
         content = content[:-7] if damage == "truncated" else bytearray()
     path.write_bytes(content)
-    assert parts.read("0000") is None
+    assert kept.read("0000") is None
     assert path.name in capsys.readouterr().err
-    parts.write("0000", columns)
-    np.testing.assert_array_equal(parts.read("0000")["x"], columns["x"])
+    kept.write("0000", columns)
+    np.testing.assert_array_equal(kept.read("0000")["x"], columns["x"])

@@ -8,9 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from jaxstudies import monte_carlo, results, training
+from jaxstudies import monte_carlo, programs, training
 from jaxstudies.data import Dataset
 from jaxstudies.models import MLP, initializer, leaky_relu
+from jaxstudies.parts import Parts
 
 ROUNDING = 5e-6  # relative: float32 sums in another order, over some tens of steps
 
@@ -119,15 +120,15 @@ def test_settings_share_a_program_and_make_a_table():
 
 def test_same_shape_settings_compile_once(monkeypatch):
     compiled = []
-    real = monte_carlo.compile_chunk
-    monkeypatch.setattr(monte_carlo, "compile_chunk", lambda *a: compiled.append(a[1]) or real(*a))
+    real = programs.compile_chunk
+    monkeypatch.setattr(programs, "compile_chunk", lambda *a: compiled.append(a[1]) or real(*a))
     pair = [s._replace(num_seeds=None) for s in settings()]
     monte_carlo.run_settings(pair, num_seeds=4)
     assert compiled == [4]
 
 
 def test_finished_chunks_are_not_run_again_and_damaged_ones_are(tmp_path):
-    parts = results.Parts(tmp_path / "parts")
+    parts = Parts(tmp_path / "parts")
     run = lambda timings: monte_carlo.run_settings(  # noqa: E731
         settings(), num_seeds=6, chunk_size=2, parts=parts, timings=timings
     )
@@ -159,8 +160,8 @@ def test_a_program_is_freed_once_no_setting_needs_it(monkeypatch):
         def __call__(self, *arguments):
             return self.run(*arguments)
 
-    real = monte_carlo.compile_chunk
-    monkeypatch.setattr(monte_carlo, "compile_chunk", Program)
+    real = programs.compile_chunk
+    monkeypatch.setattr(programs, "compile_chunk", Program)
     one, other, *rest = (functools.partial(simulate) for _ in range(5))
     listed = [
         monte_carlo.Setting({"number": number}, program, (jnp.float32(1.0),))

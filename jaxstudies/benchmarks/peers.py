@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxstudies import convnets, monte_carlo
+from jaxstudies import convnets, monte_carlo, programs
 from jaxstudies.benchmarks import machine, scaling
 from jaxstudies.data import Dataset, uniform_inputs
 from jaxstudies.training import init_state, train_step
@@ -168,7 +168,7 @@ def lenet_ours(seeds: int, epochs: int, num_devices: int | None = None) -> Timed
     images = np.random.default_rng(0).integers(0, 256, (IMAGES * LENET_STEPS, 784), np.uint8)
     shared = (jnp.asarray(images), jnp.asarray(images[:, 0] % 10))
     setting = monte_carlo.Setting({}, simulate, shared)
-    run = monte_carlo.compile_chunk(setting, len(devices), devices)
+    run = programs.compile_chunk(setting, len(devices), devices)
     return lambda: run(0, 0, shared), 1 / (LENET_STEPS * len(devices))
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from jaxstudies import monte_carlo, plotting
+from jaxstudies import monte_carlo, plotting, programs
 from jaxstudies.studies import dying_relu
 
 KEYS = ["against", "seeds", "devices"]
@@ -30,7 +30,7 @@ def compile_batch(
     (setting,) = dying_relu.settings(config)
     devices = monte_carlo.choose_devices(num_devices)
     chunk = monte_carlo.plan_chunks(num_seeds, None, devices)
-    run = monte_carlo.compile_chunk(setting, chunk, devices)
+    run = programs.compile_chunk(setting, chunk, devices)
 
     def train():
         for start in range(0, num_seeds, chunk):
@@ -55,14 +55,14 @@ def measure(
     most = len(monte_carlo.choose_devices())
     batches = [("seeds", count, most) for count in sorted(set(seeds))]
     batches += [("devices", device_seeds, devices) for devices in device_counts(most)]
-    programs, compile_seconds = [], []
+    trained, compile_seconds = [], []
     for _, count, devices in batches:
         began = time.perf_counter()
-        programs.append(compile_batch(count, num_epochs, devices))
+        trained.append(compile_batch(count, num_epochs, devices))
         compile_seconds.append(time.perf_counter() - began)
     seconds: list[list[float]] = [[] for _ in batches]
     for repeat in range(repeats):
-        for (_, count, devices), train, times in zip(batches, programs, seconds, strict=True):
+        for (_, count, devices), train, times in zip(batches, trained, seconds, strict=True):
             progress = f"repeat {repeat + 1} of {repeats}: {count:,} seeds, {devices} devices"
             print(f"\r{progress:60}", end="", file=sys.stderr)
             began = time.perf_counter()

@@ -1,0 +1,168 @@
+"""Finished chunks of a run, kept in its directory until the run is whole; and who may write there.
+
+A run that is killed goes on from its chunks. Processes that share a run meet in them.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxstudies.results import write_atomic
+
+
+class PartsError(Exception):
+    """A finished chunk cannot be kept or read: the disk is full, say."""
+
+
+class Parts(NamedTuple):
+    """Finished chunks of a run in a directory, each with its checksum in its file's name."""
+
+    directory: Path
+
+    def names(self) -> list[str]:
+        """List the chunks that are there, damaged ones among them."""
+        return sorted({path.name.rsplit(".", 2)[0] for path in self.directory.glob("[!.]*.npz")})
+
+    def write(self, name: str, columns: dict[str, np.ndarray]) -> None:
+        """Keep a chunk's columns under a name.
+
+        Raises:
+            PartsError: The file system does not allow it.
+        """
+        buffer = io.BytesIO()
+        np.savez(buffer, **columns)  # type: ignore[arg-type]
+        self.keep(name, buffer.getvalue())
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep a chunk given as the content of its file.
+
+        Raises:
+            PartsError: The file system does not allow it.
+        """
+        path = self.directory / f"{name}.{_checksum(content)}.npz"
+        try:
+            # If what the lock is on is gone, another run may be writing in its place.
+            self.directory.parent.mkdir(exist_ok=True)
+            self.directory.mkdir(exist_ok=True)
+            write_atomic(path, lambda p: p.write_bytes(content))
+        except OSError as error:
+            raise PartsError(
+                f"{self.directory} cannot be written to ({error.strerror}); the same command goes "
+                "on from the last finished chunk, or name another directory with --out"
+            ) from error
+
+    def content(self, name: str) -> bytes:
+        """Return the content of a chunk's file, empty if it is missing, or damaged, which is said.
+
+        Raises:
+            PartsError: It is there but may not be read.
+        """
+        for path in self.directory.glob(f"{name}.*.npz"):
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise PartsError(f"{path} cannot be read ({error.strerror})") from error
+            if path.name == f"{name}.{_checksum(content)}.npz":
+                return content
+            self._discard(path)
+        return b""
+
+    def read(self, name: str) -> dict[str, np.ndarray] | None:
+        """Return a chunk's columns, or None if it is missing, or damaged, which is said.
+
+        Raises:
+            PartsError: It is there but may not be read.
+        """
+        content = self.content(name)
+        if not content:
+            return None
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as columns:
+                return dict(columns)
+        except (ValueError, zipfile.BadZipFile):
+            self._discard(self.directory / f"{name}.{_checksum(content)}.npz")
+            return None
+
+    def _discard(self, path: Path) -> None:
+        print(f"\n{path} is damaged: its runs are run again", file=sys.stderr)
+        path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove all chunks, and the directory above if nothing else is in it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.directory.parent.rmdir()
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+class Occupied(Exception):
+    """Another run is writing into a directory."""
+
+
+@contextlib.contextmanager
+def sole_writer(directory: Path) -> Iterator[None]:
+    """Hold a directory for one run. The lock goes with the process, however that ends.
+
+    Raises:
+        Occupied: Another process holds it.
+    """
+    with _lock(directory / ".lock"):
+        yield
+
+
+@contextlib.contextmanager
+def shared_writer(directory: Path, share: str) -> Iterator[None]:
+    """Hold a directory for one of the processes that share a run, by the name of its share.
+
+    Raises:
+        Occupied: Another process holds the directory, or the same share of it.
+    """
+    with _lock(directory / ".lock", shared=True), _lock(directory / f".lock.{share}"):
+        yield
+
+
+@contextlib.contextmanager
+def finishing(directory: Path) -> Iterator[None]:
+    """Wait until no other process of a shared run is putting it together, and hold it."""
+    with _lock(directory / ".lock.finish", wait=True):
+        yield
+
+
+@contextlib.contextmanager
+def _lock(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    while True:
+        # A file, as network file systems lock only what is open for writing.
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Occupied from error
+            # Whoever opened the file before its last holder removed it has locked nothing.
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                continue
+            try:
+                yield
+            finally:
+                # The last of those that share it removes it.
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink(missing_ok=True)
+            return
