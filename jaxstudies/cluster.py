@@ -67,6 +67,9 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
     Raises:
         ClusterError: JAX finds no cluster, or the others do not answer.
     """
+    # It would take SIGTERM for itself, after which a process goes on to the end.
+    with contextlib.suppress(AttributeError):  # before it could be chosen
+        jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT_SECONDS

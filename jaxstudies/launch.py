@@ -164,11 +164,11 @@ def launch(
 
 def _launch_alone(job: Job, report: Callable[[], None]) -> None:
     with parts.sole_writer(job.out):
-        results.remove_leftovers(job.out)
         if job.options.fresh:
             job.parts.remove()
         if job.options.fresh or not is_finished(job):
             write(job, *run(job, Share()))
+        results.remove_leftovers(job.out)
         report()
 
 
@@ -189,6 +189,7 @@ def _launch_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
                 except Unfinished as error:
                     print(f"share {name} is done; {error}, the last share puts the run together")
                     return
+            results.remove_leftovers(job.out)
             report()
 
 
@@ -210,6 +211,7 @@ def _launch_connected(job: Job, share: Share, report: Callable[[], None]) -> Non
         if share.index == 0:
             if not finished:
                 write(job, *run(job, Share()))
+            results.remove_leftovers(job.out)
             report()
         else:
             if apart:
