@@ -155,7 +155,9 @@ def _halve(size: int, least: int, error: Exception) -> int:
     if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
         raise error
     if size <= least:
-        raise OutOfMemory(f"out of memory with {size} seeds at once, one on each device") from error
+        raise OutOfMemory(
+            f"out of memory with one seed on each of {least} devices; --devices takes fewer at once"
+        ) from error
     half = -(-size // (2 * least)) * least
     print(f"\nout of memory with {size} seeds at once: going on with {half}", file=sys.stderr)
     return half

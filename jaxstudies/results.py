@@ -72,9 +72,15 @@ def code_digest(study: ModuleType) -> str:
 
 def write_runs(path: Path, runs: pd.DataFrame, provenance: dict) -> None:
     """Write the table of runs as parquet, with its provenance inside."""
+    text = json.dumps(provenance)
     table = pa.Table.from_pandas(runs, preserve_index=False)
-    metadata = {**(table.schema.metadata or {}), b"jaxstudies": json.dumps(provenance).encode()}
-    write_atomic(path, lambda p: pq.write_table(table.replace_schema_metadata(metadata), p))
+    metadata = {"jaxstudies": text, "digest": _schema_digest(text, table.schema)}
+    table = table.replace_schema_metadata(metadata)
+    write_atomic(path, lambda p: pq.write_table(table, p, write_page_checksum=True))
+
+
+def _schema_digest(text: str, schema: pa.Schema) -> str:
+    return digest([text, str(schema.remove_metadata())])
 
 
 def read_provenance(path: Path) -> dict:
@@ -86,8 +92,13 @@ def read_provenance(path: Path) -> dict:
     if not path.is_file():
         raise UnreadableRuns(f"{path} does not exist")
     try:
-        metadata = pq.read_schema(path).metadata or {}
-        return json.loads(metadata[b"jaxstudies"])
+        schema = pq.read_schema(path)
+        metadata = schema.metadata or {}
+        text = metadata[b"jaxstudies"].decode()
+        expected = _schema_digest(text, schema).encode()
+        if metadata.get(b"digest", expected) != expected:  # earlier versions wrote none
+            raise ValueError("the digest differs")
+        return json.loads(text)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UnreadableRuns(f"{path} is damaged or not a table of runs") from error
 
@@ -100,8 +111,8 @@ def read_runs(path: Path) -> pd.DataFrame:
     """
     read_provenance(path)
     try:
-        return pq.read_table(path).to_pandas()
-    except (pa.ArrowException, OSError, ValueError) as error:
+        return pq.read_table(path, page_checksum_verification=True).to_pandas()
+    except Exception as error:  # a damaged footer can make the reader stumble over anything
         raise UnreadableRuns(f"{path} is damaged") from error
 
 

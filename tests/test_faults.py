@@ -1,6 +1,8 @@
 """Faults that a run must survive, or report in one line."""
 
+import contextlib
 import errno
+import io
 import os
 import shutil
 import signal
@@ -10,6 +12,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import toy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from jaxstudies import cli, parts
 from jaxstudies.studies import perceptron
@@ -99,6 +104,62 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, monkeypatc
     assert "No space left on device" in line and "--out" in line
     (kept,) = tmp_path.glob("parts/*/*.npz")
     assert kept == written[0]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 kB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_small_disk_that_fills_up_is_one_line_and_a_larger_one_goes_on(
+    small_disk, monkeypatch, capsys
+):
+    flags = ["--chunk-size", "2", "--seeds", "50", "--devices", "1", "--out", str(small_disk)]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(toy, flags)
+    assert stop.value.code == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "No space left on device" in line and "--out" in line
+    finished = len(list(small_disk.glob("parts/*/*.npz")))
+    assert 0 < finished < 50
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    write, written = parts.Parts.write, []
+    monkeypatch.setattr(parts.Parts, "write", lambda *a: written.append(a[1]) or write(*a))
+    cli.main(toy, flags)
+    assert len(written) == 50 - finished
+    assert len(pd.read_parquet(small_disk / "runs.parquet")) == 100
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(toy, ["--out", "/proc/jaxstudies"])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--out /proc/jaxstudies" in line
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_damaged_chunks_are_never_believed(tmp_path_factory, data):
+    kept = parts.Parts(tmp_path_factory.mktemp("parts"))
+    kept.write("0000", {"x": np.arange(50)})
+    (path,) = kept.directory.iterdir()
+    content = bytearray(path.read_bytes())
+    start = data.draw(st.integers(0, len(content) - 1))
+    noise = data.draw(st.binary(min_size=0, max_size=20))
+    if content[start : start + len(noise)] == noise and noise:
+        return
+    path.write_bytes(content[:start] + noise + content[start + max(len(noise), 1) :])
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        assert kept.read("0000") is None
+    assert path.name in said.getvalue() and not path.exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty"])

@@ -169,3 +169,47 @@ def test_a_program_is_freed_once_no_setting_needs_it(monkeypatch):
     ]
     monte_carlo.run_settings(listed, num_seeds=4)
     assert most == [0, 1, 0, 0, 0]
+
+
+def memory_for(most, monkeypatch, when):
+    """Let programs of more than so many seeds run out of memory, when compiled or when run."""
+    real, sizes = programs.compile_chunk, []
+
+    def fail(*arguments):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.")
+
+    def compile_chunk(setting, size, devices):
+        sizes.append(size)
+        if size > most and when == "compiled":
+            fail()
+        return fail if size > most else real(setting, size, devices)
+
+    monkeypatch.setattr(programs, "compile_chunk", compile_chunk)
+    return sizes
+
+
+@pytest.mark.parametrize("when", ["compiled", "run"])
+def test_without_memory_chunks_are_halved_and_it_is_said(twelve, monkeypatch, when, capsys):
+    devices = len(monte_carlo.choose_devices())
+    sizes = memory_for(4 * devices, monkeypatch, when)
+    many = map_seeds(20 * devices, chunk_size=12 * devices)
+    assert sizes == [10 * devices, 5 * devices, 3 * devices]
+    said = capsys.readouterr().err
+    assert f"out of memory with {5 * devices} seeds at once: going on with {3 * devices}" in said
+    count = min(12, 20 * devices)
+    assert_close({k: v[:count] for k, v in twelve.items()}, {k: v[:count] for k, v in many.items()})
+
+
+def test_without_memory_for_one_seed_the_way_out_is_named(monkeypatch):
+    memory_for(0, monkeypatch, "run")
+    with pytest.raises(programs.OutOfMemory, match="--devices"):
+        map_seeds()
+
+
+def test_other_errors_of_programs_are_not_hidden(monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(programs, "compile_chunk", lambda *arguments: fail)
+    with pytest.raises(RuntimeError, match="something else"):
+        map_seeds()
