@@ -18,6 +18,10 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .6rem;
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .supported { color: #006b4f; } .refuted { color: #b34700; } .inconclusive { color: #555; }
 .verdict { font-weight: 600; } code { background: #f3f3f3; padding: 0 .2rem; }
+@media (max-width: 40rem) { tr:has(th) { display: none; } td { display: block; border: 0;
+               padding: .1rem 0; white-space: normal; } tr { display: block; padding: .6rem 0;
+               border-bottom: 1px solid #ddd; } td.verdict { font-size: 1.1em; }
+               td[data-name]::before { content: attr(data-name) ": "; color: #555; } }
 @media print { body { max-width: none; margin: 0; font-size: 10pt; } h2 { break-before: page; }
                figure, tr { break-inside: avoid; } .scroll { overflow: visible; } }
 """
@@ -90,13 +94,18 @@ def row(name: str, verdict: dict[str, Any], with_study: bool) -> str:
     """Return a verdict as a row."""
     kind = escape(verdict["verdict"])
     effect, low, high = (number(verdict[key]) for key in ("effect", "low", "high"))
-    link = f"<td><a href='#{escape(name)}'>{escape(name)}</a></td>" if with_study else ""
+    link = (
+        f"<td data-name='study'><a href='#{escape(name)}'>{escape(name)}</a></td>"
+        if with_study
+        else ""
+    )
     return (
-        f"<tr>{link}<td>{escape(verdict['claim'])}</td><td>{escape(verdict['source'])}</td>"
+        f"<tr>{link}<td>{escape(verdict['claim'])}</td>"
+        f"<td data-name='source'>{escape(verdict['source'])}</td>"
         f"<td class='verdict {kind}'>{kind}</td>"
-        f"<td class='number'>{effect} [{low}, {high}]</td>"
-        f"<td title='{escape(verdict['method'], quote=True)}'>{escape(verdict['unit'])}</td>"
-        f"<td class='number'>{verdict['n']:,}</td></tr>"
+        f"<td class='number' data-name='effect'>{effect} [{low}, {high}]</td>"
+        f"<td data-name='unit' title='{escape(verdict['method'])}'>{escape(verdict['unit'])}</td>"
+        f"<td class='number' data-name='n'>{verdict['n']:,}</td></tr>"
     )
 
 

@@ -5,6 +5,8 @@ import importlib.util
 import io
 import json
 import re
+import shutil
+import subprocess
 import sys
 from html import unescape
 from pathlib import Path
@@ -123,3 +125,41 @@ def test_a_mistake_is_one_line(script, monkeypatch, capsys, flags):
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert flags[-2 if len(flags) > 1 else 0] in line
+
+
+LOOK = """<script>
+const errors = [];
+addEventListener("error", event => errors.push(String(event.message)), true);
+addEventListener("load", () => {
+  const images = [...document.images];
+  document.documentElement.dataset.seen = JSON.stringify({
+    errors, width: innerWidth, needed: document.documentElement.scrollWidth,
+    images: images.length, loaded: images.filter(i => i.complete && i.naturalWidth > 0).length,
+    fetched: performance.getEntriesByType("resource").map(r => r.name)
+      .filter(n => !n.startsWith("data:")),
+    cut: [...document.querySelectorAll(".scroll")]
+      .filter(e => e.scrollWidth > e.clientWidth).length,
+  });
+});
+</script>"""
+
+
+@pytest.mark.parametrize("width", [1200, 500])  # no window of it is narrower than 500
+def test_a_browser_shows_all_of_it(sections, tmp_path, width):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("there is no Chromium")
+    path = tmp_path / "report.html"
+    path.write_text(report.page(sections).replace("<head>", f"<head>{LOOK}"), "utf-8")
+    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += [f"--window-size={width},900", "--enable-logging=stderr", "--dump-dom"]
+    shown = subprocess.run(
+        [*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = re.search(r'data-seen="(.*?)"', shown.stdout)
+    assert found is not None
+    seen = json.loads(unescape(found[1]))
+    assert seen["errors"] == [] and "CONSOLE" not in shown.stderr
+    assert seen["loaded"] == seen["images"] >= 25
+    assert seen["fetched"] == []
+    assert seen["needed"] <= seen["width"] and seen["cut"] == 0

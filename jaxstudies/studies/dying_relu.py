@@ -40,6 +40,9 @@ SYMMETRIC = ("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecu
 
 GRID_POINTS, CURVE_POINTS = 1024, 64
 MAP_SEEDS, LONG_SEEDS = 20_000, 1000
+PROFILE_SEEDS = 100_000
+"""With more seeds than these, layer by layer and along the function nothing is recorded: most of
+a row, and no figure needs more."""
 KEYS = ["activation", "target", "init", "depth", "width", "loss", "epochs"]
 LABELS = ["part", *KEYS]
 
@@ -100,25 +103,41 @@ class Config:
                 object.__setattr__(self, name, value)
 
 
-def measure(model: MLP, state: TrainState, grid: Dataset) -> dict[str, jax.Array]:
-    """Return what is recorded of a network at one stage, given the noise-free target on a grid."""
+def measure(model: MLP, state: TrainState, grid: Dataset, profiles: bool) -> dict[str, jax.Array]:
+    """Return what is recorded of a network at one stage, given the noise-free target on a grid.
+
+    `profiles` are the shares of dead, linear and dormant units in each layer.
+    """
     seen = diagnostics.probe(model, variables(state), grid.inputs)
-    dead, linear = diagnostics.unit_states(model.activation, seen.preactivations)
-    return {
+    recorded = {
         **diagnostics.collapse(seen, grid.targets),
         "r2": diagnostics.r_squared(seen.outputs, grid.targets),
         "first_dead_layer": diagnostics.first_dead_layer(seen.activation_slopes),
-        "dead": dead,
-        "linear": linear,
-        **{
-            name: diagnostics.dormant_share(seen.activations, tau) for name, tau in DORMANCY.items()
-        },
         "outputs": seen.outputs,
     }
+    if not profiles:
+        return recorded
+    dead, linear = diagnostics.unit_states(model.activation, seen.preactivations)
+    dormant = {
+        name: diagnostics.dormant_share(seen.activations, tau) for name, tau in DORMANCY.items()
+    }
+    return recorded | {"dead": dead, "linear": linear, **dormant}
 
 
 def simulate(
-    key, shuffle_key, slope, target, init, epochs, *, config: Config, targets, depth, width, loss
+    key,
+    shuffle_key,
+    slope,
+    target,
+    init,
+    epochs,
+    *,
+    config: Config,
+    targets,
+    depth,
+    width,
+    loss,
+    profiles,
 ) -> dict[str, jax.Array]:
     """Train one network on data of its own.
 
@@ -134,6 +153,7 @@ def simulate(
         depth: Hidden layers.
         width: Units per hidden layer.
         loss: Name of the loss.
+        profiles: Whether what differs from layer to layer, and the curve, is recorded.
 
     Returns:
         Scalars, and arrays over layers, outputs or points; names begin with the stage, `born` or
@@ -166,12 +186,13 @@ def simulate(
     # The number of epochs is data, so that the study's budget and the long one share a program.
     trained_state = jax.lax.fori_loop(0, epochs, epoch, born_state)
     both = jax.tree.map(lambda *a: jnp.stack(a), born_state, trained_state)
-    stages = jax.lax.map(lambda state: measure(model, state, grid), both)
+    stages = jax.lax.map(lambda state: measure(model, state, grid, profiles), both)
     born, trained = (jax.tree.map(lambda a, i=i: a[i], stages) for i in (0, 1))
 
     outputs = trained.pop("outputs")
     finite = diagnostics.all_finite((trained_state.params, outputs, born.pop("outputs")))
     fitted = model.apply(variables(trained_state), data.inputs)
+    curve = {"curve": outputs[:: GRID_POINTS // CURVE_POINTS, 0]} if profiles else {}
     return {
         "nonfinite": ~finite,
         "train_loss": LOSSES[loss](fitted, data.targets).mean(),
@@ -179,7 +200,7 @@ def simulate(
         "constant": outputs.mean(axis=0),
         **{f"born_{name}": value for name, value in born.items()},
         **{f"trained_{name}": value for name, value in trained.items()},
-        "curve": outputs[:: GRID_POINTS // CURVE_POINTS, 0],
+        **curve,
     }
 
 
@@ -187,6 +208,7 @@ def simulate(
 def program(config: Config, dimension: int, depth: int, width: int, loss: str):
     """Return `simulate` for one shape and loss: one object, one compilation."""
     fixed = {"targets": TARGETS_OF[dimension], "depth": depth, "width": width, "loss": loss}
+    fixed["profiles"] = (config.seeds or 1) <= PROFILE_SEEDS
     return partial(simulate, config=config, **fixed)
 
 
@@ -325,7 +347,10 @@ def judge(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def plot(runs: pd.DataFrame) -> dict[str, Figure]:
-    """Draw the figures: shares, learned functions, R^2, units by layer; or the map."""
+    """Draw the figures: shares, R^2, units by layer, learned functions; or the map.
+
+    Units and functions are left out where there are no profiles.
+    """
     summary = summarize(runs)
     if (runs["part"] == "map").any():
         return {"map": figures.plot_map(summary)}
@@ -335,8 +360,10 @@ def plot(runs: pd.DataFrame) -> dict[str, Figure]:
     drawn = {
         "shares": figures.plot_shares(summary),
         "r2": figures.plot_r2(first),
-        "units": figures.plot_units(first),
     }
+    if "born_dead_1" not in runs:
+        return drawn
+    drawn["units"] = figures.plot_units(first)
     if TARGETS[first["target"].iloc[0]].dimension == 1:
         curves = first.filter(regex=r"^curve_").to_numpy()
         x = np.asarray(grid_inputs(GRID_POINTS, 1))[:: GRID_POINTS // CURVE_POINTS, 0]
