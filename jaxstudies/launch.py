@@ -16,6 +16,7 @@ import annotated_types as at
 from jaxstudies import cluster, monte_carlo, parts, results
 from jaxstudies.cluster import Share, Unfinished
 from jaxstudies.flags import UsageError
+from jaxstudies.parts import Parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +59,26 @@ class Job(NamedTuple):
     """What decides the numbers."""
     execution: dict[str, Any]
     """What decides their rounding."""
+    key: str
+    """The name of what is run."""
+    parts: Parts
+    """Where finished chunks are kept."""
 
-    @property
-    def key(self) -> str:
-        """The name of what is run."""
-        return results.digest(self.identity)
 
-    @property
-    def parts(self) -> parts.Parts:
-        """Where finished chunks are kept: by what decides them to the bit."""
-        around = {k: v for k, v in results.environment().items() if k != "platform"}
-        key = results.digest([self.identity, self.execution, around])
-        return parts.Parts(self.out / "parts" / key)
+def prepare(study: ModuleType, config: Any, options: Options, out: Path) -> Job:
+    """Return the job; what is changed in the checkout from now on is none of its concern."""
+    identity = {
+        "study": study_name(study),
+        "config": dataclasses.asdict(config),
+        "code": results.code_digest(study),
+    }
+    num_devices = len(monte_carlo.choose_devices(options.devices))
+    execution = {"chunk_size": options.chunk_size, "num_devices": num_devices}
+    # Chunks are kept by what decides them to the bit.
+    around = {k: v for k, v in results.environment().items() if k != "platform"}
+    name = results.digest([identity, execution, around])
+    key = results.digest(identity)
+    return Job(study, config, options, out, identity, execution, key, Parts(out / "parts" / name))
 
 
 def study_name(study: ModuleType) -> str:
@@ -141,14 +150,7 @@ def launch(
         PartsError: Finished chunks cannot be kept or read.
     """
     share = connect(options)
-    num_devices = len(monte_carlo.choose_devices(options.devices))
-    identity = {
-        "study": study_name(study),
-        "config": dataclasses.asdict(config),
-        "code": results.code_digest(study),
-    }
-    execution = {"chunk_size": options.chunk_size, "num_devices": num_devices}
-    job = Job(study, config, options, out, identity, execution)
+    job = prepare(study, config, options, out)
     try:
         if options.shard is not None:
             _launch_shard(job, share, report)

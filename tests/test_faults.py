@@ -16,7 +16,7 @@ import toy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxstudies import cli, parts
+from jaxstudies import cli, parts, results
 from jaxstudies.studies import perceptron
 
 HOLD = """
@@ -75,6 +75,13 @@ def test_a_removed_directory_is_one_line_and_not_made_again(tmp_path, monkeypatc
     line = capsys.readouterr().err.splitlines()[-1]
     assert str(out) in line and "No such file or directory" in line
     assert not out.exists()
+
+
+def test_a_commit_during_the_run_leaves_no_chunks_behind(tmp_path, monkeypatch):
+    real, commits = results.environment, iter(range(1000))
+    monkeypatch.setattr(results, "environment", lambda: real() | {"commit": str(next(commits))})
+    cli.main(toy, ["--out", str(tmp_path)])
+    assert not (tmp_path / "parts").exists()
 
 
 def test_a_summary_of_one_row_is_printed(capsys):
