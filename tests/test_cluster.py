@@ -41,27 +41,40 @@ def free_port():
         return server.getsockname()[1]
 
 
-def run_connected(outs, kill_at=None):
+def slurm(number, count, job):
+    """What SLURM would tell a process."""
+    return {
+        "SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": str(count), "SLURM_PROCID": str(number), "SLURM_LOCALID": str(number),
+    }  # fmt: skip
+
+
+def run_connected(outs, kill_at=None, by_slurm=False):
     """Run a process per directory; return exit statuses and outputs. The last may be killed."""
-    address, processes = f"127.0.0.1:{free_port()}", []
+    port, processes = free_port(), []
     for number, out in enumerate(outs):
         kill = kill_at if number == len(outs) - 1 else None
         code = RUN.format(here=str(HERE), kill_at=kill, out=str(out))
-        flags = ["--num-processes", str(len(outs)), "--process-id", str(number)]
-        command = [sys.executable, "-c", code, "--out", str(out), *FLAGS]
-        command += ["--distributed", "--coordinator", address, *flags]
+        command = [sys.executable, "-c", code, "--out", str(out), *FLAGS, "--distributed"]
+        if not by_slurm:
+            command += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(len(outs))]
+            command += ["--process-id", str(number)]
+        told = slurm(number, len(outs), port) if by_slurm else {}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        processes.append(subprocess.Popen(command, text=True, **pipes))
+        process = subprocess.Popen(command, text=True, env=os.environ | told, **pipes)
+        processes.append(process)
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     return [process.returncode for process in processes], outputs
 
 
-@pytest.mark.parametrize("num_processes", [2, 4])
-@pytest.mark.parametrize("where", ["a common directory", "directories of their own"])
-def test_connected_processes_equal_one_alone(alone, tmp_path, num_processes, where):
-    outs = [tmp_path / ("0" if where.startswith("a ") else str(i)) for i in range(num_processes)]
-    statuses, outputs = run_connected(outs)
-    assert statuses == [0] * num_processes, outputs
+@pytest.mark.parametrize(
+    ("names", "by_slurm"), [("00", True), ("01", False), ("0000", False), ("0123", False)]
+)
+def test_connected_processes_equal_one_alone(alone, tmp_path, names, by_slurm):
+    """In a common directory or each in its own, which is left empty by all but process 0."""
+    outs = [tmp_path / name for name in names]
+    statuses, outputs = run_connected(outs, by_slurm=by_slurm)
+    assert statuses == [0] * len(names), outputs
     pd.testing.assert_frame_equal(pd.read_parquet(outs[0] / "runs.parquet"), alone)
     assert all("process 0 writes the results" in output for output in outputs[1:])
     for out in set(outs[1:]) - {outs[0]}:
