@@ -273,7 +273,7 @@ def check_batch_norm_parameters(runs):
             assert len(values) == units and np.isfinite(values).all()
     # The input's running variance is that of all pixels, up to what is left of its start at 1.
     _, num_train, (_, deviation) = lenet.load(small_config())
-    steps = 2 * (num_train // 128)
+    steps = 2 * (num_train // 32)
     left = 0.99**steps
     expected = left + (1 - left) * deviation**2
     np.testing.assert_allclose(row["input_var_1"], expected, rtol=0.02)

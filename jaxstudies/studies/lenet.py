@@ -57,13 +57,13 @@ class Config:
     the hidden layers. dropout: standardized input, no batch norm. bn_dropout: bn_input and
     dropout."""
     dataset: mnist.DatasetName = "mnist"
-    """Images; digits needs no files and takes a minute."""
+    """Images; digits needs no files and takes less than a minute."""
     data_dir: str | None = None
     """Where MNIST lies (JAXSTUDIES_DATA_DIR, else where tensorflow-datasets keeps it)."""
     epochs: Annotated[int, Interval(ge=1, le=1000)] | None = None
-    """Passes through the training images (5 on a CPU, 15 on an accelerator; digits 10)."""
-    batch_size: Annotated[int, Ge(2)] = 128
-    """Images per step."""
+    """Passes through the training images (5; MNIST on an accelerator 15)."""
+    batch_size: Annotated[int, Ge(2)] | None = None
+    """Images per step (128; of the few digits 32)."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Learning rate of Adam."""
     dropout_position: DropoutPosition = "activation"
@@ -81,12 +81,14 @@ class Config:
     """Added to the variance in batch norm."""
 
     def __post_init__(self):
-        """Fill in the epochs, which depend on the images and the machine."""
-        if self.epochs is None and self.dataset == "digits":
-            object.__setattr__(self, "epochs", 10)
-        elif self.epochs is None:
+        """Fill in what depends on the images and the machine."""
+        few = self.dataset == "digits"
+        if self.batch_size is None:
+            object.__setattr__(self, "batch_size", 32 if few else 128)
+        if self.epochs is None:
             monte_carlo.use_all_cores()
-            object.__setattr__(self, "epochs", 5 if jax.default_backend() == "cpu" else 15)
+            short = few or jax.default_backend() == "cpu"
+            object.__setattr__(self, "epochs", 5 if short else 15)
 
 
 def load(config: Config) -> tuple[Images, int, tuple[float, float]]:
@@ -133,8 +135,9 @@ def run(config: Config, **execution: Any) -> pd.DataFrame:
     if devices[0].platform == "cpu" and execution.get("chunk_size") is None:
         execution["chunk_size"] = len(devices)
     chunk = monte_carlo.plan_chunks(config.seeds, execution.get("chunk_size"), devices)
-    num_epochs: Any = config.epochs  # filled in by __post_init__
-    steps = max(num_train // config.batch_size, 1)
+    num_epochs: Any = config.epochs  # filled in by __post_init__, as is the batch size
+    batch_size: Any = config.batch_size
+    steps = max(num_train // batch_size, 1)
     probe_steps = min(-(-PROBE_STEPS // num_epochs), steps)
     settings = []
     for name in config.arms:

@@ -108,8 +108,9 @@ def describe_units(model, state, images, key, standardize, batch_size) -> dict[s
         )
         return jax.tree.map(lambda a: a.mean(axis=0), seen)
 
-    training, _ = average(True)
     evaluation, activations = average(False)
+    # Without batch norm and dropout both modes are one.
+    training = average(True)[0] if model.batch_norm or model.use_dropout else evaluation
     log_ratio = [
         jnp.mean(jnp.log(jnp.diagonal(covariance(a)) / jnp.diagonal(covariance(b))))
         for a, b in zip(training, evaluation, strict=True)
