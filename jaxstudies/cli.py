@@ -1,9 +1,11 @@
 """From flags to files: what every study's script does."""
 
+import contextlib
 import dataclasses
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NoReturn
@@ -27,27 +29,60 @@ def main(study: ModuleType, argv: list[str] | None = None) -> None:
     Exits with status 2 after one line on stderr if the flags or files cannot be used, with 130 or
     143 if the user or the system stops the run.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    signal.signal(signal.SIGTERM, _stop)
+    received: list[int] = []
     try:
-        _main(study, argv)
-    except (UsageError, DataError, PartsError, OutOfMemory) as error:
+        with _interruptible(received):
+            _main(study, sys.argv[1:] if argv is None else argv)
+    except BaseException as error:
+        status = _explain(study, error, received)
+        if status is None:
+            raise
+        cluster.leave(status)
+
+
+@contextlib.contextmanager
+def _interruptible(received: list[int]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt, and note them in a list."""
+
+    def interrupt(signum: int, frame: Any) -> NoReturn:
+        received.append(signum)
+        if hasattr(signal, "setitimer"):
+            # Python drops what is raised inside some callbacks, so it is raised again.
+            signal.setitimer(signal.ITIMER_REAL, 2)
+        raise KeyboardInterrupt
+
+    names = ("SIGINT", "SIGTERM", "SIGALRM")
+    signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {signum: signal.signal(signum, interrupt) for signum in signals}
+    try:
+        yield
+    finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _explain(study: ModuleType, error: BaseException, received: list[int]) -> int | None:
+    """Say in a line what ended a run and return the exit status; None if it is for others to say.
+
+    Whatever is raised after a signal is the signal's doing: libraries turn it into errors of their
+    own.
+    """
+    if received or isinstance(error, KeyboardInterrupt):
+        signum = received[0] if received else signal.SIGINT
+        word = "terminated" if signum == signal.SIGTERM else "stopped"
+        print(f"\n{word}; the same command goes on from the last finished chunk", file=sys.stderr)
+        return 128 + signum
+    if isinstance(error, ClusterError):
+        error = UsageError(f"--distributed: {error}")
+    if isinstance(error, (UsageError, DataError, PartsError, OutOfMemory)):
         print(f"{study_name(study)}: error: {error}", file=sys.stderr)
-        cluster.leave(2)
-    except ClusterError as error:
-        print(f"{study_name(study)}: error: --distributed: {error}", file=sys.stderr)
-        cluster.leave(2)
-    except BrokenPipeError:  # whoever read the output has seen enough
+        return 2
+    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        cluster.leave(128 + signal.SIGPIPE)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last finished chunk", file=sys.stderr)
-        cluster.leave(130)
-
-
-def _stop(signum: int, frame: Any) -> NoReturn:
-    print("\nterminated; the same command goes on from the last finished chunk", file=sys.stderr)
-    cluster.leave(128 + signum)
+        return 128 + signal.SIGPIPE
+    return None
 
 
 def _main(study: ModuleType, argv: list[str]) -> None:

@@ -80,7 +80,9 @@ def write_runs(path: Path, runs: pd.DataFrame, provenance: dict) -> None:
 
 
 def _schema_digest(text: str, schema: pa.Schema) -> str:
-    return digest([text, str(schema.remove_metadata())])
+    # Parquet calls the values of a list its elements, Arrow its items.
+    columns = [(field.name, str(field.type).replace("element", "item")) for field in schema]
+    return digest([text, columns])
 
 
 def read_provenance(path: Path) -> dict:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,25 @@ def test_a_removed_directory_is_one_line_and_not_made_again(tmp_path, monkeypatc
     line = capsys.readouterr().err.splitlines()[-1]
     assert str(out) in line and "No such file or directory" in line
     assert not out.exists()
+
+
+@pytest.mark.parametrize("how", ["dropped", "turned into an error"])
+def test_an_interrupt_that_gets_lost_still_ends_the_run(tmp_path, monkeypatch, capsys, how):
+    def write(*arguments):
+        try:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            if how != "dropped":
+                raise ValueError("something was odd") from None
+        time.sleep(5)
+
+    monkeypatch.setattr(parts.Parts, "write", write)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(toy, ["--out", str(tmp_path)])
+    assert stop.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_commit_during_the_run_leaves_no_chunks_behind(tmp_path, monkeypatch):
