@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -95,15 +94,6 @@ def test_the_same_command_again_runs_nothing(finished, capsys, monkeypatch):
     monkeypatch.setattr(dying_relu, "run", lambda *a, **k: pytest.fail("ran"))
     run(finished)
     assert "already" in capsys.readouterr().out
-
-
-def test_runs_of_another_configuration_are_kept_aside(tmp_path, monkeypatch):
-    run(tmp_path, "--seeds", "4", "--depths", "1")
-    first = results.read_runs(tmp_path / "runs.parquet")
-    run(tmp_path, "--seeds", "3", "--depths", "1")
-    monkeypatch.setattr(dying_relu, "run", lambda *a, **k: pytest.fail("ran"))
-    run(tmp_path, "--seeds", "4", "--depths", "1")
-    assert first.equals(results.read_runs(tmp_path / "runs.parquet"))
 
 
 @pytest.mark.parametrize(
@@ -245,6 +235,7 @@ def test_constant_of_a_dead_network_is_recorded_against_mean_and_median():
         np.testing.assert_allclose(dead[name], expected, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_killed_run_resumes(tmp_path):
     command = [sys.executable, str(ROOT / "scripts" / "dying_relu.py"), "--seeds", "48",
                "--epochs", "40", "--long-epochs", "0", "--chunk-size", "4",
@@ -263,22 +254,6 @@ def test_killed_run_resumes(tmp_path):
     resumed = json.loads((out / "config.json").read_text())["settings"]
     assert sum(setting["seeds_run"] for setting in resumed) <= 2 * 48 - 4 * len(kept)
     assert results.read_runs(out / "runs.parquet").equals(results.read_runs(whole / "runs.parquet"))
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_run_says_so_and_is_resumable(tmp_path, number, code):
-    command = [sys.executable, str(ROOT / "scripts" / "dying_relu.py"), "--seeds", "4000",
-               "--chunk-size", "8", "--depths", "2", "--out", str(tmp_path)]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
-    deadline = time.time() + 120
-    while not list(tmp_path.glob("parts/*/*.npz")) and time.time() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "goes on from the last finished chunk" in error
-    assert "Traceback" not in error
-    assert list(tmp_path.glob("parts/*/*.npz"))
 
 
 def test_the_map_does_not_carry_the_trained_networks_columns_along():

@@ -97,6 +97,15 @@ def test_an_interrupt_that_gets_lost_still_ends_the_run(tmp_path, monkeypatch, c
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_runs_of_another_configuration_are_kept_aside(tmp_path, monkeypatch):
+    cli.main(toy, ["--seeds", "4", "--out", str(tmp_path)])
+    first = results.read_runs(tmp_path / "runs.parquet")
+    cli.main(toy, ["--seeds", "3", "--out", str(tmp_path)])
+    monkeypatch.setattr(toy, "run", lambda *a, **k: pytest.fail("ran"))
+    cli.main(toy, ["--seeds", "4", "--out", str(tmp_path)])
+    assert first.equals(results.read_runs(tmp_path / "runs.parquet"))
+
+
 def test_a_commit_during_the_run_leaves_no_chunks_behind(tmp_path, monkeypatch):
     real, commits = results.environment, iter(range(1000))
     monkeypatch.setattr(results, "environment", lambda: real() | {"commit": str(next(commits))})
