@@ -8,7 +8,10 @@ from types import ModuleType
 
 from jaxstudies import cli, studies
 
-PARTS = ("_claims", "_draws", "_figures", "_map", "_networks", "_phase", "_rules")
+PARTS = (
+    *("_claims", "_data", "_draws", "_figures", "_map", "_networks", "_padding", "_phase"),
+    "_rules",
+)
 """Endings of modules that are parts of a study."""
 
 

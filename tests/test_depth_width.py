@@ -11,7 +11,9 @@ import pytest
 from jaxstudies import cli, data, stats
 from jaxstudies.data import Dataset
 from jaxstudies.models import FeedForward, fourier_features, initializer
-from jaxstudies.studies import depth_width, depth_width_claims, depth_width_networks
+from jaxstudies.studies import depth_width, depth_width_claims, depth_width_data
+from jaxstudies.studies import depth_width_networks as networks
+from jaxstudies.studies.depth_width_padding import draw_layers, rooms
 from jaxstudies.training import fit, init_state, train_step, variables
 
 SMALL = ["--seeds", "2", "--shapes", "16-16", "--epochs", "2", "--modern-epochs", "1",
@@ -85,7 +87,7 @@ def test_the_grid_has_143_shapes():
     ],
 )  # fmt: skip
 def test_parameter_counts(shape, parameters):
-    kind = depth_width.Kind(shape, "sgd", "none", "relu", 1)
+    kind = depth_width.Kind(shape, "sgd", "none", "relu", 1, 1000)
     assert depth_width.count_parameters(depth_width.Config(), kind) == parameters
 
 
@@ -103,7 +105,7 @@ def test_batch_norm_does_not_see_the_test_batch():
     many = apply(inputs)
     one = jnp.concatenate([apply(x[None]) for x in inputs[:8]])
     assert np.allclose(one, many[:8], rtol=1e-5, atol=1e-6)
-    blocks = depth_width_networks.predict(model, state, jnp.concatenate([inputs] * 5))
+    blocks = networks.predict(model, state, jnp.concatenate([inputs] * 5))
     assert np.allclose(blocks[:256], many, rtol=1e-5, atol=1e-6)
     # In training the batch is seen, so that the above is not for want of a difference.
     trained, _ = model.apply(variables(state), inputs[:8], train=True, mutable=["batch_stats"])
@@ -131,16 +133,88 @@ def test_a_linear_target_is_learned_to_the_noise_floor(recipe, rate):
     noise = 0.1 * jax.random.normal(noise_key, (6000, 1))
     points = Dataset(inputs, inputs @ jnp.array([[0.8], [-0.6]]) + noise)
     train, test = (Dataset(*(a[part] for a in points)) for part in (slice(4000), slice(4000, 6000)))
-    optimizer = depth_width_networks.make_optimizer(recipe, rate, 40 * 40)
+    optimizer = networks.make_optimizer(recipe, rate, 40 * 40)
     state, _ = fit(
         jax.random.key(1), model_of((16,)), optimizer, optax.losses.squared_error, train,
         num_epochs=40, batch_size=100,
     )  # fmt: skip
-    predictions = depth_width_networks.predict(model_of((16,)), state, test.inputs)
-    error = float(depth_width_networks.rmse(predictions, test.targets))
+    predictions = networks.predict(model_of((16,)), state, test.inputs)
+    error = float(depth_width_data.rmse(predictions, test.targets))
     # The noise of 2,000 test points is off by 4 x 0.1 / sqrt(4000) = 6 %; 65 parameters fitted to
     # 4,000 points add 65 / 4000 / 2 = 1 %; SGD at a constant rate jitters by a few percent more.
     assert 0.1 * (1 - 0.065) < error < 0.1 * (1 + 0.065 + 0.01 + 0.04)
+
+
+def trained(widths, room, recipe, activation, features):
+    """Train a network padded to a room for some steps; return its state and its outputs."""
+    config = depth_width.Config(num_features=4, shapes=("8",))
+    kind = networks.Kind(widths, recipe, features, activation, 1, 50)
+    bounds = networks.make_bounds(config, kind, room)
+    init_key, features_key, points_key = jax.random.split(jax.random.key(0), 3)
+    model = networks.make_model(config, kind._replace(widths=room), features_key)
+    optimizer = networks.make_optimizer(recipe, 1e-3, 40)
+    inputs = jax.random.normal(points_key, (1000, 2))
+    batches = networks.make_batches(points_key, Dataset(inputs, inputs[:, :1] ** 2), 50)
+    state = networks.first_state(init_key, model, optimizer, bounds)
+    state = networks.train_batches(state, batches, model, optimizer)
+    return state, networks.predict(model, state, inputs)
+
+
+@pytest.mark.parametrize("recipe", ["sgd", "adam"])
+@pytest.mark.parametrize("activation, features", [("relu", "none"), ("sine", "fourier")])
+def test_padding_changes_no_network(recipe, activation, features):
+    widths, room = (6, 4), (9, 16)
+    alone, outputs = trained(widths, widths, recipe, activation, features)
+    padded, padded_outputs = trained(widths, room, recipe, activation, features)
+    # Sums over zeros are exact, but another order of them rounds: 20 steps of float32.
+    np.testing.assert_allclose(padded_outputs, outputs, rtol=1e-4, atol=1e-5)
+    pairs = zip(jax.tree.leaves(alone.params), jax.tree.leaves(padded.params), strict=True)
+    for one, other in pairs:
+        inside = tuple(slice(size) for size in one.shape)
+        np.testing.assert_allclose(other[inside], one, rtol=1e-4, atol=1e-5)
+    for i, (layer, width) in enumerate(zip(("layer_0", "layer_1"), widths, strict=True)):
+        following = padded.params["last" if i else "layer_1"]
+        assert not np.any(padded.params[layer].kernel[:, width:])
+        assert not np.any(padded.params[layer].bias[width:])
+        assert not np.any(following.kernel[width:])
+
+
+def test_initial_parameters_are_uniform_within_their_bounds():
+    config = depth_width.Config()
+    kind = networks.Kind((64, 256), "adam", "none", "relu", 1, 1000)
+    layers = draw_layers(jax.random.key(0), networks.make_bounds(config, kind, kind.widths))
+    for layer, fan_in in (("layer_0", 2), ("layer_1", 64), ("last", 256)):
+        kernel = np.asarray(layers[layer].kernel, float) * fan_in**0.5
+        assert np.abs(kernel).max() <= 1
+        # A uniform variable has variance 1/3 and fourth moment 1/5.
+        assert kernel.mean() == pytest.approx(0, abs=4 * (1 / 3 / kernel.size) ** 0.5)
+        spread = (1 / 5 - 1 / 9) / kernel.size
+        assert np.square(kernel).mean() == pytest.approx(1 / 3, abs=4 * spread**0.5)
+    other = draw_layers(jax.random.key(1), networks.make_bounds(config, kind, kind.widths))
+    assert not np.any(layers["layer_1"].kernel == other["layer_1"].kernel)
+
+
+def test_a_random_order_holds_every_number_once_and_is_uniform():
+    orders = np.stack([networks.random_order(jax.random.key(i), 5) for i in range(6000)])
+    assert (np.sort(orders, axis=1) == np.arange(5)).all()
+    _, counts = np.unique(orders @ 5 ** np.arange(5), return_counts=True)
+    assert len(counts) == 120
+    # Chi-squared with 119 degrees of freedom has mean 119 and standard deviation sqrt(238).
+    assert ((counts - 50) ** 2 / 50).sum() < 119 + 4 * 238**0.5
+
+
+@pytest.mark.parametrize("compile_seconds", [0.0, 1.0, 1e9])
+def test_shapes_fit_the_room_they_share(compile_seconds):
+    shapes = depth_width.GRID
+    room_of = rooms(shapes, lambda shape: 1e-3 * sum(shape), compile_seconds)
+    assert set(room_of) == set(shapes)
+    for shape, room in room_of.items():
+        assert len(shape) == len(room)
+        assert all(width <= most for width, most in zip(shape, room, strict=True))
+    programs = len(set(room_of.values()))
+    assert programs == {0.0: len(shapes), 1e9: 3}.get(compile_seconds, programs)
+    longer = sum(1e-3 * (sum(room) - sum(shape)) for shape, room in room_of.items())
+    assert longer <= compile_seconds * (len(shapes) - programs)
 
 
 def test_slopes_and_their_difference():

@@ -7,9 +7,10 @@ validation split. A network on Fourier features and regressors that are not neur
 them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
+from functools import cache, partial
+from itertools import pairwise, product
 from typing import Annotated, Any, Literal
 
 import jax
@@ -23,19 +24,26 @@ from jaxstudies import baselines, data, monte_carlo, stats
 from jaxstudies.claims import Verdict
 from jaxstudies.studies import depth_width_claims as claims
 from jaxstudies.studies import depth_width_figures as figures
-from jaxstudies.studies.depth_width_networks import (
+from jaxstudies.studies.depth_width_data import (
     CUSP_EDGES,
     MAP_SIDE,
-    Kind,
     Splits,
-    count_parameters,
     cusp_errors,
+    cusps,
     make_splits,
     map_inputs,
     rmse,
-    seconds_alone,
+    standardized,
+)
+from jaxstudies.studies.depth_width_networks import (
+    Kind,
+    count_parameters,
+    make_bounds,
+    seconds_to_shuffle,
+    seconds_to_train,
     simulate,
 )
+from jaxstudies.studies.depth_width_padding import rooms
 
 WIDTHS = (16, 32, 64, 128, 256, 512)
 MOST_UNITS = 512
@@ -97,12 +105,13 @@ class Config:
     activation: Literal["relu", "sine"] = "relu"
     """Activation of the hidden layers."""
     modern_epochs: Annotated[int, Ge(0)] | None = None
-    """Budget of 128-256-128 on Fourier features (6 times --epochs); 0 leaves it out."""
+    """Budget of 128-256-128 on Fourier features (6 times --epochs, if those are at least 10: with
+    few it would only lose); 0 leaves it out."""
 
     def __post_init__(self):
         """Fill in what depends on other fields and check the shapes."""
         if self.modern_epochs is None:
-            object.__setattr__(self, "modern_epochs", 6 * self.epochs)
+            object.__setattr__(self, "modern_epochs", 6 * self.epochs if self.epochs >= 10 else 0)
         choose_shapes(self.shapes)
 
 
@@ -138,28 +147,53 @@ def learning_rates(config: Config, kind: Kind) -> jax.Array:
     return jnp.array(config.sgd_rates) / kind.widths[-1]
 
 
+COMPILE_SECONDS = 2.5
+"""Of a program, roughly, on two cores."""
+
+
+def run_seconds(config: Config, widths: tuple[int, ...], epochs: int, num_rates: int) -> float:
+    """Estimate the seconds that all seeds of a shape take on two cores: launches and products."""
+    layers = pairwise((2, *widths, 1))
+    parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)
+    seconds = 0.01 + 1e-4 * sum(widths) + 5.5e-6 * parameters
+    return config.seeds * num_rates * epochs * config.num_examples / 1e5 * seconds
+
+
+@cache
+def program(config: Config, kind: Kind):
+    """Return `simulate` for networks padded to one shape: one object, one compilation."""
+    return partial(simulate, config=config, kind=kind)
+
+
 def settings(config: Config, splits: Splits) -> list[tuple[Kind, monte_carlo.Setting]]:
     """List the networks: every shape by every recipe, then the modern one."""
-    kinds = [
-        ("shapes", Kind(shape, recipe, config.features, config.activation, config.epochs))
-        for shape, recipe in product(choose_shapes(config.shapes), config.recipes)
-    ]
+    problem, shapes = standardized(config, splits), choose_shapes(config.shapes)
+    kinds = []
+    for recipe in config.recipes:
+        num_rates = len(config.adam_rates if recipe == "adam" else config.sgd_rates)
+        room_of = rooms(
+            shapes, lambda s, n=num_rates: run_seconds(config, s, config.epochs, n), COMPILE_SECONDS
+        )
+        # Shapes that share a program come one after another.
+        for shape in sorted(shapes, key=lambda s, of=room_of: list(of.values()).index(of[s])):
+            common = (config.features, config.activation, config.epochs, config.batch_size)
+            kinds.append(("shapes", Kind(shape, recipe, *common), room_of[shape]))
     if config.modern_epochs:
-        modern = Kind(MODERN, "adam", "fourier", "relu", config.modern_epochs)
-        kinds.append(("modern", modern))
+        common = ("fourier", "relu", config.modern_epochs, config.batch_size)
+        kinds.append(("modern", Kind(MODERN, "adam", *common), MODERN))
     listed = []
-    for part, kind in kinds:
+    for part, kind, room in kinds:
         rates = learning_rates(config, kind) if part == "shapes" else jnp.array(MODERN_RATES)
         parameters, units = count_parameters(config, kind), sum(kind.widths)
         labels = (part, "-".join(map(str, kind.widths)), len(kind.widths), units, parameters)
+        sharing = sum(other[1].recipe == kind.recipe and other[2] == room for other in kinds)
+        seconds = run_seconds(config, room, kind.epochs, len(rates)) + COMPILE_SECONDS / sharing
         setting = monte_carlo.Setting(
             dict(zip(KEYS, (*labels, kind.recipe), strict=True)),
-            partial(simulate, config=config, kind=kind),
-            (splits, rates),
-            # Seconds on two cores, roughly: a compilation, then launches, units and products.
-            cost=3 / config.seeds + kind.epochs * len(rates) * config.num_examples / 1e5
-            * (0.01 + 1e-4 * units + 5.5e-6 * parameters),
-        )  # fmt: skip
+            program(config, kind._replace(widths=room)),
+            (problem, make_bounds(config, kind, room), rates),
+            cost=seconds / config.seeds,
+        )
         listed.append((kind, setting))
     return listed
 
@@ -182,16 +216,17 @@ def run(config: Config, **execution) -> pd.DataFrame:
         [setting for _, setting in listed], num_seeds=config.seeds, seed=config.seed,
         description="depth and width", timings=timings, **execution,
     )  # fmt: skip
+    shuffling = kept_seconds(
+        parts, "alone-shuffle", lambda: seconds_to_shuffle(splits.train, config.batch_size)
+    )
     seconds = {"seconds_per_epoch": [], "seconds_in_batch": []}
     for i, ((kind, setting), timing) in enumerate(zip(listed, timings, strict=True)):
-        kept = parts.read(f"alone-{i}") if parts else None
-        if kept is None:
-            kept = {"seconds": np.array(seconds_alone(config, kind, splits.train))}
-            if parts:
-                parts.write(f"alone-{i}", kept)
-        networks = timing["seeds_run"] * len(setting.shared[1]) * kind.epochs
+        alone = shuffling + kept_seconds(
+            parts, f"alone-{i}", lambda kind=kind: seconds_to_train(config, kind, splits.train)
+        )
+        networks = timing["seeds_run"] * len(setting.shared[2]) * kind.epochs
         shared = timing["run_seconds"] / networks if networks else np.nan
-        seconds["seconds_per_epoch"] += [float(kept["seconds"])] * config.seeds
+        seconds["seconds_per_epoch"] += [alone] * config.seeds
         seconds["seconds_in_batch"] += [shared] * config.seeds
     is_map = runs.columns.str.startswith("map_")
     maps = runs.loc[:, is_map].to_numpy(np.float32)
@@ -200,6 +235,16 @@ def run(config: Config, **execution) -> pd.DataFrame:
     runs["map"] = [maps[i] if i == best else None for i in range(len(runs))]
     rest = fit_baselines(splits, config.noise_variance, parts)
     return pd.concat([runs, rest], ignore_index=True)
+
+
+def kept_seconds(parts: Any, name: str, measure: Callable[[], float]) -> float:
+    """Return a time from disk, or measure and keep it."""
+    kept = parts.read(name) if parts else None
+    if kept is None:
+        kept = {"seconds": np.array(measure())}
+        if parts:
+            parts.write(name, kept)
+    return float(kept["seconds"])
 
 
 def fit_baselines(splits: Splits, noise_variance: float, parts: Any = None) -> pd.DataFrame:
@@ -222,15 +267,15 @@ def fit_baselines(splits: Splits, noise_variance: float, parts: Any = None) -> p
         squares = (kept["predictions"] - np.asarray(splits.test.targets)) ** 2
         error = np.sqrt(squares.mean())
         predictions = jnp.asarray(kept["predictions"], jnp.float32)
-        cusps = cusp_errors(predictions, splits.clean_test, splits.test.inputs)
-        by_distance = np.asarray(cusps["cusp_rmse"])
+        by_cusps = cusp_errors(predictions, splits.clean_test, cusps(splits.test.inputs))
+        by_distance = np.asarray(by_cusps["cusp_rmse"])
         rows.append(
             {
                 "part": "baseline", "shape": name, "depth": 0, "hidden_units": 0, "parameters": 0,
                 "recipe": "baseline", "seed": 0, "nonfinite": False, "test_rmse": error,
                 "clean_rmse": float(rmse(predictions, splits.clean_test)),
                 "test_rmse_error": squares.std() / (2 * error * len(squares) ** 0.5),
-                "cusp_share": float(cusps["cusp_share"]),
+                "cusp_share": float(by_cusps["cusp_share"]),
                 **{f"cusp_rmse_{i + 1}": value for i, value in enumerate(by_distance)},
             }
         )  # fmt: skip
