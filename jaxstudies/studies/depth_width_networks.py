@@ -67,7 +67,7 @@ def first_state(
     key: jax.Array, model: FeedForward, optimizer: optax.GradientTransformation, bounds: Any
 ) -> TrainState:
     """Draw a network within bounds; batch norm starts as the identity."""
-    initial = model.init(key, jnp.zeros((1, 2)))
+    initial: Any = model.init(key, jnp.zeros((1, 2)))
     params = initial["params"] | draw_layers(key, bounds)
     return TrainState(params, initial.get("batch_stats", {}), optimizer.init(params))
 

@@ -77,8 +77,10 @@ def initial_bounds(
             first = i == 0 and not wave_inputs
             bounds = (30 / fan_in, np.pi) if first else ((6 / fan_in) ** 0.5, 0.0)
         kernel[:fan_in, :outputs], bias[:outputs] = bounds
-        layers["last" if i == len(widths) else f"layer_{i}"] = Layer(kernel, bias)
-    return jax.tree.map(jnp.asarray, layers)
+        layers["last" if i == len(widths) else f"layer_{i}"] = Layer(
+            jnp.asarray(kernel), jnp.asarray(bias)
+        )
+    return layers
 
 
 def draw_layers(key: jax.Array, bounds: dict[str, Layer]) -> dict[str, Layer]:
@@ -93,8 +95,8 @@ def draw_layers(key: jax.Array, bounds: dict[str, Layer]) -> dict[str, Layer]:
         column = jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, leaf.ndim - 1)
         row = jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, 0) if leaf.ndim > 1 else 0 * column
         places.append((row.ravel() + np.uint32(i << 24), column.ravel()))
-    counts = tuple(jnp.concatenate(words) for words in zip(*places, strict=True))
-    bits = prng.threefry_2x32(jax.random.key_data(key), counts)[0]
+    high, low = (jnp.concatenate(words) for words in zip(*places, strict=True))
+    bits = prng.threefry_2x32(jax.random.key_data(key), (high, low))[0]
     # 24 bits, which float32 holds exactly.
     uniform = (bits >> 8).astype(jnp.float32) * 2.0**-23 - 1
     ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
