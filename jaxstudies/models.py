@@ -220,19 +220,6 @@ class MLP(nn.Module):
         return layers
 
 
-def uniform_first_layer(bound: float, key: jax.Array, inputs: int, outputs: int) -> Layer:
-    """Draw weights uniformly from +-bound / inputs and biases from +-pi: random sine waves.
-
-    The first layer of a network of sines (Sitzmann et al. 2020, arXiv 2006.09661), whose bound is
-    30 for inputs in [-1, 1]; the biases are spread over a period.
-    """
-    kernel_key, bias_key = jax.random.split(key)
-    kernel = jax.random.uniform(
-        kernel_key, (inputs, outputs), minval=-bound / inputs, maxval=bound / inputs
-    )
-    return Layer(kernel, jax.random.uniform(bias_key, (outputs,), minval=-jnp.pi, maxval=jnp.pi))
-
-
 def fourier_features(
     frequencies: Float[Array, "features inputs"], h: Float[Array, "inputs batch"]
 ) -> Float[Array, "features2 batch"]:
@@ -249,7 +236,6 @@ class FeedForward(nn.Module):
         num_outputs: Number of linear outputs.
         activation: Elementwise function.
         init_layer: Initializer of the layers.
-        init_first: Initializer of the first layer, if another one.
         batch_norm: Whether each hidden layer is normalized over the batch before its activation;
             for evaluation, by running averages.
         features: Fixed map of the inputs, features first, that goes before the first layer.
@@ -259,7 +245,6 @@ class FeedForward(nn.Module):
     num_outputs: int
     activation: Callable[[jax.Array], jax.Array]
     init_layer: Initializer
-    init_first: Initializer | None = None
     batch_norm: bool = False
     features: Callable[[jax.Array], jax.Array] | None = None
 
@@ -269,10 +254,8 @@ class FeedForward(nn.Module):
     ) -> Float[Array, "batch outputs"]:
         """Return the outputs; in training, batch norm uses the batch and updates its averages."""
         h = inputs.T if self.features is None else self.features(inputs.T)
-        draw = self.init_first or self.init_layer
         for i, width in enumerate(self.widths):
-            layer = self.param(f"layer_{i}", draw, h.shape[0], width)
-            draw = self.init_layer
+            layer = self.param(f"layer_{i}", self.init_layer, h.shape[0], width)
             h = layer.kernel.T @ h + layer.bias[:, None]
             if self.batch_norm:
                 # The averages must be those of the last epoch or so, not of all training.

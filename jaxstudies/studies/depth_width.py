@@ -203,8 +203,8 @@ def run(config: Config, **execution) -> pd.DataFrame:
 
     Returns:
         A row per shape, recipe and seed, and per baseline. `seconds_per_epoch` is that of one
-        network alone, `seconds_in_batch` its share of the time of all seeds and rates together
-        (NaN where an earlier, interrupted run trained them). `map` holds the outputs of the network
+        network alone, `seconds_in_batch` its share of the time of all seeds and rates together,
+        padding included (NaN where an earlier, interrupted run trained them). `map` holds the outputs of the network
         that is best on validation data.
     """
     monte_carlo.use_all_cores()
