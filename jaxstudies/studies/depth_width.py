@@ -204,8 +204,8 @@ def run(config: Config, **execution) -> pd.DataFrame:
     Returns:
         A row per shape, recipe and seed, and per baseline. `seconds_per_epoch` is that of one
         network alone, `seconds_in_batch` its share of the time of all seeds and rates together,
-        padding included (NaN where an earlier, interrupted run trained them). `map` holds the outputs of the network
-        that is best on validation data.
+        padding included (NaN where an earlier, interrupted run trained them). `map` holds the
+        outputs of the network that is best on validation data.
     """
     monte_carlo.use_all_cores()
     parts, timings = execution.get("parts"), execution.pop("timings", None)

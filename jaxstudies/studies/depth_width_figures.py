@@ -135,9 +135,8 @@ def plot_time(shapes: pd.DataFrame) -> Figure:
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
     )
-    figure.suptitle(
-        "Training time of an epoch (each point one shape; in the batch, padding to shared shapes included)"
-    )
+    words = "each point one shape; in the batch, padding to shared shapes included"
+    figure.suptitle(f"Training time of an epoch ({words})")
     return figure
 
 
