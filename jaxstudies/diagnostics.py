@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from jaxstudies.models import Layer
+from jaxstudies.models import MLP, Layer, affine, weights
 
 COLLAPSE_RULES = ("zero_slope", "zero_range", "range_1e-6", "range_1e-3", "r2_below_0.01")
 
@@ -22,23 +21,53 @@ class Probe(NamedTuple):
 
     outputs: Float[Array, "points outputs"]
     output_slopes: Float[Array, "dims points outputs"]
-    preactivations: Float[Array, "layers units points"]
-    activations: Float[Array, "layers units points"]
-    activation_slopes: Float[Array, "dims layers units points"]
+    layers: PyTree
+    """What `observe` returned of each hidden layer, stacked."""
 
 
-def probe(model: nn.Module, variables: PyTree, inputs: Float[Array, "points dims"]) -> Probe:
-    """Evaluate a network that sows its activations, with slopes, at the given inputs."""
+class LayerSeen(NamedTuple):
+    """A hidden layer seen at `points` inputs: what it puts out, and two kinds of derivatives."""
 
-    def forward(x):
-        outputs, seen = model.apply(variables, x, mutable=["intermediates"])
-        layers = seen["intermediates"]
-        return outputs, layers["preactivations"][0], layers["activations"][0]
+    activations: Float[Array, "units points"]
+    derivatives: Float[Array, "units points"]
+    """Of the activation with respect to the pre-activation."""
+    slopes: Float[Array, "dims units points"]
+    """Of the activation with respect to the network's inputs."""
 
-    (outputs, preactivations, activations), push = jax.linearize(forward, inputs)
-    directions = jnp.eye(inputs.shape[1])
-    slopes = jax.vmap(lambda d: push(jnp.broadcast_to(d, inputs.shape)))(directions)
-    return Probe(outputs, slopes[0], preactivations, activations, slopes[2])
+
+def probe(
+    model: MLP,
+    variables: PyTree,
+    inputs: Float[Array, "points dims"],
+    observe: Callable[[LayerSeen], PyTree],
+) -> Probe:
+    """Follow inputs and derivatives through a network; keep of a layer what `observe` returns.
+
+    What layers do at all points is never in memory at once, but layer by layer: for a deep network
+    of few units that is most of what measuring it costs.
+    """
+    layers = variables["params"]["layers"]
+    first, hidden, last = (weights(layers[name]) for name in ("first", "hidden", "last"))
+
+    def pass_affine(layer, h, slopes):
+        return affine(layer, h), layer[:, :-1] @ slopes
+
+    def pass_layer(h_and_slopes, layer):
+        z, slopes = pass_affine(layer, *h_and_slopes)
+        h, derivatives = jax.jvp(model.activation, (z,), (jnp.ones_like(z),))
+        slopes = derivatives[None] * slopes
+        return (h, slopes), observe(LayerSeen(h, derivatives, slopes))
+
+    dims = inputs.shape[1]
+    slopes = jnp.broadcast_to(jnp.eye(dims)[..., None], (dims, dims, len(inputs)))
+    seen = inputs.T, slopes
+    if model.linear_first_layer:
+        seen = pass_affine(weights(layers["linear"]), *seen)
+    seen, observed = pass_layer(seen, first)
+    seen, rest = jax.lax.scan(pass_layer, seen, hidden)
+    outputs, slopes = pass_affine(last, *seen)
+    stacked = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), observed, rest)
+    return Probe(outputs.T, slopes.mT, stacked)
 
 
 def r_squared(
@@ -68,42 +97,36 @@ def collapse(seen: Probe, targets: Float[Array, "points outputs"]) -> dict[str, 
     return dict(zip(COLLAPSE_RULES, flags, strict=True))
 
 
-def first_dead_layer(slopes: Float[Array, "dims layers units points"]) -> Int[Array, ""]:
+def first_dead_layer(dead: Bool[Array, " layers"]) -> Int[Array, ""]:
     """Return the number (from 1) of the first layer that no longer sees the input, or 0.
 
     A layer is dead where every slope of every unit with respect to the input is exactly zero at
     every probed point; so are all layers behind it.
     """
-    dead = jnp.all(slopes == 0, axis=(0, 2, 3))
     return jnp.where(dead.any(), jnp.argmax(dead) + 1, 0)
 
 
 def unit_states(
-    activation: Callable[[jax.Array], jax.Array],
-    preactivations: Float[Array, "layers units points"],
-) -> tuple[Float[Array, " layers"], Float[Array, " layers"]]:
-    """Return the shares of dead and of linear units in each layer.
+    derivatives: Float[Array, "units points"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Return the shares of dead and of linear units of a layer.
 
     A unit is dead if the activation's derivative is zero at all points, and linear if it is the
     same nonzero number at all points.
     """
-    ones = jnp.ones_like(preactivations)
-    derivative = jax.jvp(activation, (preactivations,), (ones,))[1]
-    constant = jnp.all(derivative == derivative[..., :1], axis=-1)
-    off = derivative[..., 0] == 0
-    return jnp.mean(constant & off, axis=-1), jnp.mean(constant & ~off, axis=-1)
+    constant = jnp.all(derivatives == derivatives[:, :1], axis=1)
+    off = derivatives[:, 0] == 0
+    return jnp.mean(constant & off), jnp.mean(constant & ~off)
 
 
-def dormant_share(
-    activations: Float[Array, "layers units points"], tau: float
-) -> Float[Array, " layers"]:
-    """Return the share of tau-dormant units in each layer (Sokar et al. 2023, arXiv 2302.12902).
+def dormant_share(activations: Float[Array, "units points"], tau: float) -> Float[Array, ""]:
+    """Return the share of tau-dormant units of a layer (Sokar et al. 2023, arXiv 2302.12902).
 
     A unit's score is its mean absolute activation over that of its layer; it is dormant if the
     score is at most tau. In a layer that is silent altogether every unit is dormant.
     """
-    size = jnp.abs(activations).mean(axis=-1)
-    return jnp.mean(size <= tau * size.mean(axis=-1, keepdims=True), axis=-1)
+    size = jnp.abs(activations).mean(axis=1)
+    return jnp.mean(size <= tau * size.mean())
 
 
 class Backward(NamedTuple):

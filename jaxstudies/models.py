@@ -158,9 +158,7 @@ def affine(
 class MLP(nn.Module):
     """Map (batch, inputs) to (batch, outputs) through hidden layers of equal width.
 
-    The hidden layers from the second on are stacked and scanned. Where the collection
-    `intermediates` is mutable, `preactivations` and `activations` are sown into it, each of shape
-    (depth, width, batch).
+    The hidden layers from the second on are stacked and scanned; `diagnostics.probe` looks inside.
 
     Attributes:
         depth: Number of hidden layers with an activation, at least 1.
@@ -188,22 +186,13 @@ class MLP(nn.Module):
         h = inputs.T
         if self.linear_first_layer:
             h = affine(weights(layers["linear"]), h)
-        z = affine(first, h)
-        h = self.activation(z)
-        record = self.is_mutable_collection("intermediates")
-        seen = (z, h)
+        h = self.activation(affine(first, h))
 
         def step(h, layer):
-            z = affine(layer, h)
-            h = self.activation(z)
-            return h, (z, h) if record else None
+            return self.activation(affine(layer, h)), None
 
         unroll = min(SCAN_UNROLL, max(self.depth - 1, 1)) if train else 1
-        h, rest = jax.lax.scan(step, h, hidden, unroll=unroll)
-        if record:
-            seen = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), seen, rest)
-            self.sow("intermediates", "preactivations", seen[0])
-            self.sow("intermediates", "activations", seen[1])
+        h, _ = jax.lax.scan(step, h, hidden, unroll=unroll)
         return affine(last, h).T
 
     def init_layers(self, key: Key[Array, ""], num_inputs: int) -> dict[str, Layer]:

@@ -15,7 +15,9 @@ from jax.extend import random as extended
 
 ROTATIONS = np.array([13, 15, 26, 6, 17, 29, 16, 24] * 3, np.uint32)[:20]
 SMALL = 4096
-"""Numbers drawn at once, at most, by the loop; for more, its memory traffic would cost time."""
+"""Numbers drawn at once, at most, by the loop."""
+BLOCK = 1024
+"""Numbers per run of the loop: for hundreds of networks at once more would leave the caches."""
 
 _jax = extended.threefry_prng_impl
 
@@ -66,8 +68,16 @@ def _fold_in(key: jax.Array, data: Any) -> jax.Array:
 def _random_bits(key: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.Array:
     if bit_width != 32 or math.prod(shape) > SMALL:
         return _jax.random_bits(key, bit_width, shape)
-    high, low = threefry_2x32(key, _counts(shape))
-    return high ^ low
+
+    def hash_block(low):
+        high, low = threefry_2x32(key, (jnp.zeros_like(low), low))
+        return high ^ low
+
+    count = math.prod(shape)
+    if count <= BLOCK:
+        return hash_block(_counts(shape)[1])
+    blocks = jnp.arange(-(-count // BLOCK) * BLOCK, dtype=jnp.uint32).reshape(-1, BLOCK)
+    return jax.lax.map(hash_block, blocks).ravel()[:count].reshape(shape)
 
 
 IMPLEMENTATION = extended.define_prng_impl(

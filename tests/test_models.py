@@ -89,14 +89,44 @@ def test_relu_is_off_at_zero():
     assert jax.grad(partial(models.leaky_relu, 0.25))(0.0) == 0.25
 
 
-def test_probe_slopes_are_derivatives_in_every_direction():
-    model = network(depth=2, slope=0.3)
+def see_all(layer):
+    return layer
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("linear_first_layer", [False, True])
+def test_probe_sees_outputs_and_slopes_in_every_direction(depth, linear_first_layer):
+    model = network(depth, slope=0.3, linear_first_layer=linear_first_layer)
     x = jax.random.normal(jax.random.key(1), (6, 2))
     variables = model.init(jax.random.key(0), x)
-    seen = diagnostics.probe(model, variables, x)
+    seen = diagnostics.probe(model, variables, x, see_all)
     jacobian = jax.vmap(jax.jacobian(lambda p: model.apply(variables, p[None])[0]))(x)
     np.testing.assert_allclose(seen.output_slopes, jacobian.transpose(2, 0, 1), rtol=1e-5)
     np.testing.assert_allclose(seen.outputs, model.apply(variables, x), rtol=1e-6)
+
+
+def test_probe_sees_each_layer_as_a_network_that_ends_there():
+    model, x = network(depth=3, slope=0.3), jax.random.normal(jax.random.key(1), (6, 2))
+    variables = model.init(jax.random.key(0), x)
+    layers = variables["params"]["layers"]
+    seen = diagnostics.probe(model, variables, x, see_all).layers
+    for depth in (1, 2, 3):
+
+        def end(p, depth=depth):
+            h = p
+            for i in range(depth):
+                layer = jax.tree.map(lambda a, i=i: a[i - 1], layers["hidden"])
+                z = h @ (layer if i else layers["first"]).kernel
+                z = z + (layer if i else layers["first"]).bias
+                h = jnp.where(z > 0, z, 0.3 * z)
+            return h, jnp.where(z > 0, 1.0, 0.3)
+
+        activations, derivatives = jax.vmap(end)(x)
+        slopes = jax.vmap(jax.jacobian(lambda p: end(p)[0]))(x).transpose(2, 1, 0)
+        layer = jax.tree.map(lambda a, depth=depth: a[depth - 1], seen)
+        np.testing.assert_allclose(layer.activations, activations.T, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(layer.derivatives, derivatives.T)
+        np.testing.assert_allclose(layer.slopes, slopes, rtol=1e-5, atol=1e-6)
 
 
 def test_slopes_of_a_linear_network_are_its_kernel():
@@ -104,22 +134,20 @@ def test_slopes_of_a_linear_network_are_its_kernel():
     x = data.grid_inputs(16, 1)
     variables = model.init(jax.random.key(0), x)
     layers = variables["params"]["layers"]
-    seen = diagnostics.probe(model, variables, x)
+    seen = diagnostics.probe(model, variables, x, see_all)
     product = (layers["first"].kernel @ layers["last"].kernel)[0, 0]
     np.testing.assert_allclose(seen.output_slopes, jnp.full((1, 16, 1), product), rtol=1e-6)
 
 
 def test_unit_states_and_dormancy_by_hand():
-    relu, leaky = (partial(models.leaky_relu, slope) for slope in (0.0, 0.01))
-    z = jnp.array([[[-1.0, -2.0, 0.0], [1.0, 2.0, 3.0], [-1.0, 1.0, 2.0], [0.0, 0.0, 0.0]]])
-    dead, linear = diagnostics.unit_states(relu, z)
-    assert (dead[0], linear[0]) == (0.5, 0.25)
-    dead, linear = diagnostics.unit_states(leaky, z)
-    assert (dead[0], linear[0]) == (0.0, 0.75)
-    h = relu(z)  # mean sizes 0, 2, 1, 0; layer mean 3/4; scores 0, 8/3, 4/3, 0
+    z = jnp.array([[-1.0, -2.0, 0.0], [1.0, 2.0, 3.0], [-1.0, 1.0, 2.0], [0.0, 0.0, 0.0]])
+    relu, leaky = (jnp.where(z > 0, 1.0, slope) for slope in (0.0, 0.01))
+    assert diagnostics.unit_states(relu) == (0.5, 0.25)
+    assert diagnostics.unit_states(leaky) == (0.0, 0.75)
+    h = jnp.maximum(z, 0)  # mean sizes 0, 2, 1, 0; layer mean 3/4; scores 0, 8/3, 4/3, 0
     for tau, share in ((0.0, 0.5), (1.3, 0.5), (1.4, 0.75)):
-        assert diagnostics.dormant_share(h, tau)[0] == share
-    assert diagnostics.dormant_share(jnp.zeros((1, 4, 3)), 0.0)[0] == 1
+        assert diagnostics.dormant_share(h, tau) == share
+    assert diagnostics.dormant_share(jnp.zeros((4, 3)), 0.0) == 1
 
 
 @pytest.mark.parametrize(
@@ -147,9 +175,8 @@ def test_share_of_dead_first_layer_units(init, exact):
 
 
 def test_first_dead_layer():
-    slopes = jnp.zeros((1, 4, 2, 3)).at[0, :2, 1, 2].set(1e-30)
-    assert diagnostics.first_dead_layer(slopes) == 3
-    assert diagnostics.first_dead_layer(slopes.at[0, 2:].set(1.0)) == 0
+    assert diagnostics.first_dead_layer(jnp.array([False, False, True, True])) == 3
+    assert diagnostics.first_dead_layer(jnp.zeros(4, bool)) == 0
 
 
 def test_collapse_rules_by_hand():
@@ -158,12 +185,7 @@ def test_collapse_rules_by_hand():
 
     def rules(outputs, slope):
         outputs = jnp.array(outputs)[:, None]
-        seen = diagnostics.Probe(
-            outputs,
-            jnp.full((1, 4, 1), slope),
-            *(jnp.zeros((1, 1, 4)),) * 2,
-            jnp.zeros((1, 1, 1, 4)),
-        )
+        seen = diagnostics.Probe(outputs, jnp.full((1, 4, 1), slope), ())
         return [bool(v) for v in diagnostics.collapse(seen, targets).values()]
 
     assert rules([1.5] * 4, 0.0) == [True] * 5

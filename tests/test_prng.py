@@ -7,7 +7,7 @@ import pytest
 
 from jaxstudies import prng
 
-SIZES = [(), (1,), (12,), (3, 7), (prng.SMALL,), (prng.SMALL + 1,)]
+SIZES = [(), (0,), (1,), (12,), (3, 7), (prng.BLOCK,), (50, 60), (prng.SMALL,), (prng.SMALL + 1,)]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])

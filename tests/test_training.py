@@ -52,6 +52,15 @@ def test_one_sgd_step_equals_the_hand_formula():
     )
 
 
+@pytest.mark.parametrize("num_examples", [1, 7, 8, 20])
+def test_mean_loss_in_blocks_is_the_mean_over_all_examples(num_examples):
+    data, model = linear_data(num_examples), Noisy()
+    variables = model.init(jax.random.key(0), data.inputs)
+    got = training.mean_loss(model, variables, data, squared_error, block_size=8)
+    expected = jnp.mean((model.apply(variables, data.inputs) - data.targets) ** 2)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
 def test_gradient_equals_backpropagation_by_hand():
     model = MLP(2, 2, 1, partial(leaky_relu, 0.0), initializer("pytorch_default"))
     data = Dataset(jnp.array([[0.7], [-0.4], [1.3]]), jnp.array([[0.7], [0.4], [1.3]]))

@@ -91,8 +91,8 @@ def draw(table: pd.DataFrame, num_epochs: int, repeats: int) -> Figure:
         )  # fmt: skip
         ax.set_xscale("log", base=10 if x == "seeds" else 2)
         ax.set_xticks(rows[x])
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
+    axes[1].xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
     by_devices = table[table["against"] == "devices"]
     first = by_devices.iloc[0]
     ideal = first["networks_per_second"] * by_devices["devices"] / first["devices"]
@@ -104,8 +104,9 @@ def draw(table: pd.DataFrame, num_epochs: int, repeats: int) -> Figure:
     axes[0].set(xlabel=f"seeds (on {devices} devices)", ylabel="networks per second")
     axes[0].set_ylim(bottom=0)
     axes[1].set(xlabel=f"devices ({first['seeds']:,} seeds)")
+    epochs = "1 epoch" if num_epochs == 1 else f"{num_epochs} epochs"
     figure.suptitle(
-        f"Networks of the dying-ReLU study trained for {num_epochs} epochs "
+        f"Networks of the dying-ReLU study trained for {epochs} "
         f"(median, least and most of {repeats})"
     )
     return figure

@@ -26,7 +26,7 @@ from jaxstudies.models import MLP, InitializerName, initializer, leaky_relu, swi
 from jaxstudies.studies import dying_relu_claims as claims
 from jaxstudies.studies import dying_relu_figures as figures
 from jaxstudies.studies.dying_relu_map import birth_settings, expand_depths
-from jaxstudies.training import TrainState, init_state, train_epoch, variables
+from jaxstudies.training import TrainState, init_state, mean_loss, train_epoch, variables
 
 LOSSES = {"mse": optax.losses.squared_error, "mae": lambda y, target: jnp.abs(y - target)}
 TARGETS_OF = {
@@ -108,20 +108,26 @@ def measure(model: MLP, state: TrainState, grid: Dataset, profiles: bool) -> dic
 
     `profiles` are the shares of dead, linear and dormant units in each layer.
     """
-    seen = diagnostics.probe(model, variables(state), grid.inputs)
-    recorded = {
+
+    def observe(layer: diagnostics.LayerSeen) -> dict[str, jax.Array]:
+        silent = {"silent": jnp.all(layer.slopes == 0)}
+        if not profiles:
+            return silent
+        dead, linear = diagnostics.unit_states(layer.derivatives)
+        dormant = {
+            name: diagnostics.dormant_share(layer.activations, tau)
+            for name, tau in DORMANCY.items()
+        }
+        return silent | {"dead": dead, "linear": linear, **dormant}
+
+    seen = diagnostics.probe(model, variables(state), grid.inputs, observe)
+    return {
         **diagnostics.collapse(seen, grid.targets),
         "r2": diagnostics.r_squared(seen.outputs, grid.targets),
-        "first_dead_layer": diagnostics.first_dead_layer(seen.activation_slopes),
+        "first_dead_layer": diagnostics.first_dead_layer(seen.layers.pop("silent")),
         "outputs": seen.outputs,
+        **seen.layers,
     }
-    if not profiles:
-        return recorded
-    dead, linear = diagnostics.unit_states(model.activation, seen.preactivations)
-    dormant = {
-        name: diagnostics.dormant_share(seen.activations, tau) for name, tau in DORMANCY.items()
-    }
-    return recorded | {"dead": dead, "linear": linear, **dormant}
 
 
 def simulate(
@@ -191,11 +197,10 @@ def simulate(
 
     outputs = trained.pop("outputs")
     finite = diagnostics.all_finite((trained_state.params, outputs, born.pop("outputs")))
-    fitted = model.apply(variables(trained_state), data.inputs)
     curve = {"curve": outputs[:: GRID_POINTS // CURVE_POINTS, 0]} if profiles else {}
     return {
         "nonfinite": ~finite,
-        "train_loss": LOSSES[loss](fitted, data.targets).mean(),
+        "train_loss": mean_loss(model, variables(trained_state), data, LOSSES[loss]),
         "test_loss": LOSSES[loss](outputs, grid.targets).mean(),
         "constant": outputs.mean(axis=0),
         **{f"born_{name}": value for name, value in born.items()},

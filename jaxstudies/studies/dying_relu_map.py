@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import pandas as pd
 
 from jaxstudies import diagnostics
@@ -24,8 +25,10 @@ def simulate_birth(
     """
     inputs = grid_inputs(POINTS, dimension)
     model = MLP(depth, width, 1, partial(leaky_relu, 0.0), init_layer)
-    seen = diagnostics.probe(model, model.init(key, inputs[:1]), inputs)
-    return {"born_first_dead_layer": diagnostics.first_dead_layer(seen.activation_slopes)}
+    seen = diagnostics.probe(
+        model, model.init(key, inputs[:1]), inputs, lambda layer: jnp.all(layer.slopes == 0)
+    )
+    return {"born_first_dead_layer": diagnostics.first_dead_layer(seen.layers)}
 
 
 def birth_settings(
