@@ -8,17 +8,11 @@ from types import ModuleType
 
 from jaxstudies import cli, studies
 
-PARTS = (
-    *("_claims", "_data", "_draws", "_figures", "_map", "_networks", "_padding", "_phase"),
-    "_rules",
-)
-"""Endings of modules that are parts of a study."""
-
 
 def names() -> list[str]:
-    """List the studies."""
-    modules = (module.name for module in pkgutil.iter_modules(studies.__path__))
-    return [name for name in modules if not name.endswith(PARTS)]
+    """List the studies; NAME_claims and the like beside NAME are parts of it."""
+    modules = [module.name for module in pkgutil.iter_modules(studies.__path__)]
+    return [name for name in modules if not name.startswith(tuple(f"{m}_" for m in modules))]
 
 
 def load(name: str) -> ModuleType:

@@ -173,7 +173,7 @@ def restore_config(study: ModuleType, content: dict) -> Any:
 def report(study: ModuleType, config: Any, out: Path) -> None:
     """Write and print everything that follows from the table of runs."""
     try:
-        runs = results.read_runs(out / "runs.parquet")
+        runs = results.read_runs(out / "runs.parquet", getattr(study, "condense", None))
     except UnreadableRuns as error:
         raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
     summary, verdicts = study.summarize(runs), study.judge(runs)

@@ -6,12 +6,13 @@ second the one that finds all of them puts the run together, as if it went on wi
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NamedTuple
 
 import annotated_types as at
+import pandas as pd
 
 from jaxstudies import cluster, monte_carlo, parts, results
 from jaxstudies.cluster import Share, Unfinished
@@ -46,6 +47,10 @@ class Options:
     """Number of processes, with --coordinator."""
     process_id: Annotated[int, at.Ge(0)] | None = None
     """Number of this process, from 0, with --coordinator."""
+
+
+Rows = pd.DataFrame | Iterable[pd.DataFrame]
+"""The table of runs, whole or in blocks."""
 
 
 class Job(NamedTuple):
@@ -236,21 +241,24 @@ def compute_share(job: Job, share: Share) -> None:
         run(job, share._replace(finishes=False))
 
 
-def run(job: Job, share: Share) -> tuple[Any, list[dict]]:
-    """Return the table of runs and the time each setting took, from disk what is there.
+def run(job: Job, share: Share) -> tuple[Rows, list[dict]]:
+    """Return the table of runs, or its blocks, and the time each setting took.
+
+    What is on disk is not computed again.
 
     Raises:
         Unfinished: Chunks of other shares are missing.
     """
     timings: list[dict] = []
-    table = job.study.run(
+    run = getattr(job.study, "stream", job.study.run)
+    rows = run(
         job.config, chunk_size=job.options.chunk_size, num_devices=job.options.devices,
         parts=job.parts, share=share, timings=timings,
     )  # fmt: skip
-    return table, timings
+    return rows, timings
 
 
-def write(job: Job, table: Any, timings: list[dict]) -> None:
+def write(job: Job, rows: Rows, timings: list[dict]) -> None:
     """Write the table with its provenance; then the chunks have served."""
     devices = monte_carlo.choose_devices(job.options.devices)
     provenance = {
@@ -262,7 +270,7 @@ def write(job: Job, table: Any, timings: list[dict]) -> None:
     }
     with reported(job.out):
         results.set_aside(job.out, job.key)
-        results.write_runs(job.out / "runs.parquet", table, provenance)
+        results.write_runs(job.out / "runs.parquet", rows, provenance)
         job.parts.remove()
 
 

@@ -7,6 +7,7 @@ repeat to the bit.
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +28,7 @@ from jaxstudies.programs import (
 )
 
 __all__ = ["Setting", "Simulate", "Timing", "choose_devices", "map_seeds", "run_settings",
-           "use_all_cores"]  # fmt: skip
+           "stream_settings", "use_all_cores"]  # fmt: skip
 
 CHUNK_PER_CPU = 512
 """Seeds per CPU core and chunk: enough to hide the cost of launching kernels, small enough that a
@@ -35,6 +36,11 @@ chunk of tiny networks stays within the caches and takes a second or two."""
 
 CHUNK_PER_ACCELERATOR = 8192
 """Seeds per accelerator and chunk: a guess, not tuned on one yet."""
+
+
+ROWS_AT_ONCE, LEAST_SEEDS = 100_000, 1000
+"""Rows of a streamed table that are in memory at once: some hundred megabytes, if they are long;
+but a thousand seeds of a setting are never divided."""
 
 
 class Timing(NamedTuple):
@@ -75,7 +81,7 @@ def map_seeds(
     return collect(plans[0], kept)
 
 
-def run_settings(
+def stream_settings(
     settings: list[Setting],
     *,
     num_seeds: int,
@@ -86,8 +92,9 @@ def run_settings(
     share: Share | None = None,
     timings: list[dict] | None = None,
     description: str = "runs",
-) -> pd.DataFrame:
-    """Map every setting over its seeds and collect a row for each setting and seed.
+    rows_at_once: int | None = ROWS_AT_ONCE,
+) -> Iterator[pd.DataFrame]:
+    """Map every setting over its seeds, then hand out the rows in blocks that fit the memory.
 
     Args:
         settings: The design; a setting's own `num_seeds` goes before the common one.
@@ -99,10 +106,11 @@ def run_settings(
         share: The chunks that this process computes, if others compute the rest into `parts`.
         timings: A list to which each setting's labels and `Timing` are appended.
         description: What the progress bar says.
+        rows_at_once: Rows of a block, about, or None for a single one.
 
     Returns:
-        A table with the labels, `seed`, and the simulation's arrays as columns; an array of rank 1
-        called x becomes x_1, x_2, ...
+        Tables with the labels, `seed`, and the simulation's arrays as columns; an array of rank 1
+        called x becomes x_1, x_2, ... A block has the rows of all settings for the next seeds.
 
     Raises:
         Unfinished: The share is done, but it is not to be finished or other shares are missing.
@@ -117,23 +125,20 @@ def run_settings(
     found = len(wanted.intersection(kept.names()))
     if found < len(wanted) or not share.finishes:
         raise Unfinished(found, len(wanted))
-    frames = []
-    for plan, timing in zip(plans, spent, strict=True):
-        flat = {}
-        for name, values in collect(plan, kept).items():
-            if values.ndim == 1:
-                flat[name] = values
-            else:
-                flat |= {f"{name}_{i + 1}": values[:, i] for i in range(values.shape[1])}
-        seeds = np.arange(len(next(iter(flat.values()))))
-        labels = {
-            name: pd.Series([value]).repeat(len(seeds)).to_numpy()
-            for name, value in plan.setting.labels.items()
-        }
-        frames.append(pd.DataFrame({**labels, "seed": seeds, **flat}))
-        if timings is not None:
-            timings.append(plan.setting.labels | timing._asdict())
-    return pd.concat(frames, ignore_index=True)
+    if timings is not None:
+        timings += [p.setting.labels | t._asdict() for p, t in zip(plans, spent, strict=True)]
+    most = max(plan.num_seeds() for plan in plans)
+    step = most if rows_at_once is None else max(rows_at_once // len(plans), LEAST_SEEDS)
+    return (table(plans, kept, start, start + step) for start in range(0, most, step))
+
+
+def run_settings(settings: list[Setting], **execution: Any) -> pd.DataFrame:
+    """Map every setting over its seeds and return a row for each setting and seed.
+
+    The arguments and errors are those of `stream_settings`, and so are the columns.
+    """
+    (whole,) = stream_settings(settings, rows_at_once=None, **execution)
+    return whole
 
 
 def plan_chunks(num_seeds: int, chunk_size: int | None, devices: Devices) -> int:
@@ -161,6 +166,10 @@ class Plan(NamedTuple):
     chunk_size: int
     """Size of all chunks but the last."""
     chunks: list[Chunk]
+
+    def num_seeds(self) -> int:
+        """Return the seeds in all chunks."""
+        return self.chunks[-1].start + self.chunks[-1].size
 
     def program(self) -> tuple[int, int, str]:
         """Return what settings have in common if they share a compiled program."""
@@ -232,20 +241,45 @@ def compute(
     return timings
 
 
-def collect(plan: Plan, kept: Parts | Memory) -> dict[str, np.ndarray]:
-    """Return a setting's arrays over all its seeds.
+def collect(
+    plan: Plan, kept: Parts | Memory, start: int = 0, stop: int | None = None
+) -> dict[str, np.ndarray]:
+    """Return a setting's arrays over the seeds from `start` to before `stop`, or over all.
 
     Raises:
         PartsError: A chunk has gone since it was finished.
     """
-    count = sum(chunk.size for chunk in plan.chunks)
+    stop = min(stop or plan.num_seeds(), plan.num_seeds())
     columns: dict[str, np.ndarray] = {}
-    for chunk in plan.chunks:
+    for chunk in plan.chunks[start // plan.chunk_size : -(-stop // plan.chunk_size)]:
         values = kept.read(chunk.name)
         if values is None:
             raise PartsError(f"chunk {chunk.name} has gone; the same command computes it again")
+        first, last = max(start, chunk.start), min(stop, chunk.start + chunk.size)
         for name, value in values.items():
             if name not in columns:
-                columns[name] = np.empty((count, *value.shape[1:]), value.dtype)
-            columns[name][chunk.start : chunk.start + chunk.size] = value
+                columns[name] = np.empty((stop - start, *value.shape[1:]), value.dtype)
+            taken = value[first - chunk.start : last - chunk.start]
+            columns[name][first - start : last - start] = taken
     return columns
+
+
+def table(plans: list[Plan], kept: Parts | Memory, start: int, stop: int) -> pd.DataFrame:
+    """Return a row for each setting and each of its seeds from `start` to before `stop`."""
+    frames = []
+    for plan in plans:
+        if start >= plan.num_seeds():
+            continue
+        flat = {}
+        for name, values in collect(plan, kept, start, stop).items():
+            if values.ndim == 1:
+                flat[name] = values
+            else:
+                flat |= {f"{name}_{i + 1}": values[:, i] for i in range(values.shape[1])}
+        seeds = np.arange(start, min(stop, plan.num_seeds()))
+        labels = {
+            name: pd.Series([value]).repeat(len(seeds)).to_numpy()
+            for name, value in plan.setting.labels.items()
+        }
+        frames.append(pd.DataFrame({**labels, "seed": seeds, **flat}))
+    return pd.concat(frames, ignore_index=True)

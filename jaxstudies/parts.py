@@ -18,19 +18,24 @@ import numpy as np
 
 from jaxstudies.results import write_atomic
 
+CHECKSUM_BYTES = 32
+
 
 class PartsError(Exception):
     """A finished chunk cannot be kept or read: the disk is full, say."""
 
 
 class Parts(NamedTuple):
-    """Finished chunks of a run in a directory, each with its checksum in its file's name."""
+    """Finished chunks of a run in a directory, each with its checksum at the end of its file."""
 
     directory: Path
 
     def names(self) -> list[str]:
         """List the chunks that are there, damaged ones among them."""
-        return sorted({path.name.rsplit(".", 2)[0] for path in self.directory.glob("[!.]*.npz")})
+        return sorted(path.stem for path in self.directory.glob("[!.]*.npz"))
+
+    def _path(self, name: str) -> Path:
+        return self.directory / f"{name}.npz"
 
     def write(self, name: str, columns: dict[str, np.ndarray]) -> None:
         """Keep a chunk's columns under a name.
@@ -48,12 +53,11 @@ class Parts(NamedTuple):
         Raises:
             PartsError: The file system does not allow it.
         """
-        path = self.directory / f"{name}.{_checksum(content)}.npz"
         try:
             # If what the lock is on is gone, another run may be writing in its place.
             self.directory.parent.mkdir(exist_ok=True)
             self.directory.mkdir(exist_ok=True)
-            write_atomic(path, lambda p: p.write_bytes(content))
+            write_atomic(self._path(name), lambda p: p.write_bytes(content + _checksum(content)))
         except OSError as error:
             raise PartsError(
                 f"{self.directory} cannot be written to ({error.strerror}); the same command goes "
@@ -66,14 +70,17 @@ class Parts(NamedTuple):
         Raises:
             PartsError: It is there but may not be read.
         """
-        for path in self.directory.glob(f"{name}.*.npz"):
-            try:
-                content = path.read_bytes()
-            except OSError as error:
-                raise PartsError(f"{path} cannot be read ({error.strerror})") from error
-            if path.name == f"{name}.{_checksum(content)}.npz":
-                return content
-            self._discard(path)
+        path = self._path(name)
+        try:
+            checked = path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise PartsError(f"{path} cannot be read ({error.strerror})") from error
+        content, checksum = checked[:-CHECKSUM_BYTES], checked[-CHECKSUM_BYTES:]
+        if checksum == _checksum(content):
+            return content
+        self._discard(name)
         return b""
 
     def read(self, name: str) -> dict[str, np.ndarray] | None:
@@ -89,12 +96,12 @@ class Parts(NamedTuple):
             with np.load(io.BytesIO(content), allow_pickle=False) as columns:
                 return dict(columns)
         except (ValueError, zipfile.BadZipFile):
-            self._discard(self.directory / f"{name}.{_checksum(content)}.npz")
+            self._discard(name)
             return None
 
-    def _discard(self, path: Path) -> None:
-        print(f"\n{path} is damaged: its runs are run again", file=sys.stderr)
-        path.unlink(missing_ok=True)
+    def _discard(self, name: str) -> None:
+        print(f"\n{self._path(name)} is damaged: its runs are run again", file=sys.stderr)
+        self._path(name).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove all chunks, and the directory above if nothing else is in it."""
@@ -103,8 +110,8 @@ class Parts(NamedTuple):
             self.directory.parent.rmdir()
 
 
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+def _checksum(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 class Occupied(Exception):

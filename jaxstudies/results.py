@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -64,19 +64,31 @@ def code_digest(study: ModuleType) -> str:
     files = [p for p in sorted(Path(__file__).parent.glob("*.py")) if p.stem not in around]
     home = Path(str(study.__file__))
     # What a study is too long for lies beside it, under names that begin like its own.
-    apart = ("_figures", "_claims")
+    apart = ("_figures", "_claims", "_counts")
     parts = sorted(p for p in home.parent.glob(f"{home.stem}*.py") if not p.stem.endswith(apart))
     sources = [path.read_bytes() for path in (*files, *parts)]
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
-def write_runs(path: Path, runs: pd.DataFrame, provenance: dict) -> None:
-    """Write the table of runs as parquet, with its provenance inside."""
+def write_runs(path: Path, runs: pd.DataFrame | Iterable[pd.DataFrame], provenance: dict) -> None:
+    """Write the table of runs as parquet, with its provenance inside.
+
+    Given in blocks, it is not held in memory; columns that a later block lacks are missing there.
+    """
+    blocks: Iterator[pd.DataFrame] = iter([runs] if isinstance(runs, pd.DataFrame) else runs)
+    first = pa.Table.from_pandas(next(blocks), preserve_index=False)
     text = json.dumps(provenance)
-    table = pa.Table.from_pandas(runs, preserve_index=False)
-    metadata = {"jaxstudies": text, "digest": _schema_digest(text, table.schema)}
-    table = table.replace_schema_metadata(metadata)
-    write_atomic(path, lambda p: pq.write_table(table, p, write_page_checksum=True))
+    metadata = {"jaxstudies": text, "digest": _schema_digest(text, first.schema)}
+    schema = first.schema.with_metadata(metadata)
+
+    def write(path: Path) -> None:
+        with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
+            writer.write_table(first.replace_schema_metadata(metadata))
+            for block in blocks:
+                columns = block.reindex(columns=schema.names)
+                writer.write_table(pa.Table.from_pandas(columns, schema, preserve_index=False))
+
+    write_atomic(path, write)
 
 
 def _schema_digest(text: str, schema: pa.Schema) -> str:
@@ -105,15 +117,48 @@ def read_provenance(path: Path) -> dict:
         raise UnreadableRuns(f"{path} is damaged or not a table of runs") from error
 
 
-def read_runs(path: Path) -> pd.DataFrame:
+def read_runs(
+    path: Path, condense: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+) -> pd.DataFrame:
     """Return a table of runs.
+
+    Args:
+        path: The file.
+        condense: Turns a block of rows into fewer that say the same, as does what it returned for
+            several blocks, concatenated. All blocks but the first are condensed, so that a table of
+            any length fits into memory.
 
     Raises:
         UnreadableRuns: The file is missing or damaged.
     """
+    blocks = _read_blocks(path)
+    kept = [next(blocks)]
+    for block in blocks:
+        if condense is None:
+            kept.append(block)
+        else:
+            kept[1:] = [condense(pd.concat([*kept[1:], condense(block)], ignore_index=True))]
+    return pd.concat(kept, ignore_index=True)
+
+
+def check_runs(path: Path) -> None:
+    """Check that a table of runs can be read.
+
+    Raises:
+        UnreadableRuns: The file is missing or damaged.
+    """
+    for _ in _read_blocks(path):
+        pass
+
+
+def _read_blocks(path: Path) -> Iterator[pd.DataFrame]:
     read_provenance(path)
     try:
-        return pq.read_table(path, page_checksum_verification=True).to_pandas()
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.num_row_groups:
+                raise ValueError("there are no rows")
+            for number in range(file.num_row_groups):
+                yield file.read_row_group(number).to_pandas()
     except Exception as error:  # a damaged footer can make the reader stumble over anything
         raise UnreadableRuns(f"{path} is damaged") from error
 
@@ -126,7 +171,7 @@ def bring_back(directory: Path, key: str) -> bool:
     current, aside = directory / "runs.parquet", directory / f"runs-{key}.parquet"
     for path in (current, aside):
         try:
-            read_runs(path)
+            check_runs(path)
             if read_provenance(path)["key"] != key:
                 continue
         except (UnreadableRuns, KeyError):

@@ -31,18 +31,21 @@ def difference_of_shares(
 
 
 def paired_difference_of_shares(
-    first: np.ndarray, second: np.ndarray, level: float = 0.95
+    only_first: int, only_second: int, n: int, level: float = 0.95
 ) -> Interval:
-    """Return mean(first) - mean(second) for paired outcomes (true or false on the same seeds).
+    """Return the difference of the shares of two outcomes in n pairs, given the discordant pairs.
 
     The interval is that of Agresti and Min (2005): Wald's, after half a pair is added to each cell
     of the two-by-two table.
+
+    Args:
+        only_first: Pairs with the first outcome and not the second.
+        only_second: Pairs with the second outcome and not the first.
+        n: Pairs.
+        level: Confidence level.
     """
-    n = len(first)
     if n == 0:
         return NO_DATA
-    only_first = float(np.sum(first & ~second))
-    only_second = float(np.sum(second & ~first))
     gain, loss, total = only_first + 0.5, only_second + 0.5, n + 2
     center = (gain - loss) / total
     error = np.sqrt(gain + loss - (gain - loss) ** 2 / total) / total

@@ -1,3 +1,4 @@
+import functools
 import json
 import signal
 import subprocess
@@ -9,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxstudies import cli, results, theory
+from jaxstudies import cli, monte_carlo, results, theory
 from jaxstudies.studies import dying_relu
-from jaxstudies.studies.dying_relu_map import expand_depths
+from jaxstudies.studies import dying_relu_counts as counts
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--seeds", "24", "--epochs", "1", "--num-examples", "128", "--long-epochs", "2"]
@@ -256,9 +257,64 @@ def test_killed_run_resumes(tmp_path):
     assert results.read_runs(out / "runs.parquet").equals(results.read_runs(whole / "runs.parquet"))
 
 
-def test_the_map_does_not_carry_the_trained_networks_columns_along():
-    """Twenty copies of hundreds of columns took six gigabytes."""
-    births = pd.DataFrame({"born_first_dead_layer": [0, 2, 5], "trained_r2": [np.nan] * 3})
-    expanded = expand_depths(births, [1, 2, 5])
-    assert "trained_r2" not in expanded
-    assert expanded.groupby("depth")["born_zero_slope"].sum().to_list() == [0, 1, 2]
+def outcomes(part, activations, n):
+    """A table of runs with outcomes at random; on the map nothing is trained."""
+    rng, tables = np.random.default_rng(n), []
+    names = [name for name in counts.KIND if name.endswith(tuple(counts.RULES))]
+    for activation in activations:
+        setting = (part, activation, "abs", "he_normal", 10, 2, "mse", 20)
+        table = dict(zip(counts.LABELS, setting, strict=True)) | {"seed": np.arange(n)}
+        table["born_first_dead_layer"] = rng.integers(0, 11, n)
+        if part == "study":
+            table |= {name: rng.random(n) < 0.5 for name in names}
+            table |= {"nonfinite": rng.random(n) < 0.1, "gap_to_mean": rng.random(n)}
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.mark.parametrize("at", [0, 1, 17, 40])
+def test_counts_add_over_seeds(at):
+    runs = pd.concat(
+        [outcomes("study", ("relu", "leaky_relu"), 40), outcomes("map", ("relu",), 60)],
+        ignore_index=True,
+    )
+    whole = dying_relu.condense(runs)
+    assert whole["count"].sum() == len(runs)
+    halves = [runs[runs["seed"] < at], runs[runs["seed"] >= at]]
+    mixed = [dying_relu.condense(halves[0]), halves[1]]  # as they are read
+    for pieces in (map(dying_relu.condense, halves), mixed, [whole]):
+        again = dying_relu.condense(pd.concat(pieces, ignore_index=True))
+        pd.testing.assert_frame_equal(*(
+            kinds.astype(str).sort_values(counts.KIND, ignore_index=True)
+            for kinds in (again, whole)
+        ))  # fmt: skip
+
+
+def test_pairs_are_of_the_same_seed_and_finite():
+    runs = outcomes("study", ("relu", "leaky_relu"), 500)
+    finite = runs[~runs["nonfinite"]]
+    relu, leaky = (
+        finite[finite["activation"] == name].set_index("seed") for name in ("relu", "leaky_relu")
+    )
+    seeds = relu.index.intersection(leaky.index)
+    for rule in dying_relu.RULES:
+        first, second = (table.loc[seeds, f"trained_{rule}"] for table in (leaky, relu))
+        (verdict,) = (v for v in dying_relu.judge(runs) if v.id == f"leaky_lowers.{rule}")
+        assert verdict.n == len(seeds)
+        assert verdict.effect == pytest.approx(first.mean() - second.mean(), abs=1e-12)
+
+
+def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(monte_carlo, "LEAST_SEEDS", 5)
+    stream = functools.partial(monte_carlo.stream_settings, rows_at_once=1)
+    monkeypatch.setattr(monte_carlo, "stream_settings", stream)
+    run(tmp_path)
+    read = results.read_runs(tmp_path / "runs.parquet", dying_relu.condense)
+    assert read["seed"].max() == 4 and "count" in read
+    assert (tmp_path / "summary.csv").read_bytes() == (finished / "summary.csv").read_bytes()
+    verdicts = (json.loads((out / "claims.json").read_text()) for out in (tmp_path, finished))
+    for here, there in zip(*verdicts, strict=True):
+        if not here["id"].startswith("constant_is_mean"):
+            assert here == there
+    for name in ("shares", "functions", "r2", "units"):
+        assert not_blank(tmp_path / f"{name}.png")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 
 from jaxstudies import monte_carlo, programs, training
@@ -116,6 +117,20 @@ def test_settings_share_a_program_and_make_a_table():
     first = monte_carlo.map_seeds(simulate, jnp.float32(1.0), num_seeds=6)
     np.testing.assert_array_equal(table["last"][:6], first["last"])
     assert [t["seeds_run"] for t in timings] == [6, 5]
+
+
+@pytest.mark.parametrize("rows", [2, 5, 6, 100])
+def test_blocks_are_the_table_by_seeds(monkeypatch, rows):
+    monkeypatch.setattr(monte_carlo, "LEAST_SEEDS", 1)
+    whole = monte_carlo.run_settings(settings(), num_seeds=6, chunk_size=4)
+    blocks = list(
+        monte_carlo.stream_settings(settings(), num_seeds=6, chunk_size=4, rows_at_once=rows)
+    )
+    seeds = rows // 2
+    assert [block["seed"].max() for block in blocks] == [*range(seeds - 1, 5, seeds), 5]
+    assert all(len(block) <= rows for block in blocks)
+    together = pd.concat(blocks).sort_values(["scale", "seed"], ignore_index=True)
+    pd.testing.assert_frame_equal(together, whole)
 
 
 def test_same_shape_settings_compile_once(monkeypatch):

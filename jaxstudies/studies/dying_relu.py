@@ -6,6 +6,7 @@ collapsed ones before and after training under several rules, and pairs ReLU wit
 same seeds.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
@@ -19,13 +20,15 @@ import pandas as pd
 from annotated_types import Ge, Gt, Interval
 from matplotlib.figure import Figure
 
-from jaxstudies import diagnostics, monte_carlo, prng, stats, theory
+from jaxstudies import diagnostics, monte_carlo, prng
 from jaxstudies.claims import Verdict
 from jaxstudies.data import TARGETS, Dataset, grid_inputs, uniform_inputs
 from jaxstudies.models import MLP, InitializerName, initializer, leaky_relu, switch
 from jaxstudies.studies import dying_relu_claims as claims
+from jaxstudies.studies import dying_relu_counts as counts
 from jaxstudies.studies import dying_relu_figures as figures
-from jaxstudies.studies.dying_relu_map import birth_settings, expand_depths
+from jaxstudies.studies.dying_relu_counts import LABELS
+from jaxstudies.studies.dying_relu_map import birth_settings
 from jaxstudies.training import TrainState, init_state, mean_loss, train_epoch, variables
 
 LOSSES = {"mse": optax.losses.squared_error, "mae": lambda y, target: jnp.abs(y - target)}
@@ -35,16 +38,12 @@ TARGETS_OF = {
 }
 RULES = diagnostics.COLLAPSE_RULES
 DORMANCY = {"dormant_0": 0.0, "dormant_0.025": 0.025, "dormant_0.1": 0.1}
-SYMMETRIC = ("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "normal")
-"""Initializations with independent symmetric weights and zero biases: those of the theory."""
 
 GRID_POINTS, CURVE_POINTS = 1024, 64
 MAP_SEEDS, LONG_SEEDS = 20_000, 1000
 PROFILE_SEEDS = 100_000
 """With more seeds than these, layer by layer and along the function nothing is recorded: most of
 a row, and no figure needs more."""
-KEYS = ["activation", "target", "init", "depth", "width", "loss", "epochs"]
-LABELS = ["part", *KEYS]
 
 
 @dataclass(frozen=True)
@@ -263,19 +262,27 @@ def settings(config: Config) -> list[monte_carlo.Setting]:
     return listed
 
 
+def stream(config: Config, **execution) -> Iterator[pd.DataFrame]:
+    """Run every setting, and hand out the table of `run` in blocks that fit the memory.
+
+    `execution` goes to `monte_carlo.stream_settings`.
+    """
+    monte_carlo.use_all_cores()
+    blocks = monte_carlo.stream_settings(
+        settings(config), num_seeds=config.seeds or 1, seed=config.seed,
+        description="dying ReLU", **execution,
+    )  # fmt: skip
+    return map(add_comparisons, blocks)
+
+
 def run(config: Config, **execution) -> pd.DataFrame:
-    """Run every setting; `execution` goes to `monte_carlo.run_settings`.
+    """Run every setting; `execution` goes to `monte_carlo.stream_settings`.
 
     Returns:
         A row per setting and seed. `part` says what a row is for: `study` are the settings asked
         for, `long` those with the long budget, `map` the networks initialized for the map.
     """
-    monte_carlo.use_all_cores()
-    runs = monte_carlo.run_settings(
-        settings(config), num_seeds=config.seeds or 1, seed=config.seed,
-        description="dying ReLU", **execution,
-    )  # fmt: skip
-    return add_comparisons(runs) if "nonfinite" in runs else runs
+    return pd.concat(stream(config, **execution), ignore_index=True)
 
 
 def add_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
@@ -285,6 +292,8 @@ def add_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
     the constant (the mean output) is from the target's mean and median, in standard deviations of
     the target. A network with NaN or infinity counts as neither dead nor alive.
     """
+    if "nonfinite" not in runs:
+        return runs
     finite = runs["nonfinite"].eq(False)
     added = {}
     for rule in RULES:
@@ -303,13 +312,13 @@ def add_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**added, **gaps)
 
 
-def born_dead_theory(row: pd.Series) -> tuple[float, float]:
-    """Return theory's bounds on the share of born-dead networks, NaN where there are none."""
-    if row["activation"] != "relu" or row["init"] not in SYMMETRIC:
-        return np.nan, np.nan
-    if TARGETS[row["target"]].dimension > 1:
-        return np.nan, theory.born_dead_bounds(row["depth"], row["width"])[1]
-    return theory.born_dead_bounds(row["depth"], row["width"])
+def condense(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per kind of network and their `count`.
+
+    What is counted, in the summary and the claims, is so found of any number of seeds; what is
+    averaged or drawn is of the first hundred thousand rows.
+    """
+    return counts.condense(runs)
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
@@ -317,33 +326,7 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
 
     Runs with NaN or infinity are counted in `nonfinite` and left out of `n`.
     """
-    rows = []
-    study, births = runs[runs["part"] == "study"], runs[runs["part"] == "map"]
-    if len(births):
-        depths = study["depth"].unique() if len(study) else range(1, births["depth"].max() + 1)
-        births = expand_depths(births, sorted(map(int, depths)))
-    tables = [(births, ("born",), ("zero_slope",)), (study, ("born", "trained"), RULES)]
-    for table, stages, rules in tables:
-        for labels, group in table.groupby(KEYS, sort=False):
-            setting = pd.Series(dict(zip(KEYS, labels, strict=True)))
-            bad = group["nonfinite"].astype(bool) if "nonfinite" in group else group["seed"] < 0
-            finite = group[~bad]
-            for stage, rule in product(stages, rules):
-                count = int(finite[f"{stage}_{rule}"].sum())
-                share, low, high = stats.wilson(count, len(finite))
-                known = stage == "born" and rule == "zero_slope"
-                bounds = born_dead_theory(setting) if known else (np.nan, np.nan)
-                moved = [
-                    int(finite[f"{change}_{rule}"].sum()) if stage == "trained" else 0
-                    for change in ("died", "revived")
-                ]
-                rows.append(
-                    (*labels, stage, rule, len(finite), count, share, low, high, *bounds, *moved,
-                     int(bad.sum()))
-                )  # fmt: skip
-    measures = ["n", "count", "fraction", "low", "high", "theory_low", "theory_high"]
-    columns = [*KEYS, "stage", "rule", *measures, "died", "revived", "nonfinite"]
-    return pd.DataFrame(rows, columns=columns)
+    return counts.summarize(runs)
 
 
 def judge(runs: pd.DataFrame) -> list[Verdict]:
@@ -359,7 +342,7 @@ def plot(runs: pd.DataFrame) -> dict[str, Figure]:
     summary = summarize(runs)
     if (runs["part"] == "map").any():
         return {"map": figures.plot_map(summary)}
-    study = runs[runs["part"] == "study"]
+    study = runs[(runs["part"] == "study") & runs["seed"].notna()]
     same = ["target", "init", "depth", "width", "loss"]
     first = study[(study[same] == study[same].iloc[0]).all(axis=1)]
     drawn = {

@@ -4,7 +4,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import pandas as pd
 
 from jaxstudies import diagnostics
 from jaxstudies.data import TARGETS, grid_inputs
@@ -48,16 +47,3 @@ def birth_settings(
         )
         for width in widths
     ]  # fmt: skip
-
-
-def expand_depths(runs: pd.DataFrame, depths: list[int]) -> pd.DataFrame:
-    """Return a row per depth and network of the map, with `born_zero_slope` at that depth."""
-    runs = runs.dropna(axis=1, how="all")  # of trained networks beside them, hundreds of columns
-    first = runs["born_first_dead_layer"]
-    return pd.concat(
-        [
-            runs.assign(depth=depth, born_zero_slope=(first > 0) & (first <= depth))
-            for depth in depths
-        ],
-        ignore_index=True,
-    )
