@@ -57,6 +57,7 @@ def test_digits_are_scikit_learns():
     assert ours == sorted(image.astype(int).tobytes() for image in load_digits().images)
 
 
+@pytest.mark.slow
 @needs_originals
 def test_every_source_gives_the_same_arrays(originals, tmp_path, monkeypatch):
     # Read independently of tensorflow-datasets, in the canonical order.

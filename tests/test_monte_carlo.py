@@ -122,10 +122,10 @@ def test_settings_share_a_program_and_make_a_table():
 @pytest.mark.parametrize("rows", [2, 5, 6, 100])
 def test_blocks_are_the_table_by_seeds(monkeypatch, rows):
     monkeypatch.setattr(monte_carlo, "LEAST_SEEDS", 1)
-    whole = monte_carlo.run_settings(settings(), num_seeds=6, chunk_size=4)
-    blocks = list(
-        monte_carlo.stream_settings(settings(), num_seeds=6, chunk_size=4, rows_at_once=rows)
-    )
+    draw = lambda key, scale: {"draws": scale * jax.random.normal(key, (2,))}  # noqa: E731
+    listed = [setting._replace(simulate=draw) for setting in settings()]
+    whole = monte_carlo.run_settings(listed, num_seeds=6, chunk_size=4)
+    blocks = list(monte_carlo.stream_settings(listed, num_seeds=6, chunk_size=4, rows_at_once=rows))
     seeds = rows // 2
     assert [block["seed"].max() for block in blocks] == [*range(seeds - 1, 5, seeds), 5]
     assert all(len(block) <= rows for block in blocks)

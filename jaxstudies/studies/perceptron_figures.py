@@ -97,7 +97,8 @@ def plot_accuracy(study: pd.DataFrame) -> Figure:
         )  # fmt: skip
     left.set(
         xlabel="exact error on new points", ylabel="share of training sets with a larger error",
-        yscale="log", xlim=(0, 0.3), ylim=(max(0.5 / n, 1e-4), 1.1), title="tail of the errors",
+        yscale="log" if n > 1 else "linear", xlim=(0, 0.3), ylim=(max(0.5 / n, 1e-4), 1.1),
+        title="tail of the errors",
     )  # fmt: skip
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "fontsize": 8}
     left.legend(title="mean accuracy, 95 % interval", title_fontsize=8, **below)
