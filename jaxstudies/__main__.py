@@ -1,5 +1,6 @@
 """`python -m jaxstudies` lists the studies; `python -m jaxstudies NAME [flags]` runs one."""
 
+import ast
 import importlib
 import pkgutil
 import sys
@@ -23,7 +24,7 @@ def load(name: str) -> ModuleType:
 def question(name: str) -> str:
     """Return the first line of a study's docstring, without importing it."""
     source = (Path(studies.__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
-    return source.removeprefix('"""').splitlines()[0]
+    return (ast.get_docstring(ast.parse(source)) or name).splitlines()[0]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -66,8 +66,9 @@ def judge_region(
 def sentence(verdict: Verdict) -> str:
     """Return a verdict as a line of text."""
     head = f"{verdict.verdict:>12}: {verdict.claim} ({verdict.source})"
-    numbers = f"{verdict.effect:.4g} [{verdict.low:.4g}, {verdict.high:.4g}] {verdict.unit}"
-    return f"{head}\n{'':14}{numbers}, n = {verdict.n}"
+    ends = f"[{verdict.low:.4g}, {verdict.high:.4g}]"
+    known = ends if np.isfinite((verdict.low, verdict.high)).any() else "(no interval)"
+    return f"{head}\n{'':14}{verdict.effect:.4g} {known} {verdict.unit}, n = {verdict.n}"
 
 
 def to_json(verdicts: list[Verdict]) -> list[dict]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NoReturn
 
+import numpy as np
 import pandas as pd
 import tyro
 
@@ -87,7 +88,7 @@ def _explain(study: ModuleType, error: BaseException, received: list[int]) -> in
 
 def _main(study: ModuleType, argv: list[str]) -> None:
     config, options = parse(study, argv)
-    out = options.out or Path("figures") / study_name(study)
+    out = options.out or directory(study, config)
     if options.plots_only:
         config = stored_config(study, argv, out)
         with reported(out):
@@ -100,6 +101,12 @@ def _main(study: ModuleType, argv: list[str]) -> None:
             report(study, config, out)
 
     launch(study, config, options, out, finish)
+
+
+def directory(study: ModuleType, config: Any) -> Path:
+    """Return where results go by default: those of a study's `variant`, if any, below its own."""
+    variant = study.variant(config) if hasattr(study, "variant") else ""
+    return Path("figures") / study_name(study) / variant
 
 
 def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, Options]:
@@ -123,7 +130,13 @@ def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, 
     for part in (parsed.config, parsed.options):
         flags.check_values(part)
     check(parsed.options)
-    return parsed.config, parsed.options
+    return each_once(parsed.config), parsed.options
+
+
+def each_once(config: Any) -> Any:
+    """Return a config whose lists name each value once: a seed that ran twice counts once."""
+    lists = {k: v for k, v in vars(config).items() if isinstance(v, tuple)}
+    return dataclasses.replace(config, **{k: tuple(dict.fromkeys(v)) for k, v in lists.items()})
 
 
 def check_writable(out: Path) -> None:
@@ -149,11 +162,11 @@ def stored_config(study: ModuleType, argv: list[str], out: Path) -> Any:
     """
     try:
         provenance = results.read_provenance(out / "runs.parquet")
+        if (name := provenance["study"]) != study_name(study):
+            raise UsageError(f"--plots-only: {out}/runs.parquet is of the study {name}")
         stored = restore_config(study, provenance["config"])
     except (UnreadableRuns, TypeError, KeyError) as error:
         raise UsageError(f"--plots-only: {error}; run without --plots-only first") from error
-    if provenance["study"] != study_name(study):
-        raise UsageError(f"--plots-only: {out}/runs.parquet is of {provenance['study']}")
     asked, _ = parse(study, argv, stored)
     for field in dataclasses.fields(stored):
         there, here = getattr(stored, field.name), getattr(asked, field.name)
@@ -186,7 +199,7 @@ def report(study: ModuleType, config: Any, out: Path) -> None:
     plotting.use_style()
     figures = plotting.save(study.plot(runs), out)
     print_table(summary)
-    tested = [verdict for verdict in verdicts if verdict.n]
+    tested = [verdict for verdict in verdicts if verdict.n and np.isfinite(verdict.effect)]
     for verdict in tested:
         print(claims.sentence(verdict))
     if len(tested) < len(verdicts):

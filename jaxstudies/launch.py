@@ -25,7 +25,7 @@ class Options:
     """How and where a study runs; none of it changes results beyond rounding."""
 
     out: Path | None = None
-    """Directory for the results (figures/<study>)."""
+    """Directory for the results (figures/<study>, for maps and phase diagrams one below)."""
     chunk_size: Annotated[int, at.Ge(1)] | None = None
     """Seeds run at once, which bounds the memory (512 per CPU core, 8192 per accelerator)."""
     devices: Annotated[int, at.Ge(1)] | None = None
@@ -97,6 +97,8 @@ def check(options: Options) -> None:
     Raises:
         UsageError: They contradict, or lack, one another.
     """
+    if options.plots_only and (options.shard is not None or options.distributed):
+        raise UsageError("--plots-only: runs nothing, so that there is nothing to share")
     if options.shard is not None:
         try:
             cluster.parse_share(options.shard)

@@ -295,7 +295,7 @@ def prepare(root: Path, originals: Path | None) -> None:
         OSError: The directory cannot be written to.
     """
     if not originals:
-        check_network()
+        check_network(root)
     root.mkdir(parents=True, exist_ok=True)
     import requests
     import tensorflow_datasets as tfds
@@ -310,7 +310,7 @@ def prepare(root: Path, originals: Path | None) -> None:
     except Exception as error:  # its own, those of the network library, and the file system's
         if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
             raise
-        raise DataError(without_data(f"preparing it failed: {first_line(error)}")) from error
+        raise DataError(without_data(root, f"preparing it failed: {first_line(error)}")) from error
 
 
 def make_builder(root: Path):
@@ -358,7 +358,7 @@ def read_idx(path: str | os.PathLike, header: int) -> np.ndarray:
     return np.frombuffer(gzip.decompress(Path(path).read_bytes()), np.uint8, offset=header)
 
 
-def check_network() -> None:
+def check_network(root: Path) -> None:
     """Find out quickly whether MNIST can be downloaded, where the download itself takes minutes.
 
     Raises:
@@ -381,13 +381,13 @@ def check_network() -> None:
     asking.start()
     asking.join(NETWORK_TIMEOUT)
     if failures:
-        raise DataError(without_data(f"{url} cannot be reached ({failures[0]})"))
+        raise DataError(without_data(root, f"{url} cannot be reached ({failures[0]})"))
 
 
-def without_data(problem: str) -> str:
+def without_data(root: Path, problem: str) -> str:
     """Return the line for a user without MNIST, with the three ways out."""
     return (
-        f"MNIST is not here, and {problem}; go online, or name a directory with MNIST's four .gz "
+        f"MNIST is not in {root}, and {problem}; go online, or name a directory with its four .gz "
         f"files or its prepared data with --data-dir or {DATA_DIR_VARIABLE}, or use "
         "--dataset digits, which needs neither"
     )

@@ -37,7 +37,6 @@ chunk of tiny networks stays within the caches and takes a second or two."""
 CHUNK_PER_ACCELERATOR = 8192
 """Seeds per accelerator and chunk: a guess, not tuned on one yet."""
 
-
 ROWS_AT_ONCE, LEAST_SEEDS = 100_000, 1000
 """Rows of a streamed table that are in memory at once: some hundred megabytes, if they are long;
 but a thousand seeds of a setting are never divided."""
@@ -113,10 +112,14 @@ def stream_settings(
         called x becomes x_1, x_2, ... A block has the rows of all settings for the next seeds.
 
     Raises:
+        ValueError: Two settings have the same labels, so that their rows could not be told apart.
         Unfinished: The share is done, but it is not to be finished or other shares are missing.
         OutOfMemory: The devices cannot hold even one seed each.
         PartsError: Chunks cannot be written or read.
     """
+    labels = [tuple(setting.labels.items()) for setting in settings]
+    if len(set(labels)) < len(labels):
+        raise ValueError("two settings have the same labels")
     devices, kept = choose_devices(num_devices), Memory() if parts is None else parts
     plans = make_plans(settings, num_seeds, chunk_size, devices)
     share = share or Share()
@@ -208,7 +211,7 @@ def compute(
     costs = [plan.setting.cost for plan in plans]
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
     if len(set(costs)) <= 1:
-        costs, layout = [1.0] * len(plans), None
+        costs, layout = [1] * len(plans), None
     owned = [[chunk for chunk in plan.chunks if share.owns(chunk.number)] for plan in plans]
     total = sum(
         chunk.size * cost for chunks, cost in zip(owned, costs, strict=True) for chunk in chunks

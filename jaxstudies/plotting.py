@@ -73,6 +73,8 @@ def layer_lines(
     ax: Axes, layers: np.ndarray, color: str, label: str, style: str = "-", lw: float = 1.5
 ) -> None:
     """Draw the mean over runs by layer with a 95 % band; `layers` has shape (runs, layers)."""
+    if not len(layers):
+        return
     mean = layers.mean(axis=0)
     half = 1.96 * layers.std(axis=0) / np.sqrt(len(layers))
     number = np.arange(1, len(mean) + 1)

@@ -39,13 +39,18 @@ class Section(NamedTuple):
 
 
 def read_section(name: str, text: str, directory: Path, problem: str | None = None) -> Section:
-    """Read what a study has left in its directory; what is missing is said on the page."""
+    """Read what a study has left in its directory, its variants below; what is missing is said."""
     try:
         config = json.loads((directory / "config.json").read_text())
         verdicts = json.loads((directory / "claims.json").read_text())
+        for path in sorted(directory.glob("*/claims.json")):
+            verdicts += [verdict for verdict in json.loads(path.read_text()) if verdict["n"]]
+    except FileNotFoundError as error:
+        return Section(name, text, {}, [], [], problem or f"{error.filename} does not exist")
     except (OSError, ValueError) as error:
-        return Section(name, text, {}, [], [], problem or f"no results ({error})")
-    return Section(name, text, config, verdicts, sorted(directory.glob("*.png")), problem)
+        return Section(name, text, {}, [], [], problem or f"no results in {directory} ({error})")
+    figures = [*sorted(directory.glob("*.png")), *sorted(directory.glob("*/*.png"))]
+    return Section(name, text, config, verdicts, figures, problem)
 
 
 def page(sections: list[Section], note: str = "") -> str:

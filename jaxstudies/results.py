@@ -124,21 +124,29 @@ def read_runs(
 
     Args:
         path: The file.
-        condense: Turns a block of rows into fewer that say the same, as does what it returned for
-            several blocks, concatenated. All blocks but the first are condensed, so that a table of
-            any length fits into memory.
+        condense: For tables that do not fit into memory, what turns rows into fewer that say the
+            same. Rows have a `count`, which is 1 until they are condensed, and are condensed again
+            together with others. The first block of rows is left as it is.
 
     Raises:
         UnreadableRuns: The file is missing or damaged.
+        ValueError: `condense` loses or invents rows.
     """
     blocks = _read_blocks(path)
-    kept = [next(blocks)]
+    if condense is None:
+        return pd.concat(blocks, ignore_index=True)
+    kept, number = [], 0
     for block in blocks:
-        if condense is None:
-            kept.append(block)
+        number += len(block)
+        counted = block.assign(count=1)
+        if kept:
+            kept[1:] = [condense(pd.concat([*kept[1:], condense(counted)], ignore_index=True))]
         else:
-            kept[1:] = [condense(pd.concat([*kept[1:], condense(block)], ignore_index=True))]
-    return pd.concat(kept, ignore_index=True)
+            kept = [counted]
+    runs = pd.concat(kept, ignore_index=True)
+    if runs["count"].sum() != number:
+        raise ValueError(f"{number} rows were condensed to counts of {runs['count'].sum()}")
+    return runs
 
 
 def check_runs(path: Path) -> None:

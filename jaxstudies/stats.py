@@ -1,5 +1,7 @@
 """Intervals: from arrays to numbers. Every interval is at 95 % unless another level is given."""
 
+import math
+
 import numpy as np
 from scipy import stats
 
@@ -48,9 +50,10 @@ def paired_difference_of_shares(
         return NO_DATA
     gain, loss, total = only_first + 0.5, only_second + 0.5, n + 2
     center = (gain - loss) / total
-    error = np.sqrt(gain + loss - (gain - loss) ** 2 / total) / total
-    z = stats.norm.ppf((1 + level) / 2)
-    return (only_first - only_second) / n, float(center - z * error), float(center + z * error)
+    error = math.sqrt(gain + loss - (gain - loss) ** 2 / total) / total
+    half = float(stats.norm.ppf((1 + level) / 2)) * error
+    # Unlike the difference, the interval may go beyond what shares can differ by.
+    return (only_first - only_second) / n, max(center - half, -1.0), min(center + half, 1.0)
 
 
 def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:

@@ -92,11 +92,13 @@ def main() -> None:
     if without_mnist:
         notes.append(f"scikit-learn's digits stand in for MNIST: {without_mnist}")
         print(f"report: {notes[-1]}", file=sys.stderr)
-    sections = []
-    for name in QUICK:
-        sections.append(results_of(name, options, out, without_mnist))
-        if sections[-1].problem:
-            print(f"report: {name}: {sections[-1].problem}", file=sys.stderr)
+    sections = [results_of(name, options, out, without_mnist) for name in QUICK]
+    if options.plots_only and not any(section.verdicts for section in sections):
+        print(f"report: error: --out {out}: no study has left results there", file=sys.stderr)
+        sys.exit(2)
+    for section in sections:
+        if section.problem:
+            print(f"report: {section.name}: {section.problem}", file=sys.stderr)
     path = out / "report.html"
     content = report.page(sections, " ".join(notes))
     try:

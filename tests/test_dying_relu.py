@@ -85,14 +85,14 @@ def test_plots_only_redraws_without_running(finished, capsys, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("ran")
 
-    monkeypatch.setattr(dying_relu, "run", fail)
+    monkeypatch.setattr(dying_relu, "stream", fail)
     (finished / "shares.png").unlink()
     cli.main(dying_relu, ["--plots-only", "--out", str(finished)])
     assert not_blank(finished / "shares.png")
 
 
 def test_the_same_command_again_runs_nothing(finished, capsys, monkeypatch):
-    monkeypatch.setattr(dying_relu, "run", lambda *a, **k: pytest.fail("ran"))
+    monkeypatch.setattr(dying_relu, "stream", lambda *a, **k: pytest.fail("ran"))
     run(finished)
     assert "already" in capsys.readouterr().out
 

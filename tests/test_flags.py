@@ -71,15 +71,20 @@ FLAGS = [
 
 def refuse(study, argv, directory):
     """Run a study that must stop at its flags; return its line on stderr."""
+    line = refuse_there(study, argv, directory / "out")
+    assert not (directory / "out").exists()
+    return line
+
+
+def refuse_there(study, argv, out):
     stdout, stderr = io.StringIO(), io.StringIO()
-    out = directory / "out"
     with (
         contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr),
         pytest.raises(SystemExit) as stop,
     ):  # fmt: skip
         cli.main(study, [*argv, "--out", str(out)])
     assert stop.value.code == 2, (argv, stdout.getvalue(), stderr.getvalue())
-    assert stdout.getvalue() == "" and not out.exists()
+    assert stdout.getvalue() == ""
     (line,) = stderr.getvalue().splitlines()
     return line
 
@@ -119,6 +124,30 @@ def test_every_numeric_flag_of_every_study_is_tried():
 @pytest.mark.parametrize("text", ["--no-such-flag", "--seeds", "stray", "--seeds 5 stray"])
 def test_unknown_and_unfinished_flags_are_one_line(study, text, tmp_path):
     assert "--help" in refuse(study, text.split(), tmp_path)
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=main.names())
+def test_a_value_that_is_named_twice_counts_once(study):
+    """Otherwise its seeds would run twice and count double."""
+    hints = get_type_hints(study.Config, include_extras=True)
+    lists = {k: v for k, v in vars(study.Config()).items() if isinstance(v, tuple) and k in hints}
+    assert lists
+    for name, values in lists.items():
+        flag = f"--{name.replace('_', '-')}"
+        once, twice = ([flag, *map(str, values)], [flag, *map(str, [*values, *values])])
+        assert cli.parse(study, twice) == cli.parse(study, once)
+
+
+def test_another_studys_table_is_named(finished):
+    line = refuse_there(STUDIES[0], ["--plots-only"], finished[0])
+    assert "of the study toy" in line
+
+
+def test_maps_and_phase_diagrams_do_not_write_over_the_study():
+    for name, flag in (("dying_relu", "--map"), ("initialization", "--phase")):
+        study = main.load(name)
+        own, other = (cli.directory(study, cli.parse(study, argv)[0]) for argv in ([], [flag]))
+        assert other.parent == own == Path("figures") / name
 
 
 @pytest.fixture(scope="module")

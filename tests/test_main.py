@@ -20,6 +20,12 @@ def test_the_studies_are_listed_with_their_questions(capsys):
         assert main.load(name).__doc__.splitlines()[0] in line
 
 
+def test_a_docstring_may_be_a_single_line(monkeypatch, tmp_path):
+    (tmp_path / "short.py").write_text('"""Short: is it so?"""\n')
+    monkeypatch.setattr(main.studies, "__path__", [str(tmp_path)])
+    assert main.question("short") == "Short: is it so?"
+
+
 def test_a_study_is_run_with_its_flags(monkeypatch):
     called = []
     monkeypatch.setattr(cli, "main", lambda study, flags: called.append((study.__name__, flags)))

@@ -133,6 +133,11 @@ def test_blocks_are_the_table_by_seeds(monkeypatch, rows):
     pd.testing.assert_frame_equal(together, whole)
 
 
+def test_settings_of_the_same_name_are_refused():
+    with pytest.raises(ValueError, match="the same labels"):
+        monte_carlo.run_settings([settings()[0]] * 2, num_seeds=2)
+
+
 def test_same_shape_settings_compile_once(monkeypatch):
     compiled = []
     real = programs.compile_chunk

@@ -61,7 +61,19 @@ def test_text_is_escaped_and_what_is_missing_is_said(tmp_path):
     page = report.page([section, report.read_section("y", "Where?", tmp_path / "none")], "a note")
     assert "<b>" not in page and "&lt;b&gt;a &lt; b" in page and "A &amp; B" in page
     assert "−1 [–, 2]" in page and "1 claims are not tested" in page
-    assert "no results" in page and "a note" in page
+    assert "none/config.json does not exist" in page and "a note" in page
+
+
+def test_what_a_variant_has_left_below_is_on_the_page(tmp_path):
+    verdict = {"claim": "so it is", "n": 3}
+    (tmp_path / "map").mkdir()
+    for directory, verdicts in ((tmp_path, []), (tmp_path / "map", [verdict, verdict | {"n": 0}])):
+        (directory / "claims.json").write_text(json.dumps(verdicts))
+        (directory / "config.json").write_text("{}")
+        (directory / "figure.png").touch()
+    section = report.read_section("x", "Why?", tmp_path)
+    assert section.verdicts == [verdict]
+    assert section.figures == [tmp_path / "figure.png", tmp_path / "map" / "figure.png"]
 
 
 @pytest.fixture
@@ -80,10 +92,19 @@ def start(script, monkeypatch, *flags):
 
 
 def test_the_script_reads_what_is_there(script, monkeypatch, tmp_path, capsys):
+    shutil.copytree(ROOT / "figures" / "perceptron", tmp_path / "perceptron")
     start(script, monkeypatch, "--plots-only", "--out", tmp_path)
-    assert capsys.readouterr().err.count("no results") == len(STUDIES)
+    assert capsys.readouterr().err.count("does not exist") == len(STUDIES) - 1
     assert (tmp_path / "report.html").read_text("utf-8").count("<h2 ") == len(STUDIES)
     assert tuple(script.QUICK) == STUDIES
+
+
+def test_without_any_results_there_is_no_page(script, monkeypatch, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        start(script, monkeypatch, "--plots-only", "--out", tmp_path)
+    assert stop.value.code == 2
+    assert f"--out {tmp_path}" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_quick_flag_is_one_of_the_study_s(script):

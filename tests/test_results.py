@@ -16,8 +16,6 @@ def frame(seeds, **more):
 
 
 def count_odd(table):
-    if "count" not in table:
-        table = table.assign(count=1)
     return table.groupby(["name", "odd"], as_index=False)["count"].sum()
 
 
@@ -49,6 +47,14 @@ def test_later_blocks_are_condensed_on_reading(tmp_path):
     pd.testing.assert_frame_equal(read[:3][list(whole)], whole[:3], check_dtype=False)
     assert len(read) == 3 + 2
     assert read.set_index("odd")["count"].dropna().to_dict() == {True: 4, False: 3}
+
+
+def test_rows_that_condensing_loses_are_noticed(tmp_path):
+    path, whole = tmp_path / "runs.parquet", frame(range(9))
+    results.write_runs(path, (whole[i : i + 3] for i in range(0, 9, 3)), PROVENANCE)
+    forgetful = lambda table: count_odd(table.assign(count=1))  # noqa: E731
+    with pytest.raises(ValueError, match="9 rows"):
+        results.read_runs(path, forgetful)
 
 
 @pytest.mark.parametrize("block", [0, 1])

@@ -52,6 +52,11 @@ def test_paired_difference_covers(only_first, only_second):
     assert np.mean(hits) >= 0.95 - 4 * (0.95 * 0.05 / TRIALS) ** 0.5 - 0.01
 
 
+def test_shares_differ_by_one_at_most():
+    assert stats.paired_difference_of_shares(0, 5, 5)[:2] == (-1, -1)
+    assert stats.paired_difference_of_shares(1000, 0, 1000)[::2] == (1, 1)
+
+
 def test_mean_interval_covers():
     samples = np.random.default_rng(2).normal(3.0, 2.0, (TRIALS, 8))
     hits = [low <= 3.0 <= high for _, low, high in map(stats.mean_interval, samples)]

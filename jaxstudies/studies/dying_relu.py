@@ -28,7 +28,7 @@ from jaxstudies.studies import dying_relu_counts as counts
 from jaxstudies.studies import dying_relu_figures as figures
 from jaxstudies.studies.dying_relu_counts import LABELS
 from jaxstudies.studies.dying_relu_map import birth_settings
-from jaxstudies.studies.dying_relu_networks import CURVE_POINTS, GRID_POINTS, simulate
+from jaxstudies.studies.dying_relu_networks import CURVE, GRID_POINTS, simulate
 
 RULES = diagnostics.COLLAPSE_RULES
 TARGETS_OF = {
@@ -151,6 +151,11 @@ def settings(config: Config) -> list[monte_carlo.Setting]:
     return listed
 
 
+def variant(config: Config) -> str:
+    """Return the name of what is run instead of the study, if it is."""
+    return "map" if config.map else ""
+
+
 def stream(config: Config, **execution) -> Iterator[pd.DataFrame]:
     """Run every setting, and hand out the table of `run` in blocks that fit the memory.
 
@@ -243,6 +248,6 @@ def plot(runs: pd.DataFrame) -> dict[str, Figure]:
     drawn["units"] = figures.plot_units(first)
     if TARGETS[first["target"].iloc[0]].dimension == 1:
         curves = first.filter(regex=r"^curve_").to_numpy()
-        x = np.asarray(grid_inputs(GRID_POINTS, 1))[:: GRID_POINTS // CURVE_POINTS, 0]
+        x = np.asarray(grid_inputs(GRID_POINTS, 1))[CURVE, 0]
         drawn["functions"] = figures.plot_functions(first, x, curves)
     return drawn

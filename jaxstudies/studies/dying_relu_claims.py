@@ -6,7 +6,7 @@ import pandas as pd
 from jaxstudies import stats
 from jaxstudies.claims import Claim, Verdict, judge_region
 from jaxstudies.diagnostics import COLLAPSE_RULES as RULES
-from jaxstudies.studies.dying_relu_counts import LABELS, condense, number
+from jaxstudies.studies.dying_relu_counts import LABELS, condense, in_epochs, number
 
 LU = "Lu, Su and Karniadakis (arXiv 1808.04947)"
 NOTEBOOK = "the source notebook"
@@ -29,18 +29,19 @@ def judge(runs: pd.DataFrame) -> list[Verdict]:
     short, long = short[short["activation"] == "relu"], dead[dead["part"] == "long"]
     num_relu, num_leaky = number(relu), number(leaky)
     collapsed, exact = number(relu, "trained_zero_slope"), number(leaky, "trained_zero_range")
-    share = {"unit": "share of runs", "n": num_relu}
     verdicts = [
         judge_region(
             Claim("relu_above_90", "ReLU collapses in more than 90 % of runs", LU),
             stats.wilson(collapsed, num_relu), holds=(0.9, 1.0),
-            method="Wilson interval; rule zero_slope after training, float32", **share,
+            unit="share of runs", n=num_relu,
+            method="Wilson interval; rule zero_slope after training, float32",
         ),
         judge_region(
             Claim("relu_99.6", "ReLU's share is 99.6 %, above Lu et al.'s", NOTEBOOK),
             stats.difference_of_shares(collapsed, num_relu, 996, 1000), holds=(-0.01, 0.01),
+            unit="difference of shares", n=num_relu,
             method="difference from the notebook's 996 of 1,000, Newcombe interval, held against "
-            "one point either way; rule zero_slope after training, float32", **share,
+            "one point either way; rule zero_slope after training, float32",
         ),
     ]  # fmt: skip
     for rule in RULES:
@@ -59,14 +60,14 @@ def judge(runs: pd.DataFrame) -> list[Verdict]:
         judge_region(
             Claim("leaky_83", "Leaky ReLU lowers it to 83 %", NOTEBOOK),
             stats.difference_of_shares(exact, num_leaky, 830, 1000), holds=(-0.01, 0.01),
-            unit="share of runs", n=num_leaky,
+            unit="difference of shares", n=num_leaky,
             method="difference from the notebook's 830 of 1,000, Newcombe interval, held against "
             "one point either way; rule zero_range after training, float32",
         )
     )  # fmt: skip
     text = "a collapsed network outputs the target's mean"
     for name, table in (("study", short), ("long", long[long["target"] == "abs"])):
-        epochs = f"{table['epochs'].iloc[0]} epochs" if len(table) else "no such runs"
+        epochs = in_epochs(table["epochs"].iloc[0]) if len(table) else "no such runs"
         verdicts.append(
             judge_region(
                 Claim(f"constant_is_mean.{name}", f"{text} ({epochs}, |x|)", LU),

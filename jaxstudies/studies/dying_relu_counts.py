@@ -28,15 +28,15 @@ def condense(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row per kind of network instead of per network, and in `count` how many there are.
 
     Networks are of one kind if they agree in labels and outcomes, as do the ReLU networks of their
-    seeds: `relu_RULE` is the outcome of that one, missing if it is not there or not finite. Kinds
-    of several tables can be condensed again: counts add.
+    seeds: `relu_RULE` is the outcome of that one, missing if it is not there or not finite. Among
+    the rows there may be such kinds already, which have no seed: counts add.
     """
-    counted = runs["count"].notna() if "count" in runs else pd.Series(False, runs.index)
-    networks = runs[~counted].reindex(columns=[*KIND[: -len(PARTNER)], "seed"])
+    single = runs["seed"].notna() if "seed" in runs else pd.Series(False, runs.index)
+    networks = runs[single].reindex(columns=[*KIND[: -len(PARTNER)], "seed"])
     relu = networks[(networks["activation"] == "relu") & networks["nonfinite"].eq(False)]
-    partners = relu[[*PAIRED, *PARTNER]].rename(columns=PARTNER).drop_duplicates(PAIRED)
+    partners = relu[[*PAIRED, *PARTNER]].rename(columns=PARTNER)
     networks = networks.merge(partners, on=PAIRED, how="left").assign(count=1)
-    kinds = pd.concat([runs[counted], networks]).reindex(columns=[*KIND, "count"])
+    kinds = pd.concat([runs[~single], networks]).reindex(columns=[*KIND, "count"])
     # Where else than on the map would the layer tell kinds apart that nobody asks for.
     on_map = kinds["part"] == "map"
     kinds["born_first_dead_layer"] = kinds["born_first_dead_layer"].where(on_map)
@@ -47,6 +47,11 @@ def number(kinds: pd.DataFrame, outcome: str | None = None) -> int:
     """Return how many networks there are, or have an outcome."""
     counts = kinds["count"] if outcome is None else kinds["count"][kinds[outcome].eq(True)]
     return int(counts.sum())
+
+
+def in_epochs(number: int | np.integer) -> str:
+    """Return a budget in words."""
+    return f"{number} epoch" if number == 1 else f"{number} epochs"
 
 
 def expand_depths(births: pd.DataFrame, depths: list[int]) -> pd.DataFrame:

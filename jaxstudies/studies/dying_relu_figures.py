@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from jaxstudies import plotting, theory
 from jaxstudies.data import TARGETS, grid_inputs
 from jaxstudies.diagnostics import COLLAPSE_RULES
+from jaxstudies.studies.dying_relu_counts import in_epochs
 
 COLOR = {"relu": plotting.COLORS[0], "leaky_relu": plotting.COLORS[1]}
 SETTING = ["target", "init", "depth", "width", "loss", "epochs"]
@@ -25,7 +26,7 @@ def name_setting(row: pd.Series) -> str:
     """Return a setting in words, without its activation."""
     return (
         f"{row['target']}, {row['init']}, {row['depth']} layers x {row['width']}, "
-        f"{row['loss']}, {row['epochs']} epochs"
+        f"{row['loss']}, {in_epochs(row['epochs'])}"
     )
 
 
@@ -37,9 +38,11 @@ def plot_shares(summary: pd.DataFrame) -> Figure:
     )
     rules = list(COLLAPSE_RULES)[::-1]
     for ax, (_, panel) in zip(axes[0], panels, strict=True):
-        bounds = panel[["theory_low", "theory_high"]].dropna()
+        bounds = panel[["theory_low", "theory_high"]].dropna(how="all")
         if len(bounds):
-            ax.axvspan(*bounds.iloc[0], color="0.85", label="born dead, theory's bounds")
+            # With several inputs there is no lower bound but 0.
+            low, high = bounds.iloc[0].fillna(0)
+            ax.axvspan(low, high, color="0.85", label="born dead, theory's bounds")
         ax.axvline(0.9, color="0.4", ls=":", label="90 % (Lu et al.)")
         groups = panel.groupby(["activation", "stage"], sort=False)
         for i, ((activation, stage), rows) in enumerate(groups):
@@ -56,9 +59,9 @@ def plot_shares(summary: pd.DataFrame) -> Figure:
             yticks=range(len(rules)),
             yticklabels=rules,
         )
-        ax.set_title(
-            f"{name_setting(panel.iloc[0])}\nn = {panel['n'].min():,} networks each", fontsize=9
-        )
+        least, most = panel["n"].min(), panel["n"].max()
+        n = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        ax.set_title(f"{name_setting(panel.iloc[0])}\nn = {n} networks each", fontsize=9)
         ax.grid(axis="x", alpha=0.3)
     axes[0, 0].set_ylabel("rule for a collapsed network")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -94,7 +97,7 @@ def plot_functions(runs: pd.DataFrame, x: np.ndarray, curves: np.ndarray, most: 
             ax.plot(grid, y, color="black", lw=1.5, ls="--", label="target")
             ax.plot(x, curves[some].T, color=COLOR[activation], lw=0.8, alpha=0.6)
             if not len(some):
-                ax.text(0, y.mean(), "none", ha="center", style="italic")
+                ax.text(0.5, 0.03, "none", ha="center", style="italic", transform=ax.transAxes)
             word = "dead" if dead else "not dead"
             ax.set_title(f"{activation}, {word}: {len(some)} of {len(shown)} (all: {share:.1%})")
             ax.set_ylim(y.min() - margin, y.max() + margin)
@@ -102,8 +105,9 @@ def plot_functions(runs: pd.DataFrame, x: np.ndarray, curves: np.ndarray, most: 
     axes[0, 0].legend(loc="lower left")
     for ax in axes[-1]:
         ax.set_xlabel("input x")
-    rule = f"The first {most} learned functions; dead means dead by rule zero_slope"
-    figure.suptitle(f"{rule}\n({name_setting(runs.iloc[0])})")
+    shown = min(most, runs.groupby("activation").size().max())
+    title = f"Functions of the first {shown} networks of each kind, dead or not by rule zero_slope"
+    figure.suptitle(f"{title}\n({name_setting(runs.iloc[0])})")
     return figure
 
 
@@ -120,10 +124,12 @@ def plot_r2(runs: pd.DataFrame) -> Figure:
             values.clip(-1, 1), bins=np.linspace(-1, 1, 41), color=color, alpha=0.55, label=label,
             weights=np.full(len(values), 1 / max(len(values), 1)),
         )  # fmt: skip
-        axes[1].plot(values, np.arange(1, len(values) + 1) / len(values), color=color, label=label)
+        share = np.arange(1, len(values) + 1) / len(values)
+        axes[1].plot([-1, *values.clip(-1, 1)], [0, *share], color=color, label=label)
     axes[0].set(
-        xlabel="R² on the grid (below −1 shown at −1)", ylabel="share of networks", yscale="log"
-    )
+        xlabel="R² on the grid (below −1 shown at −1)", ylabel="share of networks", yscale="log",
+        ylim=(None, 1.3),
+    )  # fmt: skip
     axes[1].set(xlabel="R² on the grid", ylabel="share of networks at or below", xlim=(-1, 1.02))
     axes[1].grid(alpha=0.3)
     for ax in axes:
@@ -177,7 +183,9 @@ def plot_map(summary: pd.DataFrame) -> Figure:
         panels.append(("born dead, theory's upper bound", born, "theory_high"))
     if len(trained):
         epochs = trained["epochs"].iloc[0]
-        panels.append((f"dead after {epochs} epochs\n({precision(trained)})", trained, "fraction"))
+        panels.append(
+            (f"dead after {in_epochs(epochs)}\n({precision(trained)})", trained, "fraction")
+        )
 
     figure, axes = plt.subplots(
         1, len(panels), figsize=(3.1 * len(panels) + 1.2, 5.4), sharey=True, squeeze=False,

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxstudies import diagnostics
@@ -14,7 +15,9 @@ from jaxstudies.training import TrainState, init_state, mean_loss, train_epoch, 
 
 LOSSES = {"mse": optax.losses.squared_error, "mae": lambda y, target: jnp.abs(y - target)}
 DORMANCY = {"dormant_0": 0.0, "dormant_0.025": 0.025, "dormant_0.1": 0.1}
-GRID_POINTS, CURVE_POINTS = 1024, 64
+GRID_POINTS = 1024
+CURVE = np.linspace(0, GRID_POINTS - 1, 64).round().astype(int)
+"""Grid points at which the learned function is kept, both ends among them."""
 
 
 def measure(model: MLP, state: TrainState, grid: Dataset, profiles: bool) -> dict[str, jax.Array]:
@@ -111,7 +114,7 @@ def simulate(
 
     outputs = trained.pop("outputs")
     finite = diagnostics.all_finite((trained_state.params, outputs, born.pop("outputs")))
-    curve = {"curve": outputs[:: GRID_POINTS // CURVE_POINTS, 0]} if profiles else {}
+    curve = {"curve": outputs[CURVE, 0]} if profiles else {}
     return {
         "nonfinite": ~finite,
         "train_loss": mean_loss(model, variables(trained_state), data, LOSSES[loss]),

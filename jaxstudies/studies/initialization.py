@@ -124,6 +124,11 @@ def program(activation: str, shape: Shape):
     return partial(simulate, activation=activation, shape=shape)
 
 
+def variant(config: Config) -> str:
+    """Return the name of what is run instead of the study, if it is."""
+    return "phase" if config.phase else ""
+
+
 def run(config: Config, **execution) -> pd.DataFrame:
     """Run every setting; `execution` goes to `monte_carlo.run_settings`.
 
