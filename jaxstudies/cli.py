@@ -115,13 +115,11 @@ def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, 
     Raises:
         UsageError: A flag is unknown, or its value is not allowed.
     """
-    config = Annotated[study.Config, tyro.conf.arg(name="")]
+    kinds = [flags.explained(kind) for kind in (study.Config, Options)]
+    config, options = (Annotated[kind, tyro.conf.arg(name="")] for kind in kinds)
+    default = [] if stored is None else [kinds[0](**vars(stored))]
     both = dataclasses.make_dataclass(
-        "Flags",
-        [
-            ("config", config, *([] if stored is None else [stored])),
-            ("options", Annotated[Options, tyro.conf.arg(name="")], Options()),
-        ],
+        "Flags", [("config", config, *default), ("options", options, kinds[1]())]
     )
     parsed = flags.parse(
         both, argv, prog=f"{study_name(study)}.py", description=study.__doc__,
@@ -130,13 +128,12 @@ def parse(study: ModuleType, argv: list[str], stored: Any = None) -> tuple[Any, 
     for part in (parsed.config, parsed.options):
         flags.check_values(part)
     check(parsed.options)
-    return each_once(parsed.config), parsed.options
-
-
-def each_once(config: Any) -> Any:
-    """Return a config whose lists name each value once: a seed that ran twice counts once."""
-    lists = {k: v for k, v in vars(config).items() if isinstance(v, tuple)}
-    return dataclasses.replace(config, **{k: tuple(dict.fromkeys(v)) for k, v in lists.items()})
+    # A value that is named twice counts once, as a seed that ran twice should.
+    values = {
+        k: tuple(dict.fromkeys(v)) if isinstance(v, tuple) else v
+        for k, v in vars(parsed.config).items()
+    }
+    return study.Config(**values), Options(**vars(parsed.options))
 
 
 def check_writable(out: Path) -> None:

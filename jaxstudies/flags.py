@@ -1,11 +1,13 @@
 """Flags from dataclasses, and one line that names the flag where a value is not allowed."""
 
 import contextlib
+import dataclasses
 import io
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, get_args, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import annotated_types as at
 import tyro
@@ -40,6 +42,29 @@ def parse(flags: Any, argv: list[str] | None = None, **settings: Any) -> Any:
     return parsed
 
 
+METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
+
+
+def explained(config: type) -> type:
+    """Return a subclass of a dataclass whose help is silent where a default is None.
+
+    Such a field's docstring says what the default is; that it is stored as None explains nothing.
+    """
+    hints = get_type_hints(config, include_extras=True)
+    fields = []
+    for field in dataclasses.fields(config):
+        if field.default is not None:
+            continue
+        many, kind = False, hints[field.name]
+        while not isinstance(kind, type) or get_args(kind):
+            many |= get_origin(kind) is tuple
+            kind = get_args(kind)[0]
+        metavar = f"{METAVARS[kind]} [{METAVARS[kind]} ...]" if many else METAVARS[kind]
+        shown = tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+        fields.append((field.name, Annotated[hints[field.name], shown], None))
+    return dataclasses.make_dataclass(config.__name__, fields, bases=(config,), frozen=True)
+
+
 def one_line(box: str) -> str:
     """Return the parser's message, which it prints in a box, as one line."""
     rows = (line.strip("│| ") for line in box.splitlines() if set(line) - set("╭╰╮╯│─+-| "))
@@ -54,6 +79,11 @@ def one_line(box: str) -> str:
         values = [v for v in re.findall(r"'([^']*)'", text) if v != "None"]
         bad = next((v for v in values if not re.fullmatch(form, v)), values[-1])
         text = f"{wrong[1]} {bad}: must be {number}"
+    unknown = re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant:|$)", text)
+    if unknown:
+        alike = re.findall(r"^[│| ] {4,5}(--[a-z-]+)", box, re.MULTILINE)
+        instead = f"; perhaps {' or '.join(alike)} was meant" if alike else ""
+        text = f"{unknown[1].replace(',', '')}: there is no such flag{instead}"
     return f"{text} (--help explains every flag)"
 
 

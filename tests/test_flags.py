@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import re
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -136,6 +137,23 @@ def test_a_value_that_is_named_twice_counts_once(study):
         flag = f"--{name.replace('_', '-')}"
         once, twice = ([flag, *map(str, values)], [flag, *map(str, [*values, *values])])
         assert cli.parse(study, twice) == cli.parse(study, once)
+
+
+def test_a_misspelt_flag_is_named_with_the_one_like_it(tmp_path):
+    line = refuse(main.load("dying_relu"), ["--sedes", "3"], tmp_path)
+    assert "--sedes 3: there is no such flag; perhaps --seeds was meant" in line
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=main.names())
+def test_help_explains_every_flag(study, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(study, ["--help"])
+    assert not stop.value.code
+    said = capsys.readouterr().out
+    assert "None" not in said
+    for part in (study.Config, launch.Options):
+        for field in dataclasses.fields(part):
+            assert re.search(rf"--(no-)?{field.name.replace('_', '-')}\s", said), field.name
 
 
 def test_another_studys_table_is_named(finished):
