@@ -1,11 +1,15 @@
 """Flags from dataclasses, and one line that names the flag where a value is not allowed."""
 
+import ast
 import contextlib
 import dataclasses
+import inspect
 import io
 import math
 import re
+import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -42,27 +46,49 @@ def parse(flags: Any, argv: list[str] | None = None, **settings: Any) -> Any:
     return parsed
 
 
-METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
+METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 
 
 def explained(config: type) -> type:
-    """Return a subclass of a dataclass whose help is silent where a default is None.
+    """Return a subclass of a frozen dataclass that is explained better in its help.
 
-    Such a field's docstring says what the default is; that it is stored as None explains nothing.
+    Docstrings are set as one paragraph; and where a default is None, which explains nothing, it is
+    left to the docstring to say what that stands for.
     """
-    hints = get_type_hints(config, include_extras=True)
+    hints, docstrings = get_type_hints(config, include_extras=True), field_docstrings(config)
     fields = []
     for field in dataclasses.fields(config):
-        if field.default is not None:
-            continue
-        many, kind = False, hints[field.name]
-        while not isinstance(kind, type) or get_args(kind):
-            many |= get_origin(kind) is tuple
-            kind = get_args(kind)[0]
-        metavar = f"{METAVARS[kind]} [{METAVARS[kind]} ...]" if many else METAVARS[kind]
-        shown = tyro.conf.arg(metavar=metavar, help_behavior_hint="")
-        fields.append((field.name, Annotated[hints[field.name], shown], None))
+        shown: dict[str, Any] = {"help": docstrings.get(field.name)}
+        if field.default is None:
+            shown |= {"help_behavior_hint": "", "metavar": metavar(hints[field.name])}
+        hint = Annotated[hints[field.name], tyro.conf.arg(**shown)]
+        fields.append((field.name, hint, dataclasses.field(default=field.default)))
     return dataclasses.make_dataclass(config.__name__, fields, bases=(config,), frozen=True)
+
+
+def metavar(hint: Any) -> str | None:
+    """Return what stands for the value of an optional flag, if it is not a choice of words."""
+    many = False
+    while get_args(hint):
+        many |= get_origin(hint) is tuple
+        hint = get_args(hint)[0]
+    word = METAVARS.get(hint)
+    return f"{word} [{word} ...]" if word and many else word
+
+
+def field_docstrings(config: type) -> dict[str, str]:
+    """Return the docstring below each field of a dataclass, without its line breaks."""
+    found = {}
+    with contextlib.suppress(OSError, TypeError):  # where it was typed in, there is no source
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(config))).body
+        for pair in pairwise(definition.body if isinstance(definition, ast.ClassDef) else ()):
+            match pair:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[name] = " ".join(text.split())
+    return found
 
 
 def one_line(box: str) -> str:

@@ -187,7 +187,9 @@ def write(
 
 def compare(argv: list[str]) -> None:
     """Measure the engine against its peers."""
-    options = flags.parse(Options, argv, prog="benchmark.py", description=__doc__ or "")
+    options = flags.parse(
+        flags.explained(Options), argv, prog="benchmark.py", description=__doc__ or ""
+    )
     check(options)
     table, skipped = measure(options)
     write("benchmark", options, table, draw(table, options), skipped)
@@ -197,7 +199,7 @@ def scale(argv: list[str]) -> None:
     """Measure the engine against seeds and devices."""
     description = (scaling.__doc__ or "").strip()
     options = flags.parse(
-        ScalingOptions, argv, prog="benchmark.py scaling", description=description
+        flags.explained(ScalingOptions), argv, prog="benchmark.py scaling", description=description
     )
     check(options)
     table = scaling.measure(

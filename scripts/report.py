@@ -79,7 +79,9 @@ def results_of(name: str, options: Options, out: Path, without_mnist: str | None
 def main() -> None:
     """Write the page."""
     try:
-        options = flags.parse(Options, sys.argv[1:], prog="report.py", description=__doc__ or "")
+        options = flags.parse(
+            flags.explained(Options), sys.argv[1:], prog="report.py", description=__doc__ or ""
+        )
         out = options.out or Path("figures/quick" if options.quick else "figures")
         cli.check_writable(out)
     except flags.UsageError as error:

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import re
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Literal, get_args, get_type_hints
 
 import pytest
 import toy
@@ -154,6 +154,17 @@ def test_help_explains_every_flag(study, capsys):
     for part in (study.Config, launch.Options):
         for field in dataclasses.fields(part):
             assert re.search(rf"--(no-)?{field.name.replace('_', '-')}\s", said), field.name
+
+
+@pytest.mark.parametrize(
+    ("hint", "word"),
+    [
+        (int | None, "INT"), (tuple[float, ...] | None, "FLOAT [FLOAT ...]"),
+        (Literal["a", "b"] | None, None), (Path | None, "PATH"), (bool | None, None),
+    ],
+)  # fmt: skip
+def test_what_stands_for_a_value(hint, word):
+    assert flags.metavar(hint) == word
 
 
 def test_another_studys_table_is_named(finished):
