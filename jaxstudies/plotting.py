@@ -9,8 +9,10 @@ import pandas as pd
 import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from jaxstudies.results import write_atomic
@@ -46,6 +48,20 @@ def save(figures: dict[str, Figure], directory: Path) -> list[Path]:
         plt.close(figure)
         paths.append(path)
     return paths
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis of few decades with plain numbers, once its limits are set.
+
+    An axis of many decades keeps its powers of ten.
+    """
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    if decades < 2.5:
+        steps = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if decades < 1 else (1, 2, 5)
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_locator(NullLocator())
 
 
 def intervals(

@@ -5,15 +5,18 @@ import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from jaxstudies import plotting
+from jaxstudies import plotting, stats
 
 RECIPES = {"sgd": "SGD, Nesterov; batch norm in 2+ layers", "adam": "Adam, cosine decay; no norm"}
 MARKERS = {1: "o", 2: "s", 3: "^"}
 MODERN_COLOR = plotting.COLORS[4]
+STYLES = {"sgd": "--", "adam": "-"}
 BASELINES = ("constant", "1-nearest neighbor", "boosted trees", "Delaunay", "RBF", "floor")
 
 
@@ -42,70 +45,127 @@ def spread_labels(values: np.ndarray, factor: float) -> np.ndarray:
     return placed
 
 
+def count_seeds(rows: pd.DataFrame) -> str:
+    """Return the seeds per row in words."""
+    counts = sorted(set(rows["n"])) or [0]
+    least = f"{counts[0]} to " if len(counts) > 1 else ""
+    return f"n = {least}{counts[-1]} seeds"
+
+
+def cut_below(mean: np.ndarray | pd.Series, low: np.ndarray | pd.Series) -> tuple[np.ndarray, str]:
+    """Return where intervals' lower ends are drawn on a logarithmic axis, and a note if any is cut.
+
+    Of few seeds an interval may reach below 0, which such an axis does not have.
+    """
+    least = np.asarray(mean) / 3
+    note = "; intervals cut at a third of the mean" if np.any(np.asarray(low) < least) else ""
+    return np.maximum(np.asarray(low), least), note
+
+
+def draw_shapes(ax: Axes, shapes: pd.DataFrame, x: str, style: str, points: bool) -> None:
+    """Draw the mean error of the shapes of each depth against `x`, with the shapes' range.
+
+    With points each shape is drawn too, with its interval.
+    """
+    for depth, group in shapes.groupby("depth"):
+        color = depth_color(depth)
+        if points:
+            middle = group["rmse"]
+            low, _ = cut_below(middle, group["low"])
+            ends = [middle - low, group["high"] - middle]
+            ax.errorbar(
+                group[x], middle, ends, fmt=MARKERS.get(depth, "D"), color=color, ms=4, mec="none",
+                alpha=0.5, elinewidth=0.7,
+            )  # fmt: skip
+        if x == "hidden_units":
+            curve = group.groupby(x)["rmse"].agg(["mean", "min", "max"])
+        else:
+            # So many parameters differ that a total of its own has no band: bins of 2.
+            octave = np.floor(np.log2(group[x]))
+            curve = group.groupby(octave)["rmse"].agg(["mean", "min", "max"])
+            curve.index = np.exp(np.log(group[x]).groupby(octave).mean())
+        ax.plot(curve.index, curve["mean"], style, color=color, lw=1.8)
+        ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.18, lw=0)
+
+
+def draw_baselines(ax: Axes, values: pd.Series) -> None:
+    """Draw the errors of the baselines, and the floor of the noise, as lines."""
+    for name, value in values.items():
+        floor = name == "floor"
+        ax.axhline(
+            value, color="black" if floor else "0.55", zorder=0, lw=1.3 if floor else 0.8,
+            ls="-" if floor else ":",
+        )  # fmt: skip
+
+
+def name_baselines(ax: Axes, values: pd.Series) -> None:
+    """Write the baselines' names and errors to the right of their lines."""
+    low, high = ax.get_ylim()
+    heights = spread_labels(values.to_numpy(), (high / low) ** 0.055)
+    for (name, value), height in zip(values.items(), heights, strict=True):
+        ax.annotate(
+            f"{name} {value:.3g}", (1.01, height), xycoords=("axes fraction", "data"), fontsize=8,
+            va="center", annotation_clip=False,
+        )  # fmt: skip
+
+
 def plot_rmse(summary: pd.DataFrame) -> Figure:
-    """Draw the error against hidden units and parameters, a curve per depth, a row per recipe."""
+    """Draw the error against hidden units and parameters, a curve per depth, a row per recipe.
+
+    Those rows show the range of the shapes. A last one shows all, down to the floor of the noise.
+    """
     shapes = summary[(summary["part"] == "shapes") & summary["rmse"].notna()]
     modern = summary[summary["part"] == "modern"]
     lines = summary[summary["recipe"] == "baseline"].set_index("shape")["rmse"]
+    lines = lines[[name for name in BASELINES if lines.get(name, 0) > 0]]
     recipes = list(shapes["recipe"].unique()) or list(RECIPES)
     figure, axes = plt.subplots(
-        len(recipes), 2, figsize=(11.5, 0.9 + 3.9 * len(recipes)), sharey=True, sharex="col",
-        squeeze=False,
+        len(recipes) + 1, 2, figsize=(11.5, 4.2 + 3.2 * len(recipes)), sharex="col", squeeze=False,
     )  # fmt: skip
-    names = [name for name in BASELINES if lines.get(name, 0) > 0]
-    text_at = spread_labels(lines[names].to_numpy(), 1.32)
-    for row, recipe in zip(axes, recipes, strict=True):
+    for row in (axes[:-1].ravel(), axes[-1]):
+        for ax in row[1:]:
+            ax.sharey(row[0])
+    near = lines[lines.between(shapes["rmse"].min() / 1.2, shapes["rmse"].max() * 1.2)]
+    for row, recipe in zip(axes, recipes, strict=False):
         for ax, x in zip(row, ("hidden_units", "parameters"), strict=True):
-            for depth, group in shapes[shapes["recipe"] == recipe].groupby("depth"):
-                color = depth_color(depth)
-                ax.plot(
-                    group[x], group["rmse"], MARKERS.get(depth, "D"), color=color, ms=4, alpha=0.55,
-                    mec="none", label=f"{depth_label(depth)} ({len(group)} shapes)",
-                )  # fmt: skip
-                if x == "hidden_units":
-                    curve = group.groupby(x)["rmse"].agg(["mean", "min", "max"])
-                else:
-                    # So many parameters differ that a total of its own has no band: bins of 2.
-                    octave = np.floor(np.log2(group[x]))
-                    curve = group.groupby(octave)["rmse"].agg(["mean", "min", "max"])
-                    curve.index = np.exp(np.log(group[x]).groupby(octave).mean())
-                ax.plot(curve.index, curve["mean"], color=color, lw=1.8)
-                ax.fill_between(
-                    curve.index, curve["min"], curve["max"], color=color, alpha=0.18, lw=0
-                )
-            if len(modern):
-                ax.plot(
-                    modern[x], modern["rmse"], "*", color=MODERN_COLOR, ms=13, mec="black",
-                    mew=0.6, label="ReLU on Fourier features, Adam, a longer budget",
-                )  # fmt: skip
-            for name in names:
-                ax.axhline(
-                    lines[name], color="black" if name == "floor" else "0.55", zorder=0,
-                    lw=1.3 if name == "floor" else 0.8, ls="-" if name == "floor" else "--",
-                )  # fmt: skip
-            ax.set(xscale="log", yscale="log")
-        row[0].set_ylabel("test RMSE (units of f)")
+            draw_baselines(ax, near)
+            draw_shapes(ax, shapes[shapes["recipe"] == recipe], x, STYLES.get(recipe, "-"), True)
         row[0].set_title(RECIPES[recipe], loc="left")
-        for name, height in zip(names, text_at, strict=True):
-            row[1].annotate(
-                f"{name} {lines[name]:.3g}", (1.01, height),
-                xycoords=("axes fraction", "data"), fontsize=8, va="center", annotation_clip=False,
-            )  # fmt: skip
+    for ax, x in zip(axes[-1], ("hidden_units", "parameters"), strict=True):
+        draw_baselines(ax, lines)
+        for recipe, group in shapes.groupby("recipe", sort=False):
+            draw_shapes(ax, group, x, STYLES.get(str(recipe), "-"), False)
+        ax.plot(modern[x], modern["rmse"], "*", color=MODERN_COLOR, ms=13, mec="black", mew=0.6)
+    for ax in axes.flat:
+        ax.set(xscale="log", yscale="log")
+    for ax in axes[:-1, 1]:
+        name_baselines(ax, near)
+    name_baselines(axes[-1, 1], lines)
+    axes[-1, 0].set_title("the whole range, down to the floor of the noise", loc="left")
+    for row in axes:
+        row[0].set_ylabel("test RMSE (units of f)")
+        row[1].tick_params(labelleft=False)
+    plotting.plain_log_ticks(axes[0, 0].yaxis)
     axes[-1, 0].set_xlabel("hidden units in all")
     axes[-1, 0].xaxis.set_major_locator(LogLocator(2))
     plain_log(axes[-1, 0].xaxis)
     axes[-1, 1].set_xlabel("trained parameters (curve: mean by octave)")
-    plain_log(axes[0, 0].yaxis)
-    handles = {
-        label: handle
-        for ax in axes[:, 0]
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
-    n = shapes["n"].min() if len(shapes) else 0
+    plain_log(axes[-1, 0].yaxis)
+    handles = [
+        Line2D([], [], color=depth_color(depth), marker=MARKERS.get(depth, "D"), ms=4,
+               label=f"{depth_label(depth)} ({group['shape'].nunique()} shapes)")
+        for depth, group in shapes.groupby("depth")
+    ]  # fmt: skip
+    if len(modern):
+        handles.append(
+            Line2D([], [], ls="", marker="*", color=MODERN_COLOR, ms=13, mec="black", mew=0.6,
+                   label="ReLU on Fourier features, Adam, a longer budget")
+        )  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
+    _, note = cut_below(shapes["rmse"], shapes["low"])
     figure.suptitle(
-        "Depth against width on the Eggholder function "
-        f"(points: a shape, mean of n = {n}+ seeds; curves: mean of shapes, bands: their range)"
+        "Depth against width on the Eggholder function (points: a shape's mean, 95 % t interval, "
+        f"{count_seeds(shapes)};\ncurves: mean of shapes, bands: their range; dashed: SGD{note})"
     )
     return figure
 
@@ -175,26 +235,42 @@ def draw_curve(ax, group: pd.DataFrame, color: str, label: str, style: str) -> N
     ax.fill_between(epoch, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.2, lw=0)
 
 
+def draw_cusps(ax: Axes, rows: pd.DataFrame, name: str, color: str) -> str:
+    """Draw the error by distance to the cusps: mean and 95 % t band over seeds, if several.
+
+    Returns:
+        A note if the band is cut.
+    """
+    errors = rows.filter(regex=r"^cusp_rmse_\d+$").to_numpy(float)
+    mean, low, high = np.array([stats.mean_interval(column) for column in errors.T]).T
+    share = f"{rows['cusp_share'].mean():.0%} of squared error within 4"
+    distance = np.arange(len(mean))
+    low, note = cut_below(mean, low)
+    ax.plot(distance, mean, "o-", color=color, ms=4, label=f"{name}: {share}")
+    ax.fill_between(distance, low, high, color=color, alpha=0.2, lw=0)
+    return note
+
+
 def plot_cusps(runs: pd.DataFrame, edges: tuple[float, ...]) -> Figure:
     """Draw the error on clean targets by distance to the nearer line of cusps."""
-    figure, ax = plt.subplots(figsize=(7.8, 4.8))
-    networks = runs[runs["part"].isin(["shapes", "modern"]) & ~runs["nonfinite"].astype(bool)]
-    drawn = []
-    shapes = networks[networks["part"] == "shapes"]
-    for depth, group in shapes.groupby("depth"):
-        best = group.loc[group["validation_rmse"].idxmin()]
-        drawn.append((best, f"{best['shape']}, {best['recipe']}", depth_color(depth)))
-    for _, row in networks[networks["part"] == "modern"].head(1).iterrows():
-        drawn.append((row, f"{row['shape']}, ReLU on Fourier features", MODERN_COLOR))
+    figure, ax = plt.subplots(figsize=(7.8, 5.0))
+    finite = runs[~runs["nonfinite"].astype(bool)]
+    notes = [""]
+    for depth, group in finite[finite["part"] == "shapes"].groupby("depth"):
+        means = group.groupby(["shape", "recipe"])["validation_rmse"].mean()
+        shape, recipe = min(means.index, key=means.__getitem__)
+        best = group[(group["shape"] == shape) & (group["recipe"] == recipe)]
+        name = f"{shape}, {recipe} (n = {len(best)})"
+        notes.append(draw_cusps(ax, best, name, depth_color(depth)))
+    modern = finite[finite["part"] == "modern"]
+    if len(modern):
+        name = f"{modern['shape'].iloc[0]}, ReLU on Fourier features (n = {len(modern)})"
+        notes.append(draw_cusps(ax, modern, name, MODERN_COLOR))
     for name, color in (("Delaunay", "0.6"), ("RBF", "black")):
-        drawn.append((runs[runs["shape"] == name].iloc[0], name, color))
+        draw_cusps(ax, runs[runs["shape"] == name], name, color)
     labels = [
         f"{a:g}-{b:g}" if np.isfinite(b) else f"> {a:g}" for a, b in itertools.pairwise(edges)
     ]
-    for row, label, color in drawn:
-        errors = row.filter(regex=r"^cusp_rmse_").to_numpy(float)
-        share = f"{row['cusp_share']:.0%} of squared error within 4"
-        ax.plot(range(len(errors)), errors, "o-", color=color, ms=4, label=f"{label}: {share}")
     floor = runs.loc[runs["part"] == "floor", "test_rmse"].iloc[0]
     if floor > 0:
         ax.axhline(floor, color="black", ls=":", lw=1, label=f"noise {floor:.3g}")
@@ -205,7 +281,11 @@ def plot_cusps(runs: pd.DataFrame, edges: tuple[float, ...]) -> Figure:
     ax.set_xticks(range(len(labels)), labels)
     plain_log(ax.yaxis)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
-    ax.set_title("What stands in the way: the cusps (best network by validation, one seed each)")
+    note = max(notes).replace("; ", ";\n")
+    ax.set_title(
+        "What stands in the way: the cusps (best shape of each depth by validation;\n"
+        f"mean and 95 % t interval over n seeds; Delaunay and RBF are fitted once{note})"
+    )
     return figure
 
 
@@ -233,7 +313,7 @@ def plot_two_layers(shapes: pd.DataFrame) -> Figure:
     bar = figure.colorbar(image, ax=axes[0, -1], label="test RMSE (units of f)")
     plain_log(bar.ax.yaxis)
     bar.ax.yaxis.set_minor_formatter(ScalarFormatter())
-    figure.suptitle(f"Two hidden layers (mean of n = {rows['n'].min()}+ seeds)")
+    figure.suptitle(f"Two hidden layers (mean of {count_seeds(rows)})")
     return figure
 
 

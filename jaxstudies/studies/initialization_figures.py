@@ -12,6 +12,9 @@ from jaxstudies import plotting
 
 COLORS = (*plotting.COLORS, "0.55")
 MARKERS = "osD^vP*X"
+BY_LAYER = "hidden layer (settings side by side)"
+POINTS = 300
+"""Heights at which a violin is drawn: enough for its body where a hair takes most of them."""
 NAMES = {
     "normal": "normal", "glorot_normal": "Glorot", "glorot_uniform": "Glorot uniform",
     "he_normal": "He", "he_uniform": "He uniform", "lecun_normal": "LeCun",
@@ -44,12 +47,24 @@ def samples(rows: pd.DataFrame, name: str) -> np.ndarray:
     return values.reshape(len(rows), depth, -1).swapaxes(0, 1).reshape(depth, -1)
 
 
+def robust_bandwidth(kde: Any) -> float:
+    """Return a kernel's width relative to the standard deviation, by Silverman's robust rule.
+
+    A hair of a few values far away widens the deviation, and with it kernels of Scott's rule, but
+    not the quartiles.
+    """
+    values = kde.dataset.ravel()
+    spread, deviation = np.subtract(*np.percentile(values, [75, 25])) / 1.34, values.std(ddof=1)
+    return kde.scotts_factor() * (spread / deviation if 0 < spread < deviation else 1)
+
+
 def violins(ax: Axes, layers: np.ndarray, color: str) -> None:
     """Draw a violin for each layer, with its quartiles, of the values that are finite."""
     finite = {i + 1: layer[np.isfinite(layer)] for i, layer in enumerate(layers)}
     drawn = {number: values for number, values in finite.items() if len(values)}
     parts: Any = ax.violinplot(
-        list(drawn.values()), list(drawn), widths=0.85, showextrema=False,
+        list(drawn.values()), list(drawn), widths=0.85, showextrema=False, points=POINTS,
+        bw_method=robust_bandwidth,
         quantiles=[[0.25, 0.5, 0.75]] * len(drawn),
     )  # fmt: skip
     parts["cquantiles"].set(color="0.2", linewidth=0.7, linestyle="--")
@@ -84,9 +99,11 @@ def plot_violins(runs: pd.DataFrame) -> Figure:
     ):
         for ax, layers in zip(line, values, strict=True):
             violins(ax, layers, color)
-        # A violin may end in a hair that is many times as long as its body.
-        low, high = np.nanpercentile(np.concatenate([v.ravel() for v in values]), [2, 99.9])
-        line[0].set_ylim(low - 0.2 * (high - low), high + 0.05 * (high - low))
+        # Below, a violin may end in a hair that is many times as long as its body.
+        shown = np.concatenate([v.ravel() for v in values])
+        low, high = np.nanpercentile(shown, 2), np.nanmax(shown)
+        bottom = max(low - 0.2 * (high - low), np.nanmin(shown) - 0.05 * (high - low))
+        line[0].set_ylim(bottom, high + 0.05 * (high - low))
     for column, (name, rows) in zip(axes.T, listed, strict=True):
         means = log10(rows.filter(regex=r"^grad_\d").to_numpy()).mean(axis=0)
         column[1].plot(range(1, len(means) + 1), means, "o-", color="black", ms=4, lw=1.2,
@@ -117,31 +134,47 @@ def legend_below(figure: Figure, axes: np.ndarray) -> None:
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
 
 
+def side_by_side(layers: pd.Series, index: int, count: int) -> pd.Series:
+    """Return where to draw one of several settings, so that equal ones do not hide each other."""
+    return layers + 0.07 * (index - (count - 1) / 2)
+
+
 def plot_moments(summary: pd.DataFrame) -> Figure:
-    """Draw the second moment by layer against theory, and saturation by layer."""
+    """Draw the second moment by layer against theory, and saturation by layer.
+
+    With few seeds an interval may reach below 0: it is drawn to the edge of the logarithmic axis.
+    """
     born = summary[summary["stage"] == "born"]
     names = list(born["activation"].unique())
     figure, axes = plt.subplots(
         2, len(names), figsize=(1.5 + 3.6 * len(names), 7), sharex=True, squeeze=False
     )
+    cut = ""
     for (top, bottom), name in zip(axes.T, names, strict=True):
-        for i, (label, rows) in enumerate(settings(born[born["activation"] == name])):
+        shown = born[born["activation"] == name]
+        least = shown[["second_moment", "theory_second_moment"]].min(axis=None) / 3
+        listed = settings(shown)
+        for i, (label, rows) in enumerate(listed):
             color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
-            middle = rows["second_moment"]
-            ends = [middle - rows["second_moment_low"], rows["second_moment_high"] - middle]
-            top.errorbar(rows["layer"], middle, ends, fmt=marker, color=color, ms=5, capsize=2,
-                         label=label)  # fmt: skip
-            top.plot(rows["layer"], rows["theory_second_moment"], "-", color=color, lw=1.2)
-            bottom.plot(rows["layer"], rows["saturation"], marker + "-", color=color, ms=5, lw=1.2)
+            at = side_by_side(rows["layer"], i, len(listed))
+            middle, high = rows["second_moment"], rows["second_moment_high"]
+            ends = [middle - rows["second_moment_low"].clip(lower=least), high - middle]
+            top.errorbar(at, middle, ends, fmt=marker, color=color, ms=5, capsize=2, label=label)
+            top.plot(at, rows["theory_second_moment"], "-", color=color, lw=1.2)
+            bottom.plot(at, rows["saturation"], marker + "-", color=color, ms=5, lw=1.2)
         top.set(yscale="log", title=name)
-        bottom.set(ylim=(-0.03, 1.03), xlabel="hidden layer")
+        if (shown["second_moment_low"] < least).any():
+            top.set_ylim(bottom=least)
+            cut = "; an interval that leaves the axis reaches further down"
+        plotting.plain_log_ticks(top.yaxis)
+        bottom.set(ylim=(-0.03, 1.03), xlabel=BY_LAYER)
         bottom.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("second moment of the activations\n(points; lines: mean field)")
     axes[1, 0].set_ylabel("saturated share of units and images\n(|derivative| < 5 % of maximum)")
     legend_below(figure, axes)
     figure.suptitle(
         "Activations at initialization "
-        f"(means with 95 % intervals, n = {born['n'].min()} networks each)"
+        f"(means with 95 % intervals, n = {born['n'].min()} networks each{cut})"
     )
     return figure
 
@@ -157,24 +190,27 @@ def plot_gradients(summary: pd.DataFrame) -> Figure:
     for line, stage in zip(axes, stages, strict=True):
         for ax, name in zip(line, names, strict=True):
             shown = summary[(summary["activation"] == name) & (summary["stage"] == stage)]
-            for i, (label, rows) in enumerate(settings(shown)):
+            listed = settings(shown)
+            for i, (label, rows) in enumerate(listed):
                 last = rows["grad_norm"].iloc[-1]
                 middle, low, high = (
                     rows[c].to_numpy() / last for c in ("grad_norm", "low", "high")
                 )
                 ax.errorbar(
-                    rows["layer"], middle, [middle - low, high - middle], capsize=2, ms=5, lw=1.2,
-                    fmt=MARKERS[i % len(MARKERS)] + "-", label=label,
+                    side_by_side(rows["layer"], i, len(listed)),
+                    middle, [middle - low, high - middle],
+                    fmt=MARKERS[i % len(MARKERS)] + "-", label=label, capsize=2, ms=5, lw=1.2,
                     color=COLORS[i % len(COLORS)],
                 )  # fmt: skip
             ax.axhspan(0.5, 2, color="0.9", zorder=0)
             ax.set(
                 yscale="log", title=f"{name}, {'at initialization' if stage == 'born' else stage}"
             )
+            plotting.plain_log_ticks(ax.yaxis)
             ax.xaxis.get_major_locator().set_params(integer=True)
         line[0].set_ylabel("mean |∂L/∂z|, last hidden layer = 1")
     for ax in axes[-1]:
-        ax.set_xlabel("hidden layer")
+        ax.set_xlabel(BY_LAYER)
     legend_below(figure, axes)
     figure.suptitle(
         "Gradients by layer (geometric mean with 95 % interval, "

@@ -201,10 +201,9 @@ def plot(runs: pd.DataFrame) -> dict[str, Figure]:
                                    colors="black", linewidths=0.8, linestyles="dashed")  # fmt: skip
                 ax.clabel(lines, fmt={-1 / 3: "3", -0.1: "10", 0.1: "10", 1 / 3: "3"}, fontsize=7)
             ax.set_title(f"{name}: {title}", fontsize=10)
+            ax.set_xlabel(r"$\sigma_w$")
             figure.colorbar(mesh, ax=ax, extend="both")
-        line[0].set_ylabel("σ_b")
-    for ax in axes[-1]:
-        ax.set_xlabel("σ_w")
+        line[0].set_ylabel(r"$\sigma_b$", labelpad=8)
     first = runs.iloc[0]
     figure.suptitle(
         f"Order (χ < 1) and chaos (χ > 1): {first['depth']} layers of {first['width']}, "

@@ -20,6 +20,10 @@ COLOR: dict[str, str] = dict(
 )
 MARKER: dict[str, str] = dict(zip(COLOR, "osD^vP", strict=True))
 STYLE = {"running": "--", "precise": "-"}
+TONE = {"running": "0.5", "precise": "0.1"}
+"""Grays of the estimators, as the arms have the colors."""
+NESTED = {"standardized": 2.1, "bn_input": 1.4, "raw_bn": 0.7}
+"""Relative sizes of arms that coincide under precise statistics: each shows around the next."""
 ESTIMATOR = {"running": "running averages", "precise": "precise statistics"}
 KINDS = {
     "scale": "learned scale",
@@ -34,8 +38,10 @@ CONTRASTS = {
     "bn_input − dropout": {"bn_input": 1, "dropout": -1},
     "bn_dropout − bn_input": {"bn_dropout": 1, "bn_input": -1},
     "bn_dropout − dropout": {"bn_dropout": 1, "dropout": -1},
-    "interaction": {"bn_dropout": 1, "bn_input": -1, "dropout": -1, "plain": 1},
-}
+    "interaction: bn_dropout\n− bn_input − dropout + plain": {
+        "bn_dropout": 1, "bn_input": -1, "dropout": -1, "plain": 1,
+    },
+}  # fmt: skip
 SHIFT_TICKS = (0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50)
 LOSS_TICKS = tuple(m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5))
 ACCURACY_TICKS = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
@@ -88,9 +94,10 @@ def draw_curves(
         else:
             low = np.maximum(low, values.min(axis=0))
         epochs = np.arange(1, len(mean) + 1)
+        size = NESTED.get(arm, 1)
         ax.plot(
-            epochs, mean, STYLE[estimator], color=COLOR[arm], marker=MARKER[arm], ms=4, lw=lw,
-            label=arm,
+            epochs, mean, STYLE[estimator], color=COLOR[arm], marker=MARKER[arm], ms=4 * size,
+            lw=lw * size, label=arm,
         )  # fmt: skip
         ax.fill_between(epochs, low, high, color=COLOR[arm], alpha=0.15, lw=0)
     every = np.concatenate([columns(runs, f"{e}_{split}_{measure}") for e in STYLE])
@@ -137,7 +144,7 @@ def draw_differences(ax: Axes, runs: pd.DataFrame, margin: float = 0.1) -> None:
             table = runs.pivot(index="seed", columns="arm", values=column)
             values = sum(100 * w * table[arm].to_numpy() for arm, w in weights.items())
             mean, low, high = stats.mean_interval(np.asarray(values))
-            color = plotting.COLORS[1] if estimator == "running" else plotting.COLORS[0]
+            color = TONE[estimator]
             fill = "white" if estimator == "running" else color
             ax.plot(values, np.full(len(table), row + shift), ".", color=color, ms=4, alpha=0.6)
             if np.isfinite(low):
@@ -236,12 +243,12 @@ def arm_handles(runs: pd.DataFrame) -> list[Line2D]:
     ]
 
 
-def estimator_handles(color: bool) -> list[Line2D]:
+def estimator_handles() -> list[Line2D]:
     """Return legend entries of the two estimators: open and filled markers."""
-    tone = (plotting.COLORS[1], plotting.COLORS[0]) if color else ("0.2", "0.2")
+    fill = {"running": "white", "precise": TONE["precise"]}
     return [
-        Line2D([], [], ls="", marker="o", color=tone[0], mfc="white", label=ESTIMATOR["running"]),
-        Line2D([], [], ls="", marker="o", color=tone[1], label=ESTIMATOR["precise"]),
+        Line2D([], [], ls=STYLE[e], marker="o", color=TONE[e], mfc=fill[e], label=ESTIMATOR[e])
+        for e in STYLE
     ]
 
 
@@ -273,7 +280,7 @@ def plot_final(runs: pd.DataFrame) -> Figure:
     axes[0].set_title("each point a seed")
     draw_differences(axes[1], runs)
     axes[1].set_title("paired by seed: mean, 95 % t interval")
-    figure.legend(handles=estimator_handles(color=True), loc="outside lower center", ncols=2)
+    figure.legend(handles=estimator_handles(), loc="outside lower center", ncols=2)
     figure.suptitle(f"Test accuracy after training ({describe_runs(runs)})")
     return figure
 
@@ -323,7 +330,8 @@ def plot_page(runs: pd.DataFrame) -> Figure:
     axes[3, 0].set_title("variance shift by layer")
     draw_coadaptation(axes[3, 1], runs)
     axes[3, 1].set_title("co-adaptation by layer")
-    figure.legend(handles=arm_handles(runs), loc="outside lower center", ncols=6, fontsize=8)
+    handles = [*arm_handles(runs), *estimator_handles()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
     figure.suptitle(f"LeNet-5 ({describe_runs(runs)}; mean and 95 % t interval over seeds)")
     return figure
 

@@ -108,7 +108,8 @@ def plot_accuracy(study: pd.DataFrame) -> Figure:
         (longest, longest, f"{longest:g} epochs each"),
     )
     bins = np.linspace(-0.1, 0.1, 81)
-    for color, (p_epochs, h_epochs, words) in zip(plotting.COLORS[2:], cells, strict=False):
+    # The colors that no rule has.
+    for color, (p_epochs, h_epochs, words) in zip(plotting.COLORS[5:], cells, strict=True):
         pair = dict(
             (rule, rows.set_index("seed")["accuracy"])
             for rule, _, rows in lines(study, {"perceptron": p_epochs, "hinge": h_epochs})
@@ -177,14 +178,15 @@ def plot_map(table: pd.DataFrame) -> Figure:
     panels = {"accuracy": "accuracy: above 0, hinge better",
               "flip_fraction": "flipped predictions: below 0, hinge more stable"}  # fmt: skip
     for ax, (measure, title) in zip(axes, panels.items(), strict=True):
-        cells = gains[measure].groupby([gains["learning_rate"], "epochs"]).agg(["mean", "sem"])
-        mean, error = (cells[c].unstack().T for c in ("mean", "sem"))
+        cells = gains[measure].dropna().groupby([gains["learning_rate"], "epochs"])
+        intervals = cells.agg(lambda values: stats.mean_interval(values.to_numpy())).unstack().T
+        mean = intervals.map(lambda interval: interval[0])
         limit = 3.0
         cmap = "PuOr" if measure == "accuracy" else "PuOr_r"
         image = ax.imshow(mean, origin="lower", cmap=cmap, vmin=-limit, vmax=limit, aspect="auto")
         for i, j in np.ndindex(mean.shape):
-            value, half = mean.iloc[i, j], 1.96 * error.iloc[i, j]
-            mark = "" if abs(value) > half else "\n(n.s.)"
+            value, low, high = intervals.iloc[i, j]
+            mark = "" if low > 0 or high < 0 else "\n(n.s.)"
             color = "white" if abs(value) > 0.7 * limit else "black"
             text = f"{value:+.2f}{mark}"
             ax.text(j, i, text, ha="center", va="center", fontsize=7.5, color=color)
@@ -195,7 +197,7 @@ def plot_map(table: pd.DataFrame) -> Figure:
     axes[0].set_ylabel("epochs (both)")
     figure.suptitle(
         f"Hinge minus perceptron, {table['num_train'].iloc[0]} training points, n = {n:,} sets; "
-        "n.s.: the 95 % interval contains 0"
+        "n.s.: the 95 % t interval contains 0"
     )
     return figure
 
