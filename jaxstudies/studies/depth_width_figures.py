@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from jaxstudies import plotting, stats
 
@@ -32,7 +32,7 @@ def depth_label(depth: int) -> str:
 
 def plain_log(axis) -> None:
     """Label a logarithmic axis with plain numbers."""
-    axis.set_major_formatter(ScalarFormatter())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -312,7 +312,7 @@ def plot_two_layers(shapes: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("units in the second layer")
     bar = figure.colorbar(image, ax=axes[0, -1], label="test RMSE (units of f)")
     plain_log(bar.ax.yaxis)
-    bar.ax.yaxis.set_minor_formatter(ScalarFormatter())
+    bar.ax.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     figure.suptitle(f"Two hidden layers (mean of {count_seeds(rows)})")
     return figure
 
