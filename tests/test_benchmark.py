@@ -73,6 +73,7 @@ def test_a_mistake_is_one_line(benchmark, monkeypatch, tmp_path, capsys, flags, 
     assert named in line
 
 
+@pytest.mark.slow
 def test_scaling_has_a_row_for_each_size_and_number_of_devices(benchmark, monkeypatch, tmp_path):
     flags = ["--seeds", "6", "2", "--device-seeds", "4", "--epochs", "1", "--repeats", "1"]
     run(benchmark, monkeypatch, "scaling", *flags, "--out", str(tmp_path))

@@ -101,7 +101,12 @@ def test_chunks_cover_all_seeds_evenly(num_seeds, chunk_size):
     assert padding < -(-num_seeds // chunk) + len(devices) * -(-num_seeds // chunk)
 
 
-def settings():
+def draw(key, scale):
+    """What compiles in no time."""
+    return {"draws": scale * jax.random.normal(key, (2,))}
+
+
+def settings(simulate=draw):
     return [
         monte_carlo.Setting({"scale": scale}, simulate, (jnp.float32(scale),), num_seeds=count)
         for scale, count in ((1.0, None), (2.0, 5))
@@ -110,7 +115,7 @@ def settings():
 
 def test_settings_share_a_program_and_make_a_table():
     timings = []
-    table = monte_carlo.run_settings(settings(), num_seeds=6, timings=timings)
+    table = monte_carlo.run_settings(settings(simulate), num_seeds=6, timings=timings)
     assert list(table["scale"]) == [1.0] * 6 + [2.0] * 5
     assert list(table["seed"]) == [*range(6), *range(5)]
     assert {"history_1", "history_5", "bias_4", "last"} <= set(table)
@@ -122,10 +127,9 @@ def test_settings_share_a_program_and_make_a_table():
 @pytest.mark.parametrize("rows", [2, 5, 6, 100])
 def test_blocks_are_the_table_by_seeds(monkeypatch, rows):
     monkeypatch.setattr(monte_carlo, "LEAST_SEEDS", 1)
-    draw = lambda key, scale: {"draws": scale * jax.random.normal(key, (2,))}  # noqa: E731
-    listed = [setting._replace(simulate=draw) for setting in settings()]
-    whole = monte_carlo.run_settings(listed, num_seeds=6, chunk_size=4)
-    blocks = list(monte_carlo.stream_settings(listed, num_seeds=6, chunk_size=4, rows_at_once=rows))
+    sizes = {"num_seeds": 6, "chunk_size": 4}
+    whole = monte_carlo.run_settings(settings(), **sizes)
+    blocks = list(monte_carlo.stream_settings(settings(), **sizes, rows_at_once=rows))
     seeds = rows // 2
     assert [block["seed"].max() for block in blocks] == [*range(seeds - 1, 5, seeds), 5]
     assert all(len(block) <= rows for block in blocks)
@@ -182,7 +186,7 @@ def test_a_program_is_freed_once_no_setting_needs_it(monkeypatch):
 
     real = programs.compile_chunk
     monkeypatch.setattr(programs, "compile_chunk", Program)
-    one, other, *rest = (functools.partial(simulate) for _ in range(5))
+    one, other, *rest = (functools.partial(draw) for _ in range(5))
     listed = [
         monte_carlo.Setting({"number": number}, program, (jnp.float32(1.0),))
         for number, program in enumerate((one, other, one, other, *rest))
