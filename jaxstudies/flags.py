@@ -16,6 +16,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import annotated_types as at
 import tyro
 
+METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
+
 
 class UsageError(Exception):
     """A mistake of the user's: one line that names the flag, the value and the way out."""
@@ -46,9 +48,6 @@ def parse(flags: Any, argv: list[str] | None = None, **settings: Any) -> Any:
     return parsed
 
 
-METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
-
-
 def explained(config: type) -> type:
     """Return a subclass of a frozen dataclass that is explained better in its help.
 
@@ -62,7 +61,8 @@ def explained(config: type) -> type:
         if field.default is None:
             shown |= {"help_behavior_hint": "", "metavar": metavar(hints[field.name])}
         hint = Annotated[hints[field.name], tyro.conf.arg(**shown)]
-        fields.append((field.name, hint, dataclasses.field(default=field.default)))
+        kept: Any = {k: getattr(field, k) for k in ("default", "default_factory", "kw_only")}
+        fields.append((field.name, hint, dataclasses.field(**kept)))
     return dataclasses.make_dataclass(config.__name__, fields, bases=(config,), frozen=True)
 
 

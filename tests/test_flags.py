@@ -156,6 +156,25 @@ def test_help_explains_every_flag(study, capsys):
             assert re.search(rf"--(no-)?{field.name.replace('_', '-')}\s", said), field.name
 
 
+def test_an_explained_dataclass_has_the_defaults_of_the_plain_one():
+    @dataclasses.dataclass(frozen=True)
+    class Plain:
+        """A config."""
+
+        widths: tuple[int, ...] = dataclasses.field(default_factory=lambda: (2, 3))
+        """Two
+        lines."""
+        rate: float | None = None
+        """None is half."""
+        needed: int = dataclasses.field(kw_only=True)
+        """A number."""
+
+    explained = flags.explained(Plain)
+    assert vars(explained(needed=1)) == vars(Plain(needed=1))
+    assert vars(flags.parse(explained, ["--needed", "4"])) == vars(Plain(needed=4))
+    assert flags.field_docstrings(Plain)["widths"] == "Two lines."
+
+
 @pytest.mark.parametrize(
     ("hint", "word"),
     [
