@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
+from jaxstudies import stats
 from jaxstudies.results import write_atomic
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -89,13 +90,10 @@ def layer_lines(
     ax: Axes, layers: np.ndarray, color: str, label: str, style: str = "-", lw: float = 1.5
 ) -> None:
     """Draw the mean over runs by layer with a 95 % band; `layers` has shape (runs, layers)."""
-    if not len(layers):
-        return
-    mean = layers.mean(axis=0)
-    half = 1.96 * layers.std(axis=0) / np.sqrt(len(layers))
+    mean, low, high = stats.mean_intervals(layers)
     number = np.arange(1, len(mean) + 1)
     ax.plot(number, mean, style, color=color, lw=lw, label=label, marker="o", ms=3)
-    ax.fill_between(number, mean - half, mean + half, color=color, alpha=0.25, lw=0)
+    ax.fill_between(number, low, high, color=color, alpha=0.25, lw=0)
 
 
 def share_map(ax: Axes, table: pd.DataFrame) -> QuadMesh:

@@ -68,6 +68,11 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:
     return mean, float(mean - half), float(mean + half)
 
 
+def mean_intervals(values: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Return means over the first axis and the ends of their intervals, shape (3, columns)."""
+    return np.array([mean_interval(column, level) for column in values.T]).T
+
+
 def slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float, int]:
     """Return the least-squares slope of y on x, its standard error and degrees of freedom.
 

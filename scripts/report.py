@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import get_type_hints
 
-from jaxstudies import cli, flags, mnist, report, results
+from jaxstudies import cli, flags, mnist, mnist_files, report, results
 from jaxstudies.__main__ import load
 
 QUICK = {
@@ -33,7 +33,7 @@ class Options:
     out: Path | None = None
     """Directory for report.html and a directory per study (figures; with --quick figures/quick)."""
     quick: bool = False
-    """Few seeds, and scikit-learn's digits instead of MNIST: minutes instead of half an hour."""
+    """Few seeds, and scikit-learn's digits instead of MNIST: minutes instead of twenty."""
     plots_only: bool = False
     """Read what is there, without running anything."""
 
@@ -60,7 +60,9 @@ def run(study: ModuleType, argv: list[str]) -> str | None:
             return f"the study ended with status {stop.code}; {older}"
     except Exception as error:  # whatever is wrong with one study, the page shows the others
         traceback.print_exc()
-        return f"the study failed ({type(error).__name__}: {mnist.first_line(error)}); {older}"
+        return (
+            f"the study failed ({type(error).__name__}: {mnist_files.first_line(error)}); {older}"
+        )
     return None
 
 

@@ -290,6 +290,16 @@ def test_counts_add_over_seeds(at):
         ))  # fmt: skip
 
 
+def test_the_map_expands_counts_and_nothing_that_trained_networks_have():
+    """Twenty copies of hundreds of columns of every network took six gigabytes."""
+    births = outcomes("map", ("relu",), 3000).assign(trained_r2=np.nan)
+    births["born_first_dead_layer"] = [0, 2, 5] * 1000
+    expanded = counts.expand_depths(dying_relu.condense(births), [1, 2, 5])
+    assert "trained_r2" not in expanded and len(expanded) == 3 * 3
+    dead = expanded[expanded["born_zero_slope"]].groupby("depth")["count"].sum()
+    assert dead.to_dict() == {2: 1000, 5: 2000}
+
+
 def test_pairs_are_of_the_same_seed_and_finite():
     runs = outcomes("study", ("relu", "leaky_relu"), 500)
     finite = runs[~runs["nonfinite"]]

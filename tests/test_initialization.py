@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxstudies import cli, diagnostics, mnist, theory
+from jaxstudies import cli, diagnostics, mnist, mnist_files, theory
 from jaxstudies.models import Layer, orthonormalize
 from jaxstudies.studies import initialization
 from jaxstudies.studies import initialization_draws as draws
@@ -271,7 +271,7 @@ def test_bad_flags_are_named(tmp_path, capsys, flags, named):
 
 
 def test_missing_data_are_an_error_of_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(mnist, "URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(mnist_files, "URL", "http://127.0.0.1:9/")
     monkeypatch.delenv(mnist.DATA_DIR_VARIABLE, raising=False)
     with pytest.raises(SystemExit) as stop:
         cli.main(initialization, ["--data-dir", str(tmp_path), "--out", str(tmp_path / "out")])

@@ -240,7 +240,7 @@ def test_script_end_to_end(tmp_path):
     cli.main(
         lenet,
         ["--dataset", "digits", "--seeds", "2", "--epochs", "2", "--out", str(tmp_path),
-         "--arms", "plain", "bn_dropout"],
+         "--arms", "plain", "standardized", "bn_dropout"],
     )  # fmt: skip
     check_files(tmp_path)
     runs = results.read_runs(tmp_path / "runs.parquet")
@@ -252,7 +252,7 @@ def check_files(whole):
     summary = pd.read_csv(whole / "summary.csv")
     wanted = ["arm", "estimator", "split", "epoch", "n", "accuracy", "low", "high", "loss"]
     assert list(summary.columns)[: len(wanted)] == wanted
-    assert len(summary) == 2 * 2 * 3 * 2
+    assert len(summary) == 3 * 2 * 3 * 2
     assert summary["accuracy"].between(0, 1).all() and (summary["ms_per_step"] > 0).all()
     keys = ["split", "epoch"]
     plain = summary[summary["arm"] == "plain"].set_index(keys)
@@ -262,6 +262,7 @@ def check_files(whole):
         assert matplotlib.image.imread(whole / f"{name}.png")[..., :3].std() > 0.05
     verdicts = {v["id"]: v for v in json.loads((whole / "claims.json").read_text())}
     assert verdicts["input_bn_beats.running"]["n"] == 0  # bn_input was not run
+    assert verdicts["both_beat_bn.running"]["verdict"] == "inconclusive"
 
 
 def check_batch_norm_parameters(runs):
@@ -281,9 +282,9 @@ def check_batch_norm_parameters(runs):
 
 
 def check_prefix(runs):
-    alone = lenet.run(small_config(seeds=1, arms=("plain",)))
+    alone = lenet.run(small_config(seeds=1, arms=("standardized",)))
     names = [c for c in alone if c.endswith(("loss_2", "loss_1"))]
-    same = runs[(runs["arm"] == "plain") & (runs["seed"] == 0)][names]
+    same = runs[(runs["arm"] == "standardized") & (runs["seed"] == 0)][names]
     np.testing.assert_allclose(alone[names], same, rtol=1e-4)
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxstudies import mnist
+from jaxstudies import mnist, mnist_files
+from jaxstudies.mnist_files import FILES
 
 ORIGINALS = os.environ.get(mnist.DATA_DIR_VARIABLE)
 needs_originals = pytest.mark.skipif(
-    not ORIGINALS or not all((Path(ORIGINALS) / f.name).is_file() for f in mnist.FILES.values()),
+    not ORIGINALS or not all((Path(ORIGINALS) / f.name).is_file() for f in FILES.values()),
     reason=f"{mnist.DATA_DIR_VARIABLE} does not name a directory with MNIST's four .gz files",
 )
 
@@ -27,7 +28,7 @@ def originals(tmp_path) -> Path:
     """A directory with copies of the original files."""
     directory = tmp_path / "originals"
     directory.mkdir()
-    for file in mnist.FILES.values():
+    for file in FILES.values():
         shutil.copy(Path(str(ORIGINALS)) / file.name, directory / file.name)
     return directory
 
@@ -64,7 +65,7 @@ def test_every_source_gives_the_same_arrays(originals, tmp_path, monkeypatch):
     def read(split):
         images, labels = (
             np.frombuffer(
-                gzip.decompress((originals / mnist.FILES[f"{split}_{part}"].name).read_bytes()),
+                gzip.decompress((originals / FILES[f"{split}_{part}"].name).read_bytes()),
                 np.uint8, offset=header,
             )
             for part, header in (("data", 16), ("labels", 8))
@@ -81,7 +82,7 @@ def test_every_source_gives_the_same_arrays(originals, tmp_path, monkeypatch):
     began = time.perf_counter()
     assert_equal(mnist.load("mnist", originals), expected)
     assert time.perf_counter() - began < 5  # under one on an idle machine
-    assert {path.name for path in originals.iterdir()} == {f.name for f in mnist.FILES.values()}
+    assert {path.name for path in originals.iterdir()} == {f.name for f in FILES.values()}
 
     # The prepared directory alone, its cache damaged.
     cache.write_bytes(cache.read_bytes()[:1000])
@@ -107,13 +108,13 @@ def test_download_from_a_local_server(originals, tmp_path, monkeypatch):
     handler = functools.partial(Quiet, directory=str(originals))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(mnist, "URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setattr(mnist_files, "URL", f"http://127.0.0.1:{server.server_port}/")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         data = mnist.load("mnist", tmp_path / "downloaded")
         assert mnist.content_hash(data) == mnist.EXPECTED["mnist"].sha256
 
         # A file that is not what it should be is refused.
-        labels = originals / mnist.FILES["test_labels"].name
+        labels = originals / FILES["test_labels"].name
         labels.write_bytes(labels.read_bytes()[:-1] + b"x")
         with pytest.raises(mnist.DataError, match="preparing it failed"):
             mnist.load("mnist", tmp_path / "bad")
@@ -123,7 +124,7 @@ def test_download_from_a_local_server(originals, tmp_path, monkeypatch):
 @needs_originals
 @pytest.mark.parametrize("damage", ["short", "changed", "missing"])
 def test_damaged_files_are_named(originals, damage):
-    path = originals / mnist.FILES["test_labels"].name
+    path = originals / FILES["test_labels"].name
     content = path.read_bytes()
     if damage == "short":
         path.write_bytes(content[:-100])
@@ -141,13 +142,13 @@ def test_without_network_and_files_three_ways_out_are_named(tmp_path, monkeypatc
         bound.bind(("127.0.0.1", 0))
         if server == "is silent":
             bound.listen()
-        monkeypatch.setattr(mnist, "URL", f"http://127.0.0.1:{bound.getsockname()[1]}/")
+        monkeypatch.setattr(mnist_files, "URL", f"http://127.0.0.1:{bound.getsockname()[1]}/")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         began = time.perf_counter()
         with pytest.raises(mnist.DataError) as caught:
             mnist.load("mnist", tmp_path)
         assert time.perf_counter() - began < 5
-    for way_out in ("go online", "--data-dir", "--dataset digits"):
+    for way_out in (f"not in {tmp_path}", "go online", "--data-dir", "--dataset digits"):
         assert way_out in str(caught.value)
     assert "\n" not in str(caught.value)
 

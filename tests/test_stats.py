@@ -64,6 +64,12 @@ def test_mean_interval_covers():
     assert measured == expected
 
 
+def test_means_of_columns_are_means():
+    values = np.random.default_rng(3).normal(size=(9, 4))
+    together = stats.mean_intervals(values)
+    np.testing.assert_array_equal(together.T, [stats.mean_interval(c) for c in values.T])
+
+
 def test_without_data_there_is_no_number():
     for interval in (
         stats.wilson(0, 0),

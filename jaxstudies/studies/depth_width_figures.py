@@ -216,7 +216,7 @@ def plot_curves(runs: pd.DataFrame) -> Figure:
         draw_curve(ax, modern, MODERN_COLOR, label, "-")
     ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="validation RMSE (units of f)")
     plain_log(ax.xaxis)
-    plain_log(ax.yaxis)
+    plotting.plain_log_ticks(ax.yaxis)
     ax.legend(fontsize=8, loc="lower left")
     ax.set_title("The best shape of each depth (mean over seeds, band: their range)")
     return figure
@@ -242,7 +242,7 @@ def draw_cusps(ax: Axes, rows: pd.DataFrame, name: str, color: str) -> str:
         A note if the band is cut.
     """
     errors = rows.filter(regex=r"^cusp_rmse_\d+$").to_numpy(float)
-    mean, low, high = np.array([stats.mean_interval(column) for column in errors.T]).T
+    mean, low, high = stats.mean_intervals(errors)
     share = f"{rows['cusp_share'].mean():.0%} of squared error within 4"
     distance = np.arange(len(mean))
     low, note = cut_below(mean, low)

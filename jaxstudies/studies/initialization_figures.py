@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxstudies import plotting
+from jaxstudies import plotting, stats
 
 COLORS = (*plotting.COLORS, "0.55")
 MARKERS = "osD^vP*X"
@@ -236,9 +236,9 @@ def plot_training(runs: pd.DataFrame) -> Figure:
             losses = rows.filter(regex=r"^epoch_loss").to_numpy(float)
             losses = losses[:, ~np.isnan(losses).all(axis=0)]
             epochs = np.arange(1, losses.shape[1] + 1)
-            half = 1.96 * losses.std(axis=0) / np.sqrt(len(losses))
-            top.errorbar(epochs, losses.mean(axis=0), half, fmt=marker + "-", color=color, ms=4,
-                         label=label)  # fmt: skip
+            mean, low, high = stats.mean_intervals(losses)
+            top.errorbar(epochs, mean, [mean - low, high - mean], fmt=marker + "-", color=color,
+                         ms=4, label=label)  # fmt: skip
             bottom.plot(before["slope"], rows["accuracy"], marker, color=color, ms=4, alpha=0.6)
         top.set(title=name, xlabel="epoch", yscale="log")
         top.xaxis.get_major_locator().set_params(integer=True)

@@ -59,7 +59,7 @@ def columns(rows: pd.DataFrame, name: str) -> np.ndarray:
 
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean of each column and the ends of its 95 % t interval (the mean without one)."""
-    mean, low, high = np.array([stats.mean_interval(column) for column in values.T]).T
+    mean, low, high = stats.mean_intervals(values)
     return mean, np.where(np.isnan(low), mean, low), np.where(np.isnan(high), mean, high)
 
 
