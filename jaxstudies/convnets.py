@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Num, Shaped
 
+from jaxstudies.normalization import BatchNorm, along_features
+
 DropoutPosition = Literal["activation", "pooled", "dense"]
 
 HIDDEN_LAYERS = ("conv1", "conv2", "dense1", "dense2")
@@ -108,50 +110,6 @@ def dropout(
         jnp.int32
     )
     return jnp.where(keep.reshape(h.shape), h / (1 - rate), 0.0)
-
-
-def along_features(values: Array, like: Array) -> Array:
-    """Append axes to values (features,), so that they apply to an array (features, ...)."""
-    return values.reshape(-1, *(1,) * (like.ndim - 1))
-
-
-class BatchNorm(nn.Module):
-    """Normalize each feature over examples and positions, then scale and shift it.
-
-    Variances are biased, in the batch and in the running averages, as in Keras and Flax.
-
-    Attributes:
-        momentum: Share of the running averages kept at a step; with 0 they are the last batch's.
-        epsilon: Added to the variance.
-    """
-
-    momentum: float | Array
-    epsilon: float | Array
-
-    @nn.compact
-    def __call__(
-        self, z: Float[Array, "features ..."], batch_statistics: bool
-    ) -> Float[Array, "features ..."]:
-        """Normalize by the batch's statistics, updating the running averages, or by those."""
-        features = (z.shape[0],)
-        scale = self.param("scale", nn.initializers.ones, features)
-        bias = self.param("bias", nn.initializers.zeros, features)
-        running = {
-            "mean": self.variable("batch_stats", "mean", jnp.zeros, features),
-            "var": self.variable("batch_stats", "var", jnp.ones, features),
-        }
-        if batch_statistics:
-            axes = tuple(range(1, z.ndim))
-            mean = z.mean(axis=axes)
-            var = jnp.maximum(jnp.square(z).mean(axis=axes) - jnp.square(mean), 0.0)
-            if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
-                for name, batch in (("mean", mean), ("var", var)):
-                    old = running[name].value
-                    running[name].value = self.momentum * old + (1 - self.momentum) * batch
-        else:
-            mean, var = running["mean"].value, running["var"].value
-        factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        return z * along_features(factor, z) + along_features(bias - factor * mean, z)
 
 
 class Affine(nn.Module):

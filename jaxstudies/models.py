@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxstudies.normalization import BatchNorm
+
 SCAN_UNROLL = 10
 """Hidden layers per iteration of the scan over them in training: unrolled, ten layers of width 2
 train in half the time; more would only lengthen the compilation of deep networks."""
@@ -226,7 +228,8 @@ class FeedForward(nn.Module):
         activation: Elementwise function.
         init_layer: Initializer of the layers.
         batch_norm: Whether each hidden layer is normalized over the batch before its activation;
-            for evaluation, by running averages.
+            for evaluation, by running averages. The layer's own bias, which that would subtract
+            again, is a parameter all the same, but is not added.
         features: Fixed map of the inputs, features first, that goes before the first layer.
     """
 
@@ -245,12 +248,12 @@ class FeedForward(nn.Module):
         h = inputs.T if self.features is None else self.features(inputs.T)
         for i, width in enumerate(self.widths):
             layer = self.param(f"layer_{i}", self.init_layer, h.shape[0], width)
-            h = layer.kernel.T @ h + layer.bias[:, None]
+            h = layer.kernel.T @ h
             if self.batch_norm:
                 # The averages must be those of the last epoch or so, not of all training.
-                h = nn.BatchNorm(
-                    use_running_average=not train, momentum=0.9, axis=0, name=f"norm_{i}"
-                )(h)
+                h = BatchNorm(momentum=0.9, epsilon=1e-5, name=f"norm_{i}")(h, train)
+            else:
+                h = h + layer.bias[:, None]
             h = self.activation(h)
         last = self.param("last", self.init_layer, h.shape[0], self.num_outputs)
         return (last.kernel.T @ h + last.bias[:, None]).T

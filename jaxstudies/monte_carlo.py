@@ -273,16 +273,16 @@ def table(plans: list[Plan], kept: Parts | Memory, start: int, stop: int) -> pd.
     for plan in plans:
         if start >= plan.num_seeds():
             continue
-        flat = {}
-        for name, values in collect(plan, kept, start, stop).items():
-            if values.ndim == 1:
-                flat[name] = values
-            else:
-                flat |= {f"{name}_{i + 1}": values[:, i] for i in range(values.shape[1])}
         seeds = np.arange(start, min(stop, plan.num_seeds()))
         labels = {
             name: pd.Series([value]).repeat(len(seeds)).to_numpy()
             for name, value in plan.setting.labels.items()
         }
-        frames.append(pd.DataFrame({**labels, "seed": seeds, **flat}))
+        blocks = [pd.DataFrame({**labels, "seed": seeds})]
+        # An array is one block of a table: of thousands of columns apart, it would take a second.
+        for name, values in collect(plan, kept, start, stop).items():
+            wide = values.ndim > 1
+            names = [f"{name}_{i + 1}" for i in range(values.shape[1])] if wide else [name]
+            blocks.append(pd.DataFrame(values.reshape(len(seeds), -1), columns=names))
+        frames.append(pd.concat(blocks, axis=1))
     return pd.concat(frames, ignore_index=True)

@@ -1,4 +1,7 @@
-"""Time the dying-ReLU Monte Carlo, and a step of LeNet-5, against peers, side by side in one run.
+"""Time training against peers, side by side in one run.
+
+Timed are the dying-ReLU Monte Carlo, a step of LeNet-5, an epoch of depth against width, and the
+time to start.
 
 Peers that are not installed are listed as skipped: `pip install -e ".[peers]"` brings them. Repeats
 are interleaved, so that a machine that slows down slows all of them. Loops over networks are timed
@@ -22,7 +25,8 @@ from matplotlib.figure import Figure
 
 from jaxstudies import cli, flags, monte_carlo, plotting, results
 from jaxstudies.benchmarks import machine, scaling
-from jaxstudies.benchmarks.peers import CONTESTANTS, IMAGES
+from jaxstudies.benchmarks.peers import CONTESTANTS
+from jaxstudies.benchmarks.steps import IMAGES
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def draw(table: pd.DataFrame, options: Options) -> Figure:
         ax.axhline(edge - 0.5, color="0.85", lw=0.8)
     figure.suptitle(
         f"{options.seeds:,} networks x {options.epochs} epochs; a step of LeNet-5 on {IMAGES} "
-        f"images; imports ({options.repeats} repeats)"
+        f"images;\nan epoch of depth against width; imports ({options.repeats} repeats)"
     )
     ax.invert_yaxis()
     return figure

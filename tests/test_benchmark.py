@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxstudies.benchmarks import machine, peers, scaling
+from jaxstudies.benchmarks import machine, peers, scaling, steps
+from jaxstudies.studies import depth_width
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
 
@@ -52,6 +53,26 @@ def test_a_loop_is_multiplied_up_to_all_networks_and_epochs():
     _, factor = peers.torch_loop(1000, 20)
     assert factor == 20_000
     assert all("extrapolated" in name for name in peers.CONTESTANTS if "loop" in name)
+
+
+def test_an_epoch_is_timed_per_network():
+    """On any number of devices, of eight networks or more if they do not divide by the devices."""
+    _, prepare = peers.CONTESTANTS["jaxstudies 512 SGD, eight networks"]
+    train, factor = prepare(1, 1)
+    assert len(train()["bias"]) == round(1 / factor) >= 8
+    task, prepare = peers.CONTESTANTS["jaxstudies 512 SGD, one network"]
+    train, factor = prepare(1, 1)
+    assert len(train()["bias"]) == factor == 1
+    assert sum(other == task for other, _ in peers.CONTESTANTS.values()) == 3
+
+
+def test_pytorch_trains_the_same_networks():
+    torch = pytest.importorskip("torch")
+    for widths, recipe in steps.EGGHOLDER:
+        network = steps.torch_network(torch, widths, recipe)
+        kind = depth_width.Kind(widths, recipe, "none", "relu", 1, 1000)
+        count = sum(parameter.numel() for parameter in network.parameters())
+        assert count == depth_width.count_parameters(depth_width.Config(), kind)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import json
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,6 +125,36 @@ def test_network_equals_its_formula():
         h = jax.nn.relu(h @ layer.kernel + layer.bias[None])
     expected = h @ last.kernel + last.bias[None]
     assert np.allclose(model.apply(weights, inputs), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_with_batch_norm_biases_change_nothing():
+    """Flax's layers, biases and all, give the same outputs and the same gradients."""
+
+    class Reference(nn.Module):
+        @nn.compact
+        def __call__(self, h):
+            for i, width in enumerate((5, 4)):
+                h = nn.Dense(width, name=f"layer_{i}")(h)
+                h = nn.relu(nn.BatchNorm(use_running_average=False, name=f"norm_{i}")(h))
+            return nn.Dense(1, name="last")(h)
+
+    model, inputs = model_of((5, 4), batch_norm=True), jax.random.normal(jax.random.key(0), (64, 2))
+    state = model.init(jax.random.key(1), inputs)
+    assert all(np.any(state["params"][name].bias) for name in ("layer_0", "layer_1"))
+
+    def loss(params, network, **options):
+        params = {k: v._asdict() if isinstance(network, Reference) and k[0] == "l" else v
+                  for k, v in params.items()}  # fmt: skip
+        outputs, _ = network.apply({**state, "params": params}, inputs, mutable=["batch_stats"],
+                                   **options)  # fmt: skip
+        return jnp.mean((outputs - 1.0) ** 2)
+
+    ours, gradient = jax.value_and_grad(loss)(state["params"], model, train=True)
+    theirs, expected = jax.value_and_grad(loss)(state["params"], Reference())
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+    for name in gradient:
+        jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), gradient[name], expected[name])
+    np.testing.assert_array_equal(gradient["layer_0"].bias, 0.0)
 
 
 @pytest.mark.parametrize("recipe, rate", [("sgd", 0.02), ("adam", 1e-2)])

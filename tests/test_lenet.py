@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from jaxstudies import cli, diagnostics, mnist, results
-from jaxstudies.convnets import BatchNorm, LeNet5, average_pool, convolve, dropout
+from jaxstudies.convnets import LeNet5, average_pool, convolve, dropout
 from jaxstudies.data import Dataset
 from jaxstudies.stats import mean_interval
 from jaxstudies.studies import lenet, lenet_claims, lenet_networks
@@ -118,26 +118,6 @@ def test_batch_norm_on_the_input_is_such_a_map():
     kept = {k: {n: v for n, v in t.items() if n != "input_norm"} for k, t in state.items()}
     y, z = (by_batch(model, s, x)[0] for model, s in ((with_input, state), (without, kept)))
     np.testing.assert_allclose(z, y, atol=1e4 * EPS)
-
-
-def test_batch_norm_is_flax_batch_norm():
-    z = jax.random.normal(jax.random.key(0), (3, 5, 5, 16)) * 2.0 + 1.0
-    ours, theirs = BatchNorm(0.9, 1e-3), nn.BatchNorm(momentum=0.9, epsilon=1e-3, axis=0)
-    state = ours.init(jax.random.key(0), z, True)
-    their_state = theirs.init(jax.random.key(0), z, use_running_average=False)
-    np.testing.assert_array_equal(state["batch_stats"]["var"], jnp.ones(3))  # not moved by init
-    a, moved = ours.apply(state, z, True, mutable=["batch_stats"])
-    b, their_moved = theirs.apply(
-        their_state, z, use_running_average=False, mutable=["batch_stats"]
-    )
-    np.testing.assert_allclose(a, b, atol=100 * EPS)
-    for name in ("mean", "var"):
-        np.testing.assert_allclose(
-            moved["batch_stats"][name], their_moved["batch_stats"][name], atol=100 * EPS
-        )
-    a = ours.apply({**state, **moved}, z, False)
-    b = theirs.apply({**their_state, **their_moved}, z, use_running_average=True)
-    np.testing.assert_allclose(a, b, atol=100 * EPS)
 
 
 def test_batch_statistics_move_in_training_only():

@@ -1,14 +1,14 @@
 """What the benchmark times: the engine and its peers, each a function that readies one contestant.
 
 A peer imports what it needs inside, so that those that are not installed can be skipped. Each
-function takes the number of networks and of epochs and returns what is timed.
+function takes the number of networks and of epochs and returns what is timed. The larger networks
+of other studies are in `steps`.
 """
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -17,16 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxstudies import convnets, monte_carlo, programs
-from jaxstudies.benchmarks import machine, scaling
-from jaxstudies.data import Dataset, uniform_inputs
-from jaxstudies.training import init_state, train_step
+from jaxstudies.benchmarks import machine, scaling, steps
+from jaxstudies.benchmarks.steps import Timed
+from jaxstudies.data import uniform_inputs
 
 DEPTH, WIDTH, EXAMPLES, BATCH = 10, 2, 3000, 64
-IMAGES = 128
-LENET_STEPS = 20
-Timed = tuple[Callable[[], Any], float]
-"""What is timed, and by how much its seconds are multiplied."""
 
 
 def ours(seeds: int, epochs: int) -> Timed:
@@ -150,50 +145,6 @@ def keras_loop(seeds: int, epochs: int) -> Timed:
     )
 
 
-def lenet_ours(seeds: int, epochs: int, num_devices: int | None = None) -> Timed:
-    """Take LeNet-5's steps, batch norm and all, for a network on each device: time per network."""
-    devices = monte_carlo.choose_devices(num_devices)
-    model, optimizer = convnets.LeNet5(batch_norm=True), optax.adam(1e-3)
-
-    def simulate(key, images, labels):
-        def step(state, index):
-            rows = index * IMAGES + jnp.arange(IMAGES)
-            batch = Dataset(images[rows] / 255.0, jax.nn.one_hot(labels[rows], 10))
-            loss_fn = optax.losses.softmax_cross_entropy
-            return train_step(state, batch, key, model=model, optimizer=optimizer, loss_fn=loss_fn)
-
-        state = init_state(key, model, optimizer, jnp.zeros((1, 784)))
-        return {"loss": jax.lax.scan(step, state, jnp.arange(LENET_STEPS))[1]}
-
-    images = np.random.default_rng(0).integers(0, 256, (IMAGES * LENET_STEPS, 784), np.uint8)
-    shared = (jnp.asarray(images), jnp.asarray(images[:, 0] % 10))
-    setting = monte_carlo.Setting({}, simulate, shared)
-    run = programs.compile_chunk(setting, len(devices), devices)
-    return lambda: run(0, 0, shared), 1 / (LENET_STEPS * len(devices))
-
-
-def lenet_torch(seeds: int, epochs: int) -> Timed:
-    """Take LeNet-5's steps in PyTorch, one network on all cores."""
-    torch = import_module("torch")
-    nn = torch.nn
-    conv = [nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), nn.Sigmoid(), nn.AvgPool2d(2)]
-    conv += [nn.Conv2d(6, 16, 5), nn.BatchNorm2d(16), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten()]
-    dense = [nn.Linear(256, 120), nn.BatchNorm1d(120), nn.Sigmoid()]
-    dense += [nn.Linear(120, 84), nn.BatchNorm1d(84), nn.Sigmoid(), nn.Linear(84, 10)]
-    network = nn.Sequential(*conv, *dense)
-    optimizer = torch.optim.Adam(network.parameters())
-    images, labels = torch.rand(IMAGES, 1, 28, 28), torch.randint(0, 10, (IMAGES,))
-
-    def steps():
-        torch.set_num_threads(machine.cores())
-        for _ in range(LENET_STEPS):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(images), labels).backward()
-            optimizer.step()
-
-    return steps, 1 / LENET_STEPS
-
-
 def start_up(*modules: str) -> Callable[[int, int], Timed]:
     """Return a contestant that imports modules in a fresh interpreter."""
 
@@ -213,9 +164,7 @@ CONTESTANTS: dict[str, tuple[str, Callable[[int, int], Timed]]] = {
     "torch.func": ("dying ReLU", torch_func),
     "PyTorch loop (extrapolated)": ("dying ReLU", torch_loop),
     "Keras loop (extrapolated)": ("dying ReLU", keras_loop),
-    "jaxstudies LeNet-5, one network": ("LeNet-5 step", partial(lenet_ours, num_devices=1)),
-    "jaxstudies LeNet-5, one per device": ("LeNet-5 step", lenet_ours),
-    "PyTorch LeNet-5, one network": ("LeNet-5 step", lenet_torch),
+    **steps.CONTESTANTS,
     "jaxstudies start-up": ("start-up", start_up("jaxstudies.studies.dying_relu")),
     "PyTorch start-up": ("start-up", start_up("torch")),
     "Keras start-up": ("start-up", start_up("keras")),

@@ -27,6 +27,7 @@ from jaxstudies.studies import depth_width_figures as figures
 from jaxstudies.studies.depth_width_data import (
     CUSP_EDGES,
     MAP_SIDE,
+    Problem,
     Splits,
     cusp_errors,
     cusps,
@@ -165,9 +166,9 @@ def program(config: Config, kind: Kind):
     return partial(simulate, config=config, kind=kind)
 
 
-def settings(config: Config, splits: Splits) -> list[tuple[Kind, monte_carlo.Setting]]:
+def settings(config: Config, problem: Problem) -> list[tuple[Kind, monte_carlo.Setting]]:
     """List the networks: every shape by every recipe, then the modern one."""
-    problem, shapes = standardized(config, splits), choose_shapes(config.shapes)
+    shapes = choose_shapes(config.shapes)
     kinds = []
     for recipe in config.recipes:
         num_rates = len(config.adam_rates if recipe == "adam" else config.sgd_rates)
@@ -210,8 +211,9 @@ def run(config: Config, **execution) -> pd.DataFrame:
     monte_carlo.use_all_cores()
     parts, timings = execution.get("parts"), execution.pop("timings", None)
     timings = [] if timings is None else timings
-    splits = make_splits(config)
-    listed = settings(config, splits)
+    # Operation by operation, the data would be sixty programs to compile instead of two.
+    splits = jax.jit(make_splits, static_argnums=0)(config)
+    listed = settings(config, jax.jit(standardized, static_argnums=0)(config, splits))
     runs = monte_carlo.run_settings(
         [setting for _, setting in listed], num_seeds=config.seeds, seed=config.seed,
         description="depth and width", timings=timings, **execution,

@@ -1,0 +1,161 @@
+"""Training steps of LeNet-5 and of the depth-against-width networks, here and in PyTorch.
+
+A contestant takes the benchmark's numbers of networks and epochs, which are for other tasks, and
+returns what is timed: 20 steps of LeNet-5, or an epoch of the study of depth against width with its
+own data, shuffling included.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxstudies import convnets, monte_carlo, programs
+from jaxstudies.benchmarks import machine
+from jaxstudies.data import Dataset
+from jaxstudies.studies import depth_width, depth_width_data
+from jaxstudies.studies import depth_width_networks as networks
+from jaxstudies.training import init_state, train_step
+
+Timed = tuple[Callable[[], Any], float]
+"""What is timed, and by how much its seconds are multiplied."""
+
+IMAGES = 128
+LENET_STEPS = 20
+EGGHOLDER = (((512,), "sgd"), ((256, 256), "sgd"), ((128, 256, 128), "sgd"), ((256, 256), "adam"))
+"""Shapes and recipes of the study of depth against width: the largest of each depth."""
+
+
+def lenet_ours(seeds: int, epochs: int, num_devices: int | None = None) -> Timed:
+    """Take LeNet-5's steps, batch norm and all, for a network on each device: time per network."""
+    devices = monte_carlo.choose_devices(num_devices)
+    model, optimizer = convnets.LeNet5(batch_norm=True), optax.adam(1e-3)
+
+    def simulate(key, images, labels):
+        def step(state, index):
+            rows = index * IMAGES + jnp.arange(IMAGES)
+            batch = Dataset(images[rows] / 255.0, jax.nn.one_hot(labels[rows], 10))
+            loss_fn = optax.losses.softmax_cross_entropy
+            return train_step(state, batch, key, model=model, optimizer=optimizer, loss_fn=loss_fn)
+
+        state = init_state(key, model, optimizer, jnp.zeros((1, 784)))
+        return {"loss": jax.lax.scan(step, state, jnp.arange(LENET_STEPS))[1]}
+
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES * LENET_STEPS, 784), np.uint8)
+    shared = (jnp.asarray(images), jnp.asarray(images[:, 0] % 10))
+    setting = monte_carlo.Setting({}, simulate, shared)
+    run = programs.compile_chunk(setting, len(devices), devices)
+    return lambda: run(0, 0, shared), 1 / (LENET_STEPS * len(devices))
+
+
+def lenet_torch(seeds: int, epochs: int) -> Timed:
+    """Take LeNet-5's steps in PyTorch, one network on all cores."""
+    torch = import_module("torch")
+    nn = torch.nn
+    conv = [nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), nn.Sigmoid(), nn.AvgPool2d(2)]
+    conv += [nn.Conv2d(6, 16, 5), nn.BatchNorm2d(16), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten()]
+    dense = [nn.Linear(256, 120), nn.BatchNorm1d(120), nn.Sigmoid()]
+    dense += [nn.Linear(120, 84), nn.BatchNorm1d(84), nn.Sigmoid(), nn.Linear(84, 10)]
+    network = nn.Sequential(*conv, *dense)
+    optimizer = torch.optim.Adam(network.parameters())
+    images, labels = torch.rand(IMAGES, 1, 28, 28), torch.randint(0, 10, (IMAGES,))
+
+    def steps():
+        torch.set_num_threads(machine.cores())
+        for _ in range(LENET_STEPS):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+
+    return steps, 1 / LENET_STEPS
+
+
+@cache
+def eggholder() -> tuple[depth_width.Config, Dataset]:
+    """Return the study's configuration and the standardized points that it trains on."""
+    config = depth_width.Config()
+    points = depth_width_data.standardized(config, depth_width_data.make_splits(config)).train
+    return config, jax.tree.map(np.asarray, points)
+
+
+def eggholder_ours(
+    seeds: int, epochs: int, *, widths: tuple[int, ...], recipe: str, num_networks: int
+) -> Timed:
+    """Train networks for an epoch: several on all devices, or one on one: time per network."""
+    config, points = eggholder()
+    kind = networks.Kind(widths, recipe, "none", "relu", 1, config.batch_size)
+
+    def simulate(key, points, bounds):
+        model = networks.make_model(config, kind, key)
+        optimizer = networks.make_optimizer(recipe, 1e-3, len(points.inputs) // kind.batch_size)
+        state = networks.first_state(key, model, optimizer, bounds)
+        batches = networks.make_batches(key, points, kind.batch_size)
+        state = networks.train_batches(state, batches, model, optimizer)
+        return {"bias": state.params["last"].bias}
+
+    shared = (points, networks.make_bounds(config, kind, widths))
+    devices = monte_carlo.choose_devices(1 if num_networks == 1 else None)
+    size = monte_carlo.plan_chunks(num_networks, num_networks, devices)
+    run = programs.compile_chunk(monte_carlo.Setting({}, simulate, shared), size, devices)
+    return lambda: run(0, 0, shared), 1 / size
+
+
+def torch_network(torch: Any, widths: tuple[int, ...], recipe: str) -> Any:
+    """Return a network of depth against width in PyTorch."""
+    nn = torch.nn
+    layers, inputs = [], 2
+    for width in widths:
+        norm = [nn.BatchNorm1d(width)] if recipe == "sgd" and len(widths) > 1 else []
+        layers += [nn.Linear(inputs, width), *norm, nn.ReLU()]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, 1))
+
+
+def eggholder_torch(seeds: int, epochs: int, *, widths: tuple[int, ...], recipe: str) -> Timed:
+    """Train one network for an epoch in PyTorch on all cores."""
+    torch = import_module("torch")
+    config, points = eggholder()
+    network = torch_network(torch, widths, recipe)
+    if recipe == "sgd":
+        optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, nesterov=True)
+    else:
+        optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    x, y = (torch.from_numpy(np.array(a)) for a in points)
+
+    def epoch():
+        torch.set_num_threads(machine.cores())
+        for rows in torch.randperm(len(x)).reshape(-1, config.batch_size):
+            optimizer.zero_grad()
+            ((network(x[rows]) - y[rows]) ** 2).mean().backward()
+            optimizer.step()
+
+    return epoch, 1.0
+
+
+def _contestants() -> dict[str, tuple[str, Callable[[int, int], Timed]]]:
+    """List the contestants, each with its task."""
+    task = "LeNet-5 step"
+    listed: dict[str, tuple[str, Callable[[int, int], Timed]]] = {
+        "jaxstudies LeNet-5, one network": (task, partial(lenet_ours, num_devices=1)),
+        "jaxstudies LeNet-5, one per device": (task, lenet_ours),
+        "PyTorch LeNet-5, one network": (task, lenet_torch),
+    }
+    for widths, recipe in EGGHOLDER:
+        name = f"{'-'.join(map(str, widths))} {'SGD' if recipe == 'sgd' else 'Adam'}"
+        ours = partial(eggholder_ours, widths=widths, recipe=recipe)
+        peer = partial(eggholder_torch, widths=widths, recipe=recipe)
+        task = f"{name} epoch"
+        listed |= {
+            f"jaxstudies {name}, one network": (task, partial(ours, num_networks=1)),
+            f"jaxstudies {name}, eight networks": (task, partial(ours, num_networks=8)),
+            f"PyTorch {name}, one network": (task, peer),
+        }
+    return listed
+
+
+CONTESTANTS = _contestants()
