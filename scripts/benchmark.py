@@ -131,7 +131,7 @@ def draw(table: pd.DataFrame, options: Options) -> Figure:
     ax.axvline(1, color="0.7", lw=0.8, zorder=0)
     ax.set_yticks(range(len(table)), table["contestant"])
     ax.set(
-        xscale="log", xlim=(0.3, 25 * table["ratio"].max()),
+        xscale="log", xlim=(0.3, 60 * table["ratio"].max()),
         xlabel="time relative to the first of its task (median, least and most)",
     )  # fmt: skip
     for edge in np.flatnonzero(table["task"] != table["task"].shift())[1:]:
