@@ -18,7 +18,8 @@ def along_features(values: Array, like: Array) -> Array:
 
 def dots(a: Float[Array, "features n"], b: Float[Array, "features n"]) -> Float[Array, " features"]:
     """Return the dot product of each pair of rows."""
-    return jnp.einsum("fn,fn->f", a, b)
+    # By default accelerators round the factors to 8 or 11 bits; a variance would not survive that.
+    return jnp.einsum("fn,fn->f", a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def moments(

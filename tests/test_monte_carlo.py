@@ -84,6 +84,18 @@ def test_seeds_and_master_seeds_differ(twelve):
     assert len(np.unique(np.concatenate([twelve["last"], other["last"]]))) == 24
 
 
+def test_matrix_products_are_in_full_precision_on_any_device():
+    seen = []
+
+    def simulate(key):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return {"x": jax.random.normal(key)}
+
+    monte_carlo.map_seeds(simulate, num_seeds=2)
+    assert set(seen) == {"highest"}
+    assert jax.config.jax_default_matmul_precision is None
+
+
 def test_too_many_devices_are_an_error():
     with pytest.raises(ValueError, match="99 devices"):
         map_seeds(num_devices=99)

@@ -65,6 +65,14 @@ def test_the_gradient_is_that_of_the_formula(mapped):
         np.testing.assert_allclose(ours, theirs, atol=50 * 10 * EPS)
 
 
+def test_products_are_in_full_precision_on_any_device():
+    one = jnp.ones(3)
+    z = examples(0, (3, 8))
+    gradient = jax.grad(lambda z: jnp.sum(normalize(z, one, one, EPSILON) ** 2))
+    text = str(jax.make_jaxpr(gradient)(z))
+    assert text.count("dot_general") == text.count("precision=(Precision.HIGHEST") == 2
+
+
 def test_a_constant_feature_stays_finite():
     z = jnp.full((1, 8), 3.0)
     one = jnp.ones(1)
