@@ -6,6 +6,7 @@ import numpy as np
 from scipy.interpolate import LinearNDInterpolator, RBFInterpolator
 from scipy.spatial import cKDTree
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 
 Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Maps training inputs (n, features), training targets (n,) and test inputs to predictions."""
@@ -45,7 +46,10 @@ def boosted_trees(inputs: np.ndarray, targets: np.ndarray, test: np.ndarray) -> 
     trees = HistGradientBoostingRegressor(
         max_iter=150, learning_rate=0.3, max_leaf_nodes=127, early_stopping=False, random_state=0
     )
-    return trees.fit(inputs, targets).predict(test)
+    # One thread: where other work keeps the cores busy, several spin for one another, and a fit of
+    # a second takes minutes.
+    with threadpool_limits(1, user_api="openmp"):
+        return trees.fit(inputs, targets).predict(test)
 
 
 REGRESSORS: dict[str, Regressor] = {

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,6 +112,22 @@ class Parts(NamedTuple):
 
 def _checksum(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
+
+
+def remember(
+    parts: Parts | None, name: str, compute: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Return arrays kept under a name, or compute and keep them; without `parts` nothing is kept.
+
+    Raises:
+        PartsError: The file system does not allow it.
+    """
+    kept = parts.read(name) if parts else None
+    if kept is None:
+        kept = compute()
+        if parts:
+            parts.write(name, kept)
+    return kept
 
 
 class Occupied(Exception):

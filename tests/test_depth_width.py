@@ -12,7 +12,7 @@ import pytest
 from jaxstudies import cli, data, stats
 from jaxstudies.data import Dataset
 from jaxstudies.models import FeedForward, fourier_features, initializer
-from jaxstudies.studies import depth_width, depth_width_claims, depth_width_data
+from jaxstudies.studies import depth_width, depth_width_claims, depth_width_data, depth_width_shapes
 from jaxstudies.studies import depth_width_networks as networks
 from jaxstudies.studies.depth_width_padding import draw_layers, rooms
 from jaxstudies.training import fit, init_state, train_step, variables
@@ -73,11 +73,11 @@ def test_standardization_round_trip():
 
 
 def test_the_grid_has_143_shapes():
-    counts = [sum(len(shape) == depth for shape in depth_width.GRID) for depth in (1, 2, 3)]
+    counts = [sum(len(shape) == depth for shape in depth_width_shapes.GRID) for depth in (1, 2, 3)]
     assert counts == [6, 25, 112]
-    assert len(depth_width.choose_shapes(("all", "16"))) == 143
-    assert len(depth_width.choose_shapes(("paper",))) == 6 + 25 + 5
-    assert set(depth_width.NOTEBOOK_SHAPES) <= set(depth_width.GRID)
+    assert len(depth_width_shapes.choose_shapes(("all", "16"))) == 143
+    assert len(depth_width_shapes.choose_shapes(("paper",))) == 6 + 25 + 5
+    assert set(depth_width_shapes.NOTEBOOK_SHAPES) <= set(depth_width_shapes.GRID)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_random_order_holds_every_number_once_and_is_uniform():
 
 @pytest.mark.parametrize("compile_seconds", [0.0, 1.0, 1e9])
 def test_shapes_fit_the_room_they_share(compile_seconds):
-    shapes = depth_width.GRID
+    shapes = depth_width_shapes.GRID
     room_of = rooms(shapes, lambda shape: 1e-3 * sum(shape), compile_seconds)
     assert set(room_of) == set(shapes)
     for shape, room in room_of.items():

@@ -7,11 +7,10 @@ validation split. A network on Fourier features and regressors that are not neur
 them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import pairwise, product
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,20 +19,18 @@ import pandas as pd
 from annotated_types import Ge, Gt, Interval
 from matplotlib.figure import Figure
 
-from jaxstudies import baselines, data, monte_carlo, stats
+from jaxstudies import data, monte_carlo, stats
 from jaxstudies.claims import Verdict
+from jaxstudies.parts import remember
 from jaxstudies.studies import depth_width_claims as claims
 from jaxstudies.studies import depth_width_figures as figures
+from jaxstudies.studies.depth_width_baselines import fit_baselines
 from jaxstudies.studies.depth_width_data import (
     CUSP_EDGES,
     MAP_SIDE,
     Problem,
-    Splits,
-    cusp_errors,
-    cusps,
     make_splits,
     map_inputs,
-    rmse,
     standardized,
 )
 from jaxstudies.studies.depth_width_networks import (
@@ -45,24 +42,8 @@ from jaxstudies.studies.depth_width_networks import (
     simulate,
 )
 from jaxstudies.studies.depth_width_padding import rooms
+from jaxstudies.studies.depth_width_shapes import choose_shapes
 
-WIDTHS = (16, 32, 64, 128, 256, 512)
-MOST_UNITS = 512
-GRID = tuple(
-    shape for depth in (1, 2, 3) for shape in product(WIDTHS, repeat=depth)
-    if sum(shape) <= MOST_UNITS
-)  # fmt: skip
-"""The 143 shapes of the assignment."""
-NOTEBOOK_SHAPES = (
-    *((64,), (128,), (256,), (512,)),
-    *((16, 16), (32, 32), (64, 64), (128, 128), (256, 256)),
-    *((16, 16, 16), (32, 32, 16), (64, 32, 64), (64, 128, 64), (128, 256, 128)),
-)
-SHAPE_SETS = {
-    "paper": tuple(s for s in GRID if len(s) < 3 or s in NOTEBOOK_SHAPES),
-    "notebook": NOTEBOOK_SHAPES,
-    "all": GRID,
-}
 MODERN = (128, 256, 128)
 """Shape of the network on Fourier features. It has ReLU: sines end up further from the floor."""
 MODERN_RATES = (3e-3,)
@@ -114,29 +95,6 @@ class Config:
         if self.modern_epochs is None:
             object.__setattr__(self, "modern_epochs", 6 * self.epochs if self.epochs >= 10 else 0)
         choose_shapes(self.shapes)
-
-
-def choose_shapes(names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes that the names of sets and of shapes stand for, each once.
-
-    Raises:
-        ValueError: A name is neither.
-    """
-    chosen: dict[tuple[int, ...], None] = {}
-    for name in (part for item in names for part in item.split(",") if part):
-        if name in SHAPE_SETS:
-            chosen |= dict.fromkeys(SHAPE_SETS[name])
-            continue
-        widths = tuple(int(w) if w.isascii() and w.isdigit() else 0 for w in name.split("-"))
-        if not 1 <= len(widths) <= 10 or not all(1 <= w <= 10_000 for w in widths):
-            raise ValueError(
-                f"--shapes {name}: must be paper, notebook, all, or one to ten widths from 1 to "
-                "10000 such as 64-64"
-            )
-        chosen[widths] = None
-    if not chosen:
-        raise ValueError("--shapes: at least one shape is needed")
-    return tuple(chosen)
 
 
 def learning_rates(config: Config, kind: Kind) -> jax.Array:
@@ -218,14 +176,15 @@ def run(config: Config, **execution) -> pd.DataFrame:
         [setting for _, setting in listed], num_seeds=config.seeds, seed=config.seed,
         description="depth and width", timings=timings, **execution,
     )  # fmt: skip
-    shuffling = kept_seconds(
-        parts, "alone-shuffle", lambda: seconds_to_shuffle(splits.train, config.batch_size)
-    )
+
+    def seconds_alone(name, function, *arguments):
+        kept = remember(parts, f"alone-{name}", lambda: {"seconds": np.array(function(*arguments))})
+        return float(kept["seconds"])
+
+    shuffling = seconds_alone("shuffle", seconds_to_shuffle, splits.train, config.batch_size)
     seconds = {"seconds_per_epoch": [], "seconds_in_batch": []}
     for i, ((kind, setting), timing) in enumerate(zip(listed, timings, strict=True)):
-        alone = shuffling + kept_seconds(
-            parts, f"alone-{i}", lambda kind=kind: seconds_to_train(config, kind, splits.train)
-        )
+        alone = shuffling + seconds_alone(i, seconds_to_train, config, kind, splits.train)
         networks = timing["seeds_run"] * len(setting.shared[2]) * kind.epochs
         shared = timing["run_seconds"] / networks if networks else np.nan
         seconds["seconds_per_epoch"] += [alone] * config.seeds
@@ -237,54 +196,6 @@ def run(config: Config, **execution) -> pd.DataFrame:
     runs["map"] = [maps[i] if i == best else None for i in range(len(runs))]
     rest = fit_baselines(splits, config.noise_variance, parts)
     return pd.concat([runs, rest], ignore_index=True)
-
-
-def kept_seconds(parts: Any, name: str, measure: Callable[[], float]) -> float:
-    """Return a time from disk, or measure and keep it."""
-    kept = parts.read(name) if parts else None
-    if kept is None:
-        kept = {"seconds": np.array(measure())}
-        if parts:
-            parts.write(name, kept)
-    return float(kept["seconds"])
-
-
-def fit_baselines(splits: Splits, noise_variance: float, parts: Any = None) -> pd.DataFrame:
-    """Fit what is not a network to all the training and validation data; a row each, and the floor.
-
-    `test_rmse_error` is the standard error of the test error over the test points.
-    """
-    inputs, targets = (
-        np.concatenate([a, b]).astype(float)
-        for a, b in zip(splits.train, splits.validation, strict=True)
-    )
-    test = np.asarray(splits.test.inputs, float)
-    rows = []
-    for name, regress in baselines.REGRESSORS.items():
-        kept = parts.read(f"baseline-{name}") if parts else None
-        if kept is None:
-            kept = {"predictions": regress(inputs, targets[:, 0], test)[:, None]}
-            if parts:
-                parts.write(f"baseline-{name}", kept)
-        squares = (kept["predictions"] - np.asarray(splits.test.targets)) ** 2
-        error = np.sqrt(squares.mean())
-        predictions = jnp.asarray(kept["predictions"], jnp.float32)
-        by_cusps = cusp_errors(predictions, splits.clean_test, cusps(splits.test.inputs))
-        by_distance = np.asarray(by_cusps["cusp_rmse"])
-        rows.append(
-            {
-                "part": "baseline", "shape": name, "depth": 0, "hidden_units": 0, "parameters": 0,
-                "recipe": "baseline", "seed": 0, "nonfinite": False, "test_rmse": error,
-                "clean_rmse": float(rmse(predictions, splits.clean_test)),
-                "test_rmse_error": squares.std() / (2 * error * len(squares) ** 0.5),
-                "cusp_share": float(by_cusps["cusp_share"]),
-                **{f"cusp_rmse_{i + 1}": value for i, value in enumerate(by_distance)},
-            }
-        )  # fmt: skip
-    floor: dict[str, Any] = {"part": "floor", "shape": "floor", "recipe": "baseline"}
-    floor["test_rmse"] = noise_variance**0.5
-    zero = {"depth": 0, "hidden_units": 0, "parameters": 0, "seed": 0, "nonfinite": False}
-    return pd.DataFrame([*rows, floor | zero])
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
