@@ -46,10 +46,7 @@ def boosted_trees(inputs: np.ndarray, targets: np.ndarray, test: np.ndarray) -> 
     trees = HistGradientBoostingRegressor(
         max_iter=150, learning_rate=0.3, max_leaf_nodes=127, early_stopping=False, random_state=0
     )
-    # One thread: where other work keeps the cores busy, several spin for one another, and a fit of
-    # a second takes minutes.
-    with threadpool_limits(1, user_api="openmp"):
-        return trees.fit(inputs, targets).predict(test)
+    return trees.fit(inputs, targets).predict(test)
 
 
 REGRESSORS: dict[str, Regressor] = {
@@ -60,3 +57,13 @@ REGRESSORS: dict[str, Regressor] = {
     "RBF": rbf,
     "boosted trees": boosted_trees,
 }
+
+
+def predict(name: str, inputs: np.ndarray, targets: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Return a regressor's predictions for test inputs.
+
+    It has a single thread: where other work keeps the cores busy, the threads of OpenMP and BLAS
+    spin for one another, and a fit of a second takes minutes.
+    """
+    with threadpool_limits(1):
+        return REGRESSORS[name](inputs, targets, test)

@@ -201,12 +201,9 @@ def report(study: ModuleType, config: Any, out: Path) -> None:
         print(claims.sentence(verdict))
     if len(tested) < len(verdicts):
         print(f"{len(verdicts) - len(tested)} claims are not tested by these runs")
-    print(f"\n{out}/: config.json, runs.parquet, summary.csv, claims.json,")
-    print(
-        "  "
-        + "".join(f"{name}.csv, " for name in tables)
-        + ", ".join(path.name for path in figures)
-    )
+    print(f"\n{out}/: config.json, runs.parquet, summary.csv, claims.json", end="")
+    more = [*(f"{name}.csv" for name in tables), *(path.name for path in figures)]
+    print(",\n  " + ", ".join(more) if more else "")
 
 
 def print_table(summary: pd.DataFrame, most: int = 40) -> None:

@@ -1,8 +1,8 @@
 """Batch norm for networks whose features come first, with a gradient in closed form.
 
 Sums of products over the batch are batched dot products, which XLA vectorizes on a CPU; the
-reductions that JAX's derivative leads to are summed one number after another. A step of a network
-of 512 hidden units takes 0.6 times as long by itself, and 0.9 times mapped over eight seeds.
+reductions that JAX's derivative leads to are summed one number after another. An epoch of one
+network of the study of depth against width took three fifths of the time.
 """
 
 import flax.linen as nn
@@ -25,7 +25,11 @@ def dots(a: Float[Array, "features n"], b: Float[Array, "features n"]) -> Float[
 def moments(
     z: Float[Array, "features n"],
 ) -> tuple[Float[Array, " features"], Float[Array, " features"]]:
-    """Return mean and biased variance of each row."""
+    """Return mean and biased variance of each row.
+
+    The variance is the mean square less the squared mean, as in Flax, which takes one pass but
+    loses digits where a row's mean is many times its standard deviation: two at ten times.
+    """
     mean = z.mean(axis=1)
     return mean, jnp.maximum(dots(z, z) / z.shape[1] - jnp.square(mean), 0.0)
 

@@ -54,9 +54,11 @@ def save(figures: dict[str, Figure], directory: Path) -> list[Path]:
 def plain_log_ticks(axis: Axis) -> None:
     """Label a logarithmic axis of few decades with plain numbers, once its limits are set.
 
-    An axis of many decades keeps its powers of ten.
+    An axis of many decades keeps its powers of ten, and one without data its defaults.
     """
     low, high = axis.get_view_interval()
+    if not 0 < low < high:
+        return
     decades = np.log10(high / low)
     if decades < 2.5:
         steps = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if decades < 1 else (1, 2, 5)

@@ -42,7 +42,7 @@ class Options:
     out: Path = Path("figures/benchmark")
     """Directory for benchmark.json, benchmark.csv and benchmark.png."""
     json: Path | None = None
-    """File for the JSON instead."""
+    """File for the JSON; table and figure are then written beside it, under its name."""
     only: tuple[str, ...] | None = None
     """Names of contestants, if not all."""
 
@@ -62,7 +62,7 @@ class ScalingOptions:
     out: Path = Path("figures/benchmark")
     """Directory for scaling.json, scaling.csv and scaling.png."""
     json: Path | None = None
-    """File for the JSON instead."""
+    """File for the JSON; table and figure are then written beside it, under its name."""
 
 
 def measure(options: Options) -> tuple[pd.DataFrame, list[str]]:
@@ -152,9 +152,11 @@ def check(options: Options | ScalingOptions) -> None:
     """
     for name in getattr(options, "only", None) or ():
         if name not in CONTESTANTS:
-            raise flags.UsageError(f"--only {name}: must be among {', '.join(CONTESTANTS)}")
-    cli.check_writable(options.out)
-    if options.json is not None:
+            known = ", ".join(f'"{name}"' for name in CONTESTANTS)
+            raise flags.UsageError(f"--only {name}: must be among {known}")
+    if options.json is None:
+        cli.check_writable(options.out)
+    else:
         if options.json.is_dir():
             raise flags.UsageError(f"--json {options.json}: is a directory; name a file")
         if not options.json.parent.is_dir():
@@ -182,11 +184,12 @@ def write(
         "skipped": skipped,
     }
     path = options.json or options.out / f"{name}.json"
-    with cli.reported(options.out):
+    out = path.parent
+    with cli.reported(out):
         results.write_json(path, content)
-        results.write_table(options.out / f"{name}.csv", table)
-        plotting.save({name: figure}, options.out)
-    print(f"{path}, {options.out}/{name}.csv, {options.out}/{name}.png")
+        results.write_table(out / f"{path.stem}.csv", table)
+        plotting.save({path.stem: figure}, out)
+    print(f"{path}, {out}/{path.stem}.csv, {out}/{path.stem}.png")
 
 
 def compare(argv: list[str]) -> None:

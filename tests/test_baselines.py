@@ -49,13 +49,11 @@ def test_trees_find_a_step_with_a_single_thread(points, monkeypatch):
     fit = baselines.HistGradientBoostingRegressor.fit
 
     def watched(self, inputs, targets):
-        threads.extend(
-            pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"
-        )
+        threads.extend(pool["num_threads"] for pool in threadpool_info())
         return fit(self, inputs, targets)
 
     monkeypatch.setattr(baselines.HistGradientBoostingRegressor, "fit", watched)
-    predictions = baselines.boosted_trees(train, (train[:, 0] > 0) * 1.0, test)
+    predictions = baselines.predict("boosted trees", train, (train[:, 0] > 0) * 1.0, test)
     clear = np.abs(test[:, 0]) > 0.1
     np.testing.assert_allclose(predictions[clear], test[clear, 0] > 0, atol=0.01)
     assert set(threads) == {1}

@@ -4,6 +4,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pandas as pd
@@ -300,6 +301,35 @@ def test_the_chosen_rate_is_the_best_on_validation(finished):
     networks = runs[runs["part"] == "shapes"]
     rates = networks.filter(regex="^rate_rmse_")
     assert np.allclose(rates.min(axis=1), networks["validation_rmse"])
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_networks_that_diverge_are_left_out_of_the_figures(finished, every):
+    """If all of two layers do, there is no map of them; if all do, there are only baselines."""
+    runs = cli.results.read_runs(finished / "runs.parquet")
+    shallow = runs[runs["part"] == "shapes"].assign(shape="32", depth=1)
+    runs = runs if every else pd.concat([runs, shallow], ignore_index=True)
+    diverged = runs.assign(nonfinite=runs["nonfinite"].astype(bool) | (runs["depth"] == 2))
+    drawn = depth_width.plot(diverged)
+    assert "cusps" in drawn and "two_layers" not in drawn and ("rmse" in drawn) == (not every)
+    for figure in drawn.values():
+        figure.canvas.draw()
+        plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    "flags, named",
+    [
+        (["--noise-variance", "1e40"], "--noise-variance 1e+40"),
+        (["--raw", "--sgd-rates", "0.3"], "--sgd-rates"),
+    ],
+)
+def test_flags_that_cannot_be_met_are_one_line(flags, named, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(depth_width, [*flags, "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("shape", ["64-", "wide", "0-16", "-3", "64_64", ","])

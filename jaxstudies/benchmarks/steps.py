@@ -1,8 +1,8 @@
 """Training steps of LeNet-5 and of the depth-against-width networks, here and in PyTorch.
 
-A contestant takes the benchmark's numbers of networks and epochs, which are for other tasks, and
-returns what is timed: 20 steps of LeNet-5, or an epoch of the study of depth against width with its
-own data, shuffling included.
+What is timed are 20 steps of LeNet-5 (ours turn bytes into numbers at each, PyTorch's take the same
+numbers again), or an epoch of depth against width on the study's data, shuffling included. The
+benchmark's numbers of networks and epochs, `seeds` and `epochs`, make no difference to these.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Timed = tuple[Callable[[], Any], float]
 IMAGES = 128
 LENET_STEPS = 20
 EGGHOLDER = (((512,), "sgd"), ((256, 256), "sgd"), ((128, 256, 128), "sgd"), ((256, 256), "adam"))
-"""Shapes and recipes of the study of depth against width: the largest of each depth."""
+"""Shapes and recipes of depth against width: the largest of each depth by SGD, and one by Adam."""
 
 
 def lenet_ours(seeds: int, epochs: int, num_devices: int | None = None) -> Timed:
@@ -86,15 +86,16 @@ def eggholder() -> tuple[depth_width.Config, Dataset]:
 def eggholder_ours(
     seeds: int, epochs: int, *, widths: tuple[int, ...], recipe: str, num_networks: int
 ) -> Timed:
-    """Train networks for an epoch: several on all devices, or one on one: time per network."""
+    """Train several networks on all devices, or one on one, for an epoch; timed per network."""
     config, points = eggholder()
     kind = networks.Kind(widths, recipe, "none", "relu", 1, config.batch_size)
 
     def simulate(key, points, bounds):
-        model = networks.make_model(config, kind, key)
+        init_key, order_key = jax.random.split(key)
+        model = networks.make_model(config, kind, init_key)
         optimizer = networks.make_optimizer(recipe, 1e-3, len(points.inputs) // kind.batch_size)
-        state = networks.first_state(key, model, optimizer, bounds)
-        batches = networks.make_batches(key, points, kind.batch_size)
+        state = networks.first_state(init_key, model, optimizer, bounds)
+        batches = networks.make_batches(order_key, points, kind.batch_size)
         state = networks.train_batches(state, batches, model, optimizer)
         return {"bias": state.params["last"].bias}
 
@@ -139,21 +140,21 @@ def eggholder_torch(seeds: int, epochs: int, *, widths: tuple[int, ...], recipe:
 
 def _contestants() -> dict[str, tuple[str, Callable[[int, int], Timed]]]:
     """List the contestants, each with its task."""
-    task = "LeNet-5 step"
+    step = "LeNet-5 step"
     listed: dict[str, tuple[str, Callable[[int, int], Timed]]] = {
-        "jaxstudies LeNet-5, one network": (task, partial(lenet_ours, num_devices=1)),
-        "jaxstudies LeNet-5, one per device": (task, lenet_ours),
-        "PyTorch LeNet-5, one network": (task, lenet_torch),
+        "jaxstudies LeNet-5, one network": (step, partial(lenet_ours, num_devices=1)),
+        "jaxstudies LeNet-5, one per device": (step, lenet_ours),
+        "PyTorch LeNet-5, one network": (step, lenet_torch),
     }
     for widths, recipe in EGGHOLDER:
         name = f"{'-'.join(map(str, widths))} {'SGD' if recipe == 'sgd' else 'Adam'}"
         ours = partial(eggholder_ours, widths=widths, recipe=recipe)
         peer = partial(eggholder_torch, widths=widths, recipe=recipe)
-        task = f"{name} epoch"
+        epoch = f"{name} epoch"
         listed |= {
-            f"jaxstudies {name}, one network": (task, partial(ours, num_networks=1)),
-            f"jaxstudies {name}, eight networks": (task, partial(ours, num_networks=8)),
-            f"PyTorch {name}, one network": (task, peer),
+            f"jaxstudies {name}, one network": (epoch, partial(ours, num_networks=1)),
+            f"jaxstudies {name}, eight networks": (epoch, partial(ours, num_networks=8)),
+            f"PyTorch {name}, one network": (epoch, peer),
         }
     return listed
 

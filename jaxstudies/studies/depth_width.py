@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from annotated_types import Ge, Gt, Interval
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from jaxstudies import data, monte_carlo, stats
 from jaxstudies.claims import Verdict
@@ -67,14 +68,14 @@ class Config:
     """sgd: Nesterov momentum, batch norm in two and three layers; adam: cosine decay, no norm."""
     sgd_rates: tuple[Annotated[float, Gt(0)], ...] = (0.5, 2.0)
     """Learning rates of SGD times the width of the last hidden layer, on which the curvature of the
-    squared error depends; with --raw they are the notebook's, 1e-7 and 1e-4."""
+    squared error depends; --raw has the notebook's own, 1e-7 for one layer and else 1e-4."""
     adam_rates: tuple[Annotated[float, Gt(0)], ...] = (3e-3, 1e-2)
     """Learning rates of Adam at the start of the decay."""
     batch_size: Annotated[int, Ge(1)] = 1000
     """Points per step."""
     num_examples: Annotated[int, Interval(ge=100, le=10**8)] = 100_000
     """Points: 72 % to train, 8 % to choose the learning rate, 20 % to test."""
-    noise_variance: Annotated[float, Ge(0)] = 0.3
+    noise_variance: Annotated[float, Interval(ge=0, le=1e12)] = 0.3
     """Variance of the noise on the targets (0.09: a standard deviation of 0.3)."""
     raw: bool = False
     """Do not standardize inputs and targets, as the source notebook."""
@@ -95,6 +96,8 @@ class Config:
         if self.modern_epochs is None:
             object.__setattr__(self, "modern_epochs", 6 * self.epochs if self.epochs >= 10 else 0)
         choose_shapes(self.shapes)
+        if self.raw and self.sgd_rates != Config.sgd_rates:
+            raise ValueError("--sgd-rates: --raw trains at the notebook's own rates; leave one out")
 
 
 def learning_rates(config: Config, kind: Kind) -> jax.Array:
@@ -110,9 +113,12 @@ COMPILE_SECONDS = 2.5
 """Of a program, roughly, on two cores."""
 
 
-def run_seconds(config: Config, widths: tuple[int, ...], epochs: int, num_rates: int) -> float:
+def run_seconds(
+    config: Config, widths: tuple[int, ...], epochs: int, num_rates: int, features: str
+) -> float:
     """Estimate the seconds that all seeds of a shape take on two cores: launches and products."""
-    layers = pairwise((2, *widths, 1))
+    num_inputs = 2 * config.num_features if features == "fourier" else 2
+    layers = pairwise((num_inputs, *widths, 1))
     parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)
     seconds = 0.01 + 1e-4 * sum(widths) + 5.5e-6 * parameters
     return config.seeds * num_rates * epochs * config.num_examples / 1e5 * seconds
@@ -129,13 +135,15 @@ def settings(config: Config, problem: Problem) -> list[tuple[Kind, monte_carlo.S
     shapes = choose_shapes(config.shapes)
     kinds = []
     for recipe in config.recipes:
-        num_rates = len(config.adam_rates if recipe == "adam" else config.sgd_rates)
-        room_of = rooms(
-            shapes, lambda s, n=num_rates: run_seconds(config, s, config.epochs, n), COMPILE_SECONDS
-        )
+        common = (config.features, config.activation, config.epochs, config.batch_size)
+        num_rates = len(learning_rates(config, Kind(shapes[0], recipe, *common)))
+
+        def estimate(room, num_rates=num_rates):
+            return run_seconds(config, room, config.epochs, num_rates, config.features)
+
+        room_of = rooms(shapes, estimate, COMPILE_SECONDS)
         # Shapes that share a program come one after another.
         for shape in sorted(shapes, key=lambda s, of=room_of: list(of.values()).index(of[s])):
-            common = (config.features, config.activation, config.epochs, config.batch_size)
             kinds.append(("shapes", Kind(shape, recipe, *common), room_of[shape]))
     if config.modern_epochs:
         common = ("fourier", "relu", config.modern_epochs, config.batch_size)
@@ -146,7 +154,8 @@ def settings(config: Config, problem: Problem) -> list[tuple[Kind, monte_carlo.S
         parameters, units = count_parameters(config, kind), sum(kind.widths)
         labels = (part, "-".join(map(str, kind.widths)), len(kind.widths), units, parameters)
         sharing = sum(other[1].recipe == kind.recipe and other[2] == room for other in kinds)
-        seconds = run_seconds(config, room, kind.epochs, len(rates)) + COMPILE_SECONDS / sharing
+        seconds = run_seconds(config, room, kind.epochs, len(rates), kind.features)
+        seconds += COMPILE_SECONDS / sharing
         setting = monte_carlo.Setting(
             dict(zip(KEYS, (*labels, kind.recipe), strict=True)),
             program(config, kind._replace(widths=room)),
@@ -181,9 +190,10 @@ def run(config: Config, **execution) -> pd.DataFrame:
         kept = remember(parts, f"alone-{name}", lambda: {"seconds": np.array(function(*arguments))})
         return float(kept["seconds"])
 
+    bar = tqdm(listed, desc="times of one network alone", unit="network", delay=1)
     shuffling = seconds_alone("shuffle", seconds_to_shuffle, splits.train, config.batch_size)
     seconds = {"seconds_per_epoch": [], "seconds_in_batch": []}
-    for i, ((kind, setting), timing) in enumerate(zip(listed, timings, strict=True)):
+    for i, ((kind, setting), timing) in enumerate(zip(bar, timings, strict=True)):
         alone = shuffling + seconds_alone(i, seconds_to_train, config, kind, splits.train)
         networks = timing["seeds_run"] * len(setting.shared[2]) * kind.epochs
         shared = timing["run_seconds"] / networks if networks else np.nan
@@ -203,6 +213,7 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
 
     The interval is Student's over the seeds; for a baseline, which is fitted once, it is the
     normal one over the test points. Diverged runs are counted in `nonfinite` and left out of `n`.
+    `learning_rate` is the mean of the rates that the seeds chose.
     """
     rows = []
     means = ["train_rmse", "validation_rmse", "clean_rmse", "cusp_share", "learning_rate"]
@@ -226,14 +237,19 @@ def judge(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def plot(runs: pd.DataFrame) -> dict[str, Figure]:
-    """Draw the figures; the heat map is left out without shapes of two layers."""
+    """Draw the figures, without the shapes all of whose networks diverged.
+
+    If none is left, only the baselines are drawn; the heat map is of shapes of two layers.
+    """
     summary = summarize(runs)
-    shapes = summary[summary["part"] == "shapes"]
-    drawn = {
+    shapes = summary[(summary["part"] == "shapes") & summary["rmse"].notna()]
+    drawn = {"cusps": figures.plot_cusps(runs, CUSP_EDGES)}
+    if shapes.empty:
+        return drawn
+    drawn |= {
         "rmse": figures.plot_rmse(summary),
         "time": figures.plot_time(shapes),
         "curves": figures.plot_curves(runs),
-        "cusps": figures.plot_cusps(runs, CUSP_EDGES),
     }
     if (shapes["depth"] == 2).any():
         drawn["two_layers"] = figures.plot_two_layers(shapes)

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from jaxstudies import baselines
 from jaxstudies.parts import Parts, remember
@@ -23,10 +24,10 @@ def fit_baselines(splits: Splits, noise_variance: float, parts: Parts | None) ->
     test, test_targets = (np.asarray(a, float) for a in splits.test)
     where = cusps(splits.test.inputs)
 
-    def row(name: str, regress: baselines.Regressor) -> dict[str, Any]:
+    def row(name: str) -> dict[str, Any]:
         kept = remember(
             parts, f"baseline-{name}",
-            lambda: {"predictions": regress(inputs, targets[:, 0], test)[:, None]},
+            lambda: {"predictions": baselines.predict(name, inputs, targets[:, 0], test)[:, None]},
         )  # fmt: skip
         squares = (kept["predictions"] - test_targets) ** 2
         error = np.sqrt(squares.mean())
@@ -41,7 +42,8 @@ def fit_baselines(splits: Splits, noise_variance: float, parts: Parts | None) ->
             **{f"cusp_rmse_{i + 1}": value for i, value in enumerate(by_distance)},
         }  # fmt: skip
 
-    rows = [row(name, regress) for name, regress in baselines.REGRESSORS.items()]
+    names = tqdm(baselines.REGRESSORS, desc="baselines", unit="baseline", delay=1)
+    rows = [row(name) for name in names]
     rows.append({"part": "floor", "shape": "floor", "recipe": "baseline",
                  "test_rmse": noise_variance**0.5})  # fmt: skip
     zero = {"depth": 0, "hidden_units": 0, "parameters": 0, "seed": 0, "nonfinite": False}

@@ -25,9 +25,14 @@ def depth_color(depth: int) -> str:
     return plotting.COLORS[(depth - 1) % len(plotting.COLORS)]
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a number and its noun."""
+    return f"{count} {noun}" + ("s" if count != 1 else "")
+
+
 def depth_label(depth: int) -> str:
     """Return the name of a depth."""
-    return f"{depth} hidden layer" + ("s" if depth > 1 else "")
+    return plural(depth, "hidden layer")
 
 
 def plain_log(axis) -> None:
@@ -49,7 +54,7 @@ def count_seeds(rows: pd.DataFrame) -> str:
     """Return the seeds per row in words."""
     counts = sorted(set(rows["n"])) or [0]
     least = f"{counts[0]} to " if len(counts) > 1 else ""
-    return f"n = {least}{counts[-1]} seeds"
+    return f"n = {least}{plural(counts[-1], 'seed')}"
 
 
 def cut_below(mean: np.ndarray | pd.Series, low: np.ndarray | pd.Series) -> tuple[np.ndarray, str]:
@@ -84,7 +89,8 @@ def draw_shapes(ax: Axes, shapes: pd.DataFrame, x: str, style: str, points: bool
             octave = np.floor(np.log2(group[x]))
             curve = group.groupby(octave)["rmse"].agg(["mean", "min", "max"])
             curve.index = np.exp(np.log(group[x]).groupby(octave).mean())
-        ax.plot(curve.index, curve["mean"], style, color=color, lw=1.8)
+        single = MARKERS.get(depth, "D") if len(curve) == 1 and not points else None
+        ax.plot(curve.index, curve["mean"], style, color=color, lw=1.8, marker=single)
         ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.18, lw=0)
 
 
@@ -150,10 +156,11 @@ def plot_rmse(summary: pd.DataFrame) -> Figure:
     axes[-1, 0].xaxis.set_major_locator(LogLocator(2))
     plain_log(axes[-1, 0].xaxis)
     axes[-1, 1].set_xlabel("trained parameters (curve: mean by octave)")
+    plotting.plain_log_ticks(axes[-1, 1].xaxis)
     plain_log(axes[-1, 0].yaxis)
     handles = [
         Line2D([], [], color=depth_color(depth), marker=MARKERS.get(depth, "D"), ms=4,
-               label=f"{depth_label(depth)} ({group['shape'].nunique()} shapes)")
+               label=f"{depth_label(depth)} ({plural(group['shape'].nunique(), 'shape')})")
         for depth, group in shapes.groupby("depth")
     ]  # fmt: skip
     if len(modern):
@@ -184,18 +191,21 @@ def plot_time(shapes: pd.DataFrame) -> Figure:
                 group["parameters"], group["seconds_per_epoch"], marker=marker, **style,
                 label=f"{depth_label(depth)}, one network alone",
             )  # fmt: skip
-            ax.plot(
-                group["parameters"], group["seconds_in_batch"], marker=marker, mfc="none", **style,
-                label=f"{depth_label(depth)}, per network in the batch",
-            )  # fmt: skip
+            if group["seconds_in_batch"].notna().any():
+                ax.plot(
+                    group["parameters"], group["seconds_in_batch"], marker=marker, mfc="none",
+                    label=f"{depth_label(depth)}, per network in the batch", **style,
+                )  # fmt: skip
         ax.set(xscale="log", yscale="log", xlabel="trained parameters", title=RECIPES[recipe])
+        plotting.plain_log_ticks(ax.xaxis)
         ax.grid(alpha=0.25, which="both", lw=0.5)
     axes[0, 0].set_ylabel("seconds per epoch")
-    plain_log(axes[0, 0].yaxis)
+    plotting.plain_log_ticks(axes[0, 0].yaxis)
     figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
-    )
-    words = "each point one shape; in the batch, padding to shared shapes included"
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
+        ncols=1 + len(recipes), fontsize=8,
+    )  # fmt: skip
+    words = "each point one shape;\nin the batch, padding to shared shapes included"
     figure.suptitle(f"Training time of an epoch ({words})")
     return figure
 
@@ -215,10 +225,10 @@ def plot_curves(runs: pd.DataFrame) -> Figure:
         label = f"{modern['shape'].iloc[0]}, ReLU on Fourier features"
         draw_curve(ax, modern, MODERN_COLOR, label, "-")
     ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="validation RMSE (units of f)")
-    plain_log(ax.xaxis)
+    plotting.plain_log_ticks(ax.xaxis)
     plotting.plain_log_ticks(ax.yaxis)
     ax.legend(fontsize=8, loc="lower left")
-    ax.set_title("The best shape of each depth (mean over seeds, band: their range)")
+    ax.set_title("The best shape of each depth and recipe (mean over seeds, band: their range)")
     return figure
 
 

@@ -78,8 +78,9 @@ def random_order(key: jax.Array, n: int) -> jax.Array:
     digits = max(n - 1, 1).bit_length()
     if digits > 17:
         return jnp.argsort(bits)
-    # Pairs are sorted five times as slowly as numbers, so both are put into one number. Where the
-    # random bits, at least 15, are equal, the smaller index is first: two or three in a batch.
+    # Pairs are sorted five times as slowly as numbers, so both are put into one number. That leaves
+    # 15 random bits or more: the two or three points that share theirs stay side by side, the
+    # smaller index first.
     packed = (bits << digits) | jnp.arange(n, dtype=jnp.uint32)
     return jnp.sort(packed) & np.uint32(2**digits - 1)
 

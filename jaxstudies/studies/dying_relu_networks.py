@@ -86,11 +86,11 @@ def simulate(
     dimension = TARGETS[targets[0]].dimension
     functions = [TARGETS[name].function for name in targets]
 
-    def labelled(inputs):
+    def labeled(inputs):
         return Dataset(inputs, jax.lax.switch(target, functions, inputs))
 
-    data = labelled(uniform_inputs(data_key, config.num_examples, dimension))
-    grid = labelled(grid_inputs(GRID_POINTS, dimension))
+    data = labeled(uniform_inputs(data_key, config.num_examples, dimension))
+    grid = labeled(grid_inputs(GRID_POINTS, dimension))
     inits = [initializer(name, config.init_std) for name in config.inits]
     model = MLP(
         depth, width, grid.targets.shape[1], partial(leaky_relu, slope), switch(inits, init),

@@ -1,4 +1,4 @@
-"""Rules that learn a line through the origin from labelled points of the half square.
+"""Rules that learn a line through the origin from labeled points of the half square.
 
 Points are handed on as signed points y x: a weight vector W classifies a point rightly if
 W.(y x) > 0. Only the first `num_train` points count, so that training sets of all sizes share one
