@@ -138,7 +138,7 @@ def test_every_chunk_is_in_one_share():
 
 def test_a_terminated_run_goes_on(alone, tmp_path):
     code = RUN.format(here=str(HERE), kill_at=None, out=str(tmp_path))
-    flags = ["--seeds", "1000", "--chunk-size", "1", "--devices", "1", "--out", str(tmp_path)]
+    flags = ["--seeds", "20000", "--chunk-size", "1", "--devices", "1", "--out", str(tmp_path)]
     for stop, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         process = subprocess.Popen([sys.executable, "-c", code, *flags], stderr=subprocess.PIPE)
         before = len(list(tmp_path.glob("parts/*/*.npz")))

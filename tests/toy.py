@@ -15,7 +15,7 @@ from jaxstudies import monte_carlo, stats
 class Config:
     """What is drawn."""
 
-    seeds: Annotated[int, Interval(ge=1, le=1000)] = 8
+    seeds: Annotated[int, Interval(ge=1, le=20_000)] = 8
     """Runs per setting."""
     seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
     """Master seed."""
