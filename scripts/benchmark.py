@@ -42,7 +42,7 @@ class Options:
     out: Path = Path("figures/benchmark")
     """Directory for benchmark.json, benchmark.csv and benchmark.png."""
     json: Path | None = None
-    """File for the JSON; table and figure are then written beside it, under its name."""
+    """File for the JSON, instead of --out; table and figure go beside it, under its name."""
     only: tuple[str, ...] | None = None
     """Names of contestants, if not all."""
 
@@ -62,7 +62,7 @@ class ScalingOptions:
     out: Path = Path("figures/benchmark")
     """Directory for scaling.json, scaling.csv and scaling.png."""
     json: Path | None = None
-    """File for the JSON; table and figure are then written beside it, under its name."""
+    """File for the JSON, instead of --out; table and figure go beside it, under its name."""
 
 
 def measure(options: Options) -> tuple[pd.DataFrame, list[str]]:
