@@ -9,7 +9,6 @@ them.
 
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import pairwise
 from typing import Annotated, Literal
 
 import jax
@@ -42,7 +41,7 @@ from jaxstudies.studies.depth_width_networks import (
     seconds_to_train,
     simulate,
 )
-from jaxstudies.studies.depth_width_padding import rooms
+from jaxstudies.studies.depth_width_padding import COMPILE_SECONDS, rooms, run_seconds
 from jaxstudies.studies.depth_width_shapes import choose_shapes
 
 MODERN = (128, 256, 128)
@@ -107,21 +106,6 @@ def learning_rates(config: Config, kind: Kind) -> jax.Array:
     if config.raw:
         return jnp.array([1e-7 if len(kind.widths) == 1 else 1e-4])
     return jnp.array(config.sgd_rates) / kind.widths[-1]
-
-
-COMPILE_SECONDS = 2.5
-"""Of a program, roughly, on two cores."""
-
-
-def run_seconds(
-    config: Config, widths: tuple[int, ...], epochs: int, num_rates: int, features: str
-) -> float:
-    """Estimate the seconds that all seeds of a shape take on two cores: launches and products."""
-    num_inputs = 2 * config.num_features if features == "fourier" else 2
-    layers = pairwise((num_inputs, *widths, 1))
-    parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)
-    seconds = 0.01 + 1e-4 * sum(widths) + 5.5e-6 * parameters
-    return config.seeds * num_rates * epochs * config.num_examples / 1e5 * seconds
 
 
 @cache

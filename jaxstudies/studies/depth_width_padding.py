@@ -8,6 +8,7 @@ initialization and the learning rate know the true shape, and they are data.
 from collections.abc import Callable
 from functools import cache
 from itertools import combinations, pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,22 @@ from jaxstudies import prng
 from jaxstudies.models import Layer
 
 Shape = tuple[int, ...]
+
+COMPILE_SECONDS = 2.5
+"""Of a program, on a slow machine of two cores."""
+
+
+def run_seconds(config: Any, widths: Shape, epochs: int, num_rates: int, features: str) -> float:
+    """Estimate the seconds that all seeds of a shape take: launches and products.
+
+    On a quick machine it was four times too long, and `COMPILE_SECONDS` twice: some shapes that
+    could share a program then do not, which cost seconds of minutes.
+    """
+    num_inputs = 2 * config.num_features if features == "fourier" else 2
+    layers = pairwise((num_inputs, *widths, 1))
+    parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)
+    seconds = 0.01 + 1e-4 * sum(widths) + 5.5e-6 * parameters
+    return config.seeds * num_rates * epochs * config.num_examples / 1e5 * seconds
 
 
 def rooms(
