@@ -1,18 +1,29 @@
-"""One training run as a pure function of a key. Nothing here is compiled: the caller does that."""
+"""One training run as a pure function of a key. Nothing here is compiled: the caller does that.
 
+A network is a Linen module, or any pair of pure functions `(init, apply)`: `init(key, inputs)`
+returns parameters, `apply(params, inputs)` predictions for examples in rows.
+"""
+
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from jaxstudies.data import Dataset
+from jaxstudies.networks.data import Dataset
 
 LossFn = Callable[[jax.Array, jax.Array], jax.Array]
-"""Maps predictions and targets (batch, outputs) to losses of any shape; their mean is minimized."""
+"""Loss of one example from its prediction and its target, of any shape; the mean is minimized."""
+
+Functions = tuple[Callable[..., PyTree], Callable[..., jax.Array]]
+Model = nn.Module | Functions
+"""A Linen module, or `init(key, inputs)` and `apply(params, inputs)`."""
 
 
 class TrainState(NamedTuple):
@@ -23,18 +34,58 @@ class TrainState(NamedTuple):
     opt_state: PyTree
 
 
+class Fitted(NamedTuple):
+    """A trained network, and what was kept along the way."""
+
+    state: TrainState
+    history: Any
+    """The mean training loss of each epoch, shape (epochs,), or, with `observe`, a pair of that and
+    what it returned, each with a leading axis of epochs. None if the number of epochs is traced."""
+
+
 def variables(state: TrainState) -> dict[str, PyTree]:
-    """Return the state's variables as `model.apply` takes them."""
+    """Return the state's variables as a Linen module's `apply` takes them."""
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
-def init_state(
-    key: Key[Array, ""], model: nn.Module, optimizer: optax.GradientTransformation, inputs: Array
-) -> TrainState:
+def mode(model: nn.Module, train: bool) -> dict[str, Any]:
+    """Return the argument that tells a Linen module whether it is trained, if it has one."""
+    known = inspect.signature(type(model).__call__).parameters
+    said = {"train": train, "training": train, "deterministic": not train}
+    return {name: value for name, value in said.items() if name in known}
+
+
+def predict(model: Model, state: TrainState, inputs: Array) -> Array:
+    """Return the predictions for inputs (examples, ...), in evaluation mode."""
+    if isinstance(model, nn.Module):
+        outputs: Any = model.apply(variables(state), inputs, **mode(model, train=False))
+        return outputs
+    return model[1](state.params, inputs)
+
+
+def predict_blocks(model: Model, state: TrainState, inputs: Array, block_size: int = 1000) -> Array:
+    """Return the same, block by block, which bounds the memory and stays in the caches."""
+    n = inputs.shape[0]
+    size = min(block_size, n)
+    padding = ((0, -n % size), *((0, 0),) * (inputs.ndim - 1))
+    blocks = jnp.pad(inputs, padding).reshape(-1, size, *inputs.shape[1:])
+    outputs = jax.lax.map(lambda block: predict(model, state, block), blocks)
+    return outputs.reshape(-1, *outputs.shape[2:])[:n]
+
+
+def init_state(key: Key[Array, ""], model: Model, optimizer: optax.GradientTransformation, inputs: Array) -> TrainState:
     """Initialize parameters, batch statistics and optimizer for inputs (examples, ...)."""
-    initial = model.init(key, inputs[:1])
-    params = initial["params"]
-    return TrainState(params, initial.get("batch_stats", {}), optimizer.init(params))
+    if not isinstance(model, nn.Module):
+        return start_state(model[0](key, inputs[:1]), optimizer)
+    initial = model.init(key, inputs[:1], **mode(model, train=False))
+    return start_state(initial["params"], optimizer, initial.get("batch_stats", {}))
+
+
+def start_state(
+    params: PyTree, optimizer: optax.GradientTransformation, batch_stats: PyTree | None = None
+) -> TrainState:
+    """Return the state in which training starts from given parameters."""
+    return TrainState(params, {} if batch_stats is None else batch_stats, optimizer.init(params))
 
 
 def train_step(
@@ -42,21 +93,26 @@ def train_step(
     batch: Dataset,
     dropout_key: Key[Array, ""],
     *,
-    model: nn.Module,
+    model: Model,
     optimizer: optax.GradientTransformation,
     loss_fn: LossFn,
 ) -> tuple[TrainState, Float[Array, ""]]:
     """Take one optimizer step on a batch; return the new state and the loss before the step."""
 
     def objective(params):
-        predictions, updated = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            batch.inputs,
-            train=True,
-            rngs={"dropout": dropout_key},
-            mutable=["batch_stats"],
-        )
-        return jnp.mean(loss_fn(predictions, batch.targets)), updated.get("batch_stats", {})
+        if isinstance(model, nn.Module):
+            predictions, updated = model.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                batch.inputs,
+                **mode(model, train=True),
+                rngs={"dropout": dropout_key},
+                mutable=["batch_stats"],
+            )
+            batch_stats = updated.get("batch_stats", {})
+        else:
+            predictions, batch_stats = model[1](params, batch.inputs), state.batch_stats
+        losses = jax.vmap(loss_fn)(predictions, batch.targets)
+        return jnp.mean(losses), batch_stats
 
     (loss, batch_stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -64,86 +120,115 @@ def train_step(
     return TrainState(params, batch_stats, opt_state), loss
 
 
-def train_epoch(
-    state: TrainState,
-    data: Dataset,
-    shuffle_key: Key[Array, ""],
-    dropout_key: Key[Array, ""],
-    *,
-    batch_size: int,
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    loss_fn: LossFn,
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Go once through the examples in a random order; return the state and the mean loss.
+def random_order(key: Key[Array, ""], n: int) -> Int[Array, " n"]:
+    """Return the numbers below n in a random order."""
+    bits = jax.random.bits(key, (n,))
+    digits = max(n - 1, 1).bit_length()
+    if digits > 17:
+        return jnp.argsort(bits)
+    # Sorting random bits shuffles as well as jax.random.permutation, which sorts twice to break
+    # ties. Pairs are sorted five times as slowly as numbers, so both are put into one number. That
+    # leaves 15 random bits or more: the few examples that share theirs stay side by side, the
+    # smaller index first.
+    packed = (bits << digits) | jnp.arange(n, dtype=jnp.uint32)
+    return (jnp.sort(packed) & np.uint32(2**digits - 1)).astype(jnp.int32)
 
-    Batches are whole: what does not fill one waits for another epoch's order. If there are fewer
-    examples than `batch_size`, the one batch takes all of them.
+
+def epoch_batches(key: Key[Array, ""], num_examples: int, batch_size: int) -> Int[Array, "steps batch"]:
+    """Return the examples of each step of an epoch: whole batches, at least one.
+
+    What does not fill a batch waits for another epoch's order. One batch of all examples needs no
+    order.
     """
-    num_examples = data.inputs.shape[0]
-    batch_size = min(batch_size, num_examples)
-    num_steps = num_examples // batch_size
-    # Sorting 32 random bits shuffles as well as jax.random.permutation, which sorts twice to break
-    # ties, and sorting is what shuffling costs. A pair ties in 1 of 1,000 orders of 3,000.
-    order = jnp.argsort(jax.random.bits(shuffle_key, (num_examples,)))[: num_steps * batch_size]
-    batches = jax.tree.map(lambda a: a[order].reshape(num_steps, batch_size, *a.shape[1:]), data)
-
-    def step(state, batch_and_key):
-        return train_step(state, *batch_and_key, model=model, optimizer=optimizer, loss_fn=loss_fn)
-
-    state, losses = jax.lax.scan(step, state, (batches, jax.random.split(dropout_key, num_steps)))
-    return state, losses.mean()
+    size = min(batch_size, num_examples)
+    if size == num_examples:
+        return jnp.arange(num_examples)[None]
+    order = random_order(key, num_examples)
+    return order[: num_examples // size * size].reshape(-1, size)
 
 
 def fit(
     key: Key[Array, ""],
-    model: nn.Module,
+    model: Model,
     optimizer: optax.GradientTransformation,
     loss_fn: LossFn,
-    data: Dataset,
+    data: Dataset | Callable[[Int[Array, ""]], Dataset],
     *,
-    num_epochs: int,
-    batch_size: int,
+    num_epochs: int | Int[Array, ""],
+    batch_size: int | None = None,
+    num_steps: int | None = None,
+    state: TrainState | None = None,
     shuffle_key: Key[Array, ""] | None = None,
-) -> tuple[TrainState, Float[Array, " epochs"]]:
-    """Initialize a network and train it.
+    prepare: Callable[[Dataset], Dataset] = lambda batch: batch,
+    observe: Callable[[TrainState], PyTree] | None = None,
+) -> Fitted:
+    """Initialize a network, unless a state is given, and train it.
 
     Args:
         key: Random key of the run: initialization, order and dropout follow from it.
-        model: Linen module called as `model(inputs, train=...)`, with or without batch statistics
-            and dropout.
-        optimizer: An optax optimizer.
-        loss_fn: Losses from predictions and targets.
-        data: The training examples.
-        num_epochs: Passes through the data; 0 returns the network as initialized.
-        batch_size: Examples per step.
+        model: A Linen module, with or without batch statistics, dropout and an argument `train`,
+            `training` or `deterministic`; or a pair of functions `init(key, inputs)` and
+            `apply(params, inputs)`.
+        optimizer: An optax optimizer; its learning rate may be traced.
+        loss_fn: Loss of one example from its prediction and target. `fit` averages it.
+        data: The training examples; or a function of the number of the step, from 0, that returns
+            a batch.
+        num_epochs: Passes through the data; 0 returns the network as initialized. May be traced.
+        batch_size: Examples per step; by default all.
+        num_steps: Steps of an epoch, where `data` is a function.
+        state: Where training starts; by default a network initialized by the key.
         shuffle_key: Key of the order. Pass one key to all runs of a map where each run draws data
             of its own: a shared order is then as random, and is sorted once instead of once a run.
+        prepare: Turns a batch of examples into inputs and targets, say bytes into numbers.
+        observe: What is kept of the state after each epoch.
 
     Returns:
-        The final state, and the mean training loss of each epoch, shape (epochs,).
+        The final state and the history, see `Fitted`.
+
+    Raises:
+        ValueError: `data` is a function and `num_steps` is missing.
     """
     init_key, own_shuffle_key, dropout_key = jax.random.split(key, 3)
     order_key = own_shuffle_key if shuffle_key is None else shuffle_key
+    batch_of = data if callable(data) else None
+    if batch_of is not None and num_steps is None:
+        raise ValueError("num_steps: needed where data is a function of the step")
+    if state is None:
+        first = batch_of(jnp.int32(0)) if batch_of else jax.tree.map(lambda a: a[:1], data)
+        state = init_state(init_key, model, optimizer, prepare(first).inputs)
+
+    def step(state, examples_and_key):
+        examples, step_key = examples_and_key
+        batch = prepare(batch_of(examples) if batch_of else take(data, examples))
+        return train_step(state, batch, step_key, model=model, optimizer=optimizer, loss_fn=loss_fn)
 
     def epoch(state, index):
-        keys = (jax.random.fold_in(k, index) for k in (order_key, dropout_key))
-        return train_epoch(
-            state, data, *keys,
-            batch_size=batch_size, model=model, optimizer=optimizer, loss_fn=loss_fn,
-        )  # fmt: skip
+        if batch_of:
+            steps = index * num_steps + jnp.arange(num_steps)
+        else:
+            n = len(data.inputs)
+            key = jax.random.fold_in(order_key, index)
+            steps = epoch_batches(key, n, n if batch_size is None else batch_size)
+        keys = jax.random.split(jax.random.fold_in(dropout_key, index), len(steps))
+        state, losses = jax.lax.scan(step, state, (steps, keys))
+        return state, losses.mean()
 
-    state = init_state(init_key, model, optimizer, data.inputs)
-    return jax.lax.scan(epoch, state, jnp.arange(num_epochs))
+    def epoch_and_look(state, index):
+        state, loss = epoch(state, index)
+        return state, loss if observe is None else (loss, observe(state))
+
+    if isinstance(num_epochs, Tracer):
+        return Fitted(jax.lax.fori_loop(0, num_epochs, lambda i, s: epoch(s, i)[0], state), None)
+    return Fitted(*jax.lax.scan(epoch_and_look, state, jnp.arange(num_epochs)))
+
+
+def take(data: PyTree, examples: Int[Array, " batch"]) -> PyTree:
+    """Return some examples of arrays whose first axis is that of examples."""
+    return jax.tree.map(lambda a: a[examples], data)
 
 
 def mean_loss(
-    model: nn.Module,
-    variables: PyTree,
-    data: Dataset,
-    loss_fn: LossFn,
-    *,
-    block_size: int = 512,
+    model: Model, state: TrainState, data: Dataset, loss_fn: LossFn, *, block_size: int = 512
 ) -> Float[Array, ""]:
     """Return the mean loss over all examples, in evaluation mode.
 
@@ -153,9 +238,8 @@ def mean_loss(
 
     def add_block(total, start):
         picks = start + jnp.arange(block_size)
-        block = jax.tree.map(lambda a: a[jnp.minimum(picks, num_examples - 1)], data)
-        predictions: Any = model.apply(variables, block.inputs)
-        losses = loss_fn(predictions, block.targets)
+        block = take(data, jnp.minimum(picks, num_examples - 1))
+        losses = jax.vmap(loss_fn)(predict(model, state, block.inputs), block.targets)
         losses = losses.reshape(block_size, -1).mean(axis=1)
         return total + jnp.where(picks < num_examples, losses, 0.0).sum(), None
 
@@ -164,42 +248,38 @@ def mean_loss(
 
 
 def precise_batch_stats(
-    model: nn.Module,
-    params: PyTree,
+    update: Callable[[PyTree, Array], PyTree],
     batch_stats: PyTree,
     batch: Callable[[Int[Array, ""]], Array],
     num_batches: int,
 ) -> PyTree:
     """Recompute batch-norm statistics for given weights ("precise BN").
 
-    Each batch goes through the network normalized by its own statistics, without dropout; the
-    moments of all batches are pooled (Wu and Johnson 2021, arXiv 2105.07576). One batch that holds
-    all examples gives the population's statistics exactly.
+    Each batch goes through the network normalized by its own statistics; the moments of all batches
+    are pooled (Wu and Johnson 2021, arXiv 2105.07576). One batch that holds all examples gives the
+    population's statistics exactly.
 
     Args:
-        model: Module called as `model(inputs, batch_statistics=True)`, with an attribute `momentum`
-            of its running averages.
-        params: Weights.
-        batch_stats: Statistics by layer, each a dictionary of `mean` and `var`, for their shapes.
+        update: Passes inputs through the network, batch norm using the batch and dropout being off,
+            and returns the running averages after it, m * before + (1 - m) * batch with any m < 1.
+        batch_stats: Statistics, for their shapes: dictionaries with `mean` and `var` at any depth.
         batch: Maps an index to inputs (examples, ...); all batches are of one size.
         num_batches: Number of batches.
 
     Returns:
         Statistics of the same structure.
     """
-    memoryless = model.clone(momentum=0.0)
+    zeros, ones = (jax.tree.map(f, batch_stats) for f in (jnp.zeros_like, jnp.ones_like))
 
-    def statistics(carry, index):
-        current = {"params": params, "batch_stats": batch_stats}
-        mutable = ["batch_stats"]
-        _, seen = memoryless.apply(current, batch(index), batch_statistics=True, mutable=mutable)
-        return carry, seen["batch_stats"]
+    def moments(carry, index):
+        # From 0 the averages become (1 - m) * batch, and m is their derivative.
+        scaled, momentum = jax.jvp(lambda stats: update(stats, batch(index)), (zeros,), (ones,))
+        return carry, jax.tree.map(lambda a, m: a / (1 - m), scaled, momentum)
 
-    layers: Any = jax.lax.scan(statistics, None, jnp.arange(num_batches))[1]
-    return {
-        name: {
-            "mean": layer["mean"].mean(axis=0),
-            "var": layer["var"].mean(axis=0) + layer["mean"].var(axis=0),
-        }
-        for name, layer in layers.items()
-    }
+    def pool(seen):
+        if "mean" in seen and "var" in seen:
+            variance = seen["var"].mean(axis=0) + seen["mean"].var(axis=0)
+            return {"mean": seen["mean"].mean(axis=0), "var": variance}
+        return {name: pool(layer) for name, layer in seen.items()}
+
+    return pool(jax.lax.scan(moments, None, jnp.arange(num_batches))[1])

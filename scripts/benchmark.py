@@ -10,7 +10,6 @@ on one network and multiplied, which the table says.
 `benchmark.py scaling` measures networks per second against seeds and against devices instead.
 """
 
-import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -23,10 +22,14 @@ import pandas as pd
 from annotated_types import Ge, Interval
 from matplotlib.figure import Figure
 
-from jaxstudies import cli, flags, monte_carlo, plotting, results
-from jaxstudies.benchmarks import machine, scaling
+from jaxstudies.benchmarks import machine, scaling, timing
 from jaxstudies.benchmarks.peers import CONTESTANTS
 from jaxstudies.benchmarks.steps import IMAGES
+from jaxstudies.commands import command, flags
+from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands.job import reported
+from jaxstudies.engine import programs
+from jaxstudies.output import files, plotting
 
 
 @dataclass(frozen=True)
@@ -69,36 +72,26 @@ def measure(options: Options) -> tuple[pd.DataFrame, list[str]]:
     """Return a row per contestant, and the names of those that are not installed.
 
     Preparing is compiling for JAX, importing and building networks for the others.
+
+    Raises:
+        UsageError: None is installed.
     """
-    monte_carlo.choose_devices()  # starts JAX, at nobody's expense
-    ready, skipped, prepared = {}, [], {}
-    for name, (_, prepare) in CONTESTANTS.items():
-        if options.only is not None and name not in options.only:
-            continue
+    programs.choose_devices()  # starts JAX, at nobody's expense
+    ready, skipped, prepared = {}, [], []
+    for name in [n for n in CONTESTANTS if options.only is None or n in options.only]:
         began = time.perf_counter()
         try:
-            ready[name] = prepare(options.seeds, options.epochs)
+            ready[name] = CONTESTANTS[name][1](options.seeds, options.epochs)
         except ImportError as error:
             skipped.append(f"{name} ({error.name})")
             continue
-        prepared[name] = time.perf_counter() - began
-    seconds: dict[str, list[float]] = {name: [] for name in ready}
-    for repeat in range(options.repeats):
-        for name, (run, factor) in ready.items():
-            print(f"\rrepeat {repeat + 1} of {options.repeats}: {name:30}", end="", file=sys.stderr)
-            began = time.perf_counter()
-            run()
-            seconds[name].append((time.perf_counter() - began) * factor)
-    print(file=sys.stderr)
-    table = pd.DataFrame(
-        [
-            (CONTESTANTS[name][0], name, statistics.median(s), min(s), max(s), prepared[name])
-            for name, s in seconds.items()
-        ],
-        columns=["task", "contestant", "seconds", "least", "most", "prepare_seconds"],
-    )
-    first = table.groupby("task")["seconds"].transform("first")
-    return table.assign(ratio=table["seconds"] / first), skipped
+        prepared.append(time.perf_counter() - began)
+    if not ready:
+        raise UsageError(f"--only: not installed: {', '.join(skipped)}")
+    rows = [{"task": CONTESTANTS[name][0], "contestant": name} for name in ready]
+    table = pd.DataFrame(rows).join(pd.DataFrame(timing.interleave(ready, options.repeats)))
+    ratio = table["seconds"] / table.groupby("task")["seconds"].transform("first")
+    return table.assign(prepare_seconds=prepared, ratio=ratio), skipped
 
 
 def number(x: float) -> str:
@@ -120,20 +113,21 @@ def draw(table: pd.DataFrame, options: Options) -> Figure:
         low, high = row["least"] / first, row["most"] / first
         own = row["contestant"].startswith("jaxstudies")
         ax.errorbar(
-            ratio, y, xerr=[[ratio - low], [high - ratio]], fmt="o", capsize=4, ms=5,
+            ratio,
+            y,
+            xerr=[[ratio - low], [high - ratio]],
+            fmt="o",
+            capsize=4,
+            ms=5,
             color=plotting.COLORS[0 if own else 1],
-        )  # fmt: skip
+        )
         text = f"{number(ratio)} x ({duration(row['seconds'])})"
-        ax.annotate(
-            text, (high, y), (9, 0), textcoords="offset points", va="center",
-            bbox={"fc": "white", "ec": "none", "pad": 0.5},
-        )  # fmt: skip
+        box = {"fc": "white", "ec": "none", "pad": 0.5}
+        ax.annotate(text, (high, y), (9, 0), textcoords="offset points", va="center", bbox=box)
     ax.axvline(1, color="0.7", lw=0.8, zorder=0)
     ax.set_yticks(range(len(table)), table["contestant"])
-    ax.set(
-        xscale="log", xlim=(0.3, 60 * table["ratio"].max()),
-        xlabel="time relative to the first of its task (median, least and most)",
-    )  # fmt: skip
+    ax.set(xscale="log", xlim=(0.3, 60 * table["ratio"].max()))
+    ax.set_xlabel("time relative to the first of its task (median, least and most)")
     for edge in np.flatnonzero(table["task"] != table["task"].shift())[1:]:
         ax.axhline(edge - 0.5, color="0.85", lw=0.8)
     figure.suptitle(
@@ -145,30 +139,21 @@ def draw(table: pd.DataFrame, options: Options) -> Figure:
 
 
 def check(options: Options | ScalingOptions) -> None:
-    """Check what the flags name.
+    """Check that the files can be written.
 
     Raises:
-        UsageError: A contestant is unknown, or a file cannot be written.
+        UsageError: They cannot.
     """
-    for name in getattr(options, "only", None) or ():
-        if name not in CONTESTANTS:
-            known = ", ".join(f'"{name}"' for name in CONTESTANTS)
-            raise flags.UsageError(f"--only {name}: must be among {known}")
     if options.json is None:
-        cli.check_writable(options.out)
-    else:
-        if options.json.is_dir():
-            raise flags.UsageError(f"--json {options.json}: is a directory; name a file")
-        if not options.json.parent.is_dir():
-            raise flags.UsageError(f"--json {options.json}: there is no {options.json.parent}")
+        command.check_writable(options.out)
+    elif options.json.is_dir():
+        raise UsageError(f"--json {options.json}: is a directory; name a file")
+    elif not options.json.parent.is_dir():
+        raise UsageError(f"--json {options.json}: there is no {options.json.parent}")
 
 
 def write(
-    name: str,
-    options: Options | ScalingOptions,
-    table: pd.DataFrame,
-    figure: Figure,
-    skipped: list[str],
+    name: str, options: Options | ScalingOptions, table: pd.DataFrame, figure: Figure, skipped: list[str]
 ) -> None:
     """Print the results and write them as JSON, table and figure."""
     described = machine.describe()
@@ -177,26 +162,24 @@ def write(
     if skipped:
         print(f"skipped, not installed: {', '.join(skipped)}")
     asked = {k: v for k, v in asdict(options).items() if k not in ("out", "json")}
-    content = {
-        "machine": described,
-        "options": asked,
-        "results": table.to_dict("records"),
-        "skipped": skipped,
-    }
+    content = {"machine": described, "options": asked, "results": table.to_dict("records")}
     path = options.json or options.out / f"{name}.json"
     out = path.parent
-    with cli.reported(out):
-        results.write_json(path, content)
-        results.write_table(out / f"{path.stem}.csv", table)
+    with reported(out):
+        files.write_json(path, content | {"skipped": skipped})
+        files.write_csv(out / f"{path.stem}.csv", table)
         plotting.save({path.stem: figure}, out)
     print(f"{path}, {out}/{path.stem}.csv, {out}/{path.stem}.png")
 
 
 def compare(argv: list[str]) -> None:
     """Measure the engine against its peers."""
-    options = flags.parse(
-        flags.explained(Options), argv, prog="benchmark.py", description=__doc__ or ""
-    )
+    shown = flags.explained(Options)
+    options = flags.parse(shown, argv, prog="benchmark.py", description=__doc__ or "")
+    for name in options.only or ():
+        if name not in CONTESTANTS:
+            known = ", ".join(f'"{name}"' for name in CONTESTANTS)
+            raise UsageError(f"--only {name}: must be among {known}")
     check(options)
     table, skipped = measure(options)
     write("benchmark", options, table, draw(table, options), skipped)
@@ -204,30 +187,24 @@ def compare(argv: list[str]) -> None:
 
 def scale(argv: list[str]) -> None:
     """Measure the engine against seeds and devices."""
-    description = (scaling.__doc__ or "").strip()
-    options = flags.parse(
-        flags.explained(ScalingOptions), argv, prog="benchmark.py scaling", description=description
-    )
+    shown, description = flags.explained(ScalingOptions), (scaling.__doc__ or "").strip()
+    options = flags.parse(shown, argv, prog="benchmark.py scaling", description=description)
     check(options)
-    table = scaling.measure(
-        options.seeds,
-        device_seeds=options.device_seeds,
-        num_epochs=options.epochs,
-        repeats=options.repeats,
-    )
-    write("scaling", options, table, scaling.draw(table, options.epochs, options.repeats), [])
+    o = options
+    table = scaling.measure(o.seeds, device_seeds=o.device_seeds, num_epochs=o.epochs, repeats=o.repeats)
+    write("scaling", options, table, scaling.draw(table, o.epochs, o.repeats), [])
 
 
 def main() -> None:
     """Measure, print and write; a mistake in the flags is one line and status 2."""
     argv = sys.argv[1:]
-    monte_carlo.use_all_cores()
+    programs.use_all_cores()
     try:
         if argv[:1] == ["scaling"]:
             scale(argv[1:])
         else:
             compare(argv)
-    except flags.UsageError as error:
+    except UsageError as error:
         print(f"benchmark: error: {error}", file=sys.stderr)
         sys.exit(2)
 

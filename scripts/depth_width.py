@@ -1,7 +1,6 @@
 """Deep or wide? 143 networks on the Eggholder function. `--help` lists the flags."""
 
-from jaxstudies import cli
-from jaxstudies.studies import depth_width
+from jaxstudies.commands.main import run_study
 
 if __name__ == "__main__":
-    cli.main(depth_width)
+    run_study("depth_width")

@@ -1,7 +1,6 @@
 """How often does a deep, narrow ReLU network collapse? `--help` lists the flags."""
 
-from jaxstudies import cli
-from jaxstudies.studies import dying_relu
+from jaxstudies.commands.main import run_study
 
 if __name__ == "__main__":
-    cli.main(dying_relu)
+    run_study("dying_relu")

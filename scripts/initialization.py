@@ -1,7 +1,6 @@
 """Which initializations make gradients vanish on MNIST? `--help` lists the flags."""
 
-from jaxstudies import cli
-from jaxstudies.studies import initialization
+from jaxstudies.commands.main import run_study
 
 if __name__ == "__main__":
-    cli.main(initialization)
+    run_study("initialization")

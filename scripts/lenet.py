@@ -1,7 +1,6 @@
 """LeNet-5: batch norm, dropout, both, neither? `--help` lists the flags."""
 
-from jaxstudies import cli
-from jaxstudies.studies import lenet
+from jaxstudies.commands.main import run_study
 
 if __name__ == "__main__":
-    cli.main(lenet)
+    run_study("lenet")

@@ -1,7 +1,6 @@
 """Is hinge loss better than the perceptron criterion on 20 points? `--help` lists the flags."""
 
-from jaxstudies import cli
-from jaxstudies.studies import perceptron
+from jaxstudies.commands.main import run_study
 
 if __name__ == "__main__":
-    cli.main(perceptron)
+    run_study("perceptron")

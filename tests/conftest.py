@@ -11,6 +11,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("jaxstudies", deadline=None)
 hypothesis.settings.load_profile("jaxstudies")
 
-from jaxstudies import monte_carlo  # noqa: E402
+from jaxstudies.engine import programs  # noqa: E402
 
-monte_carlo.use_all_cores()
+programs.use_all_cores()

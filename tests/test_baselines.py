@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from jaxstudies import baselines
+from jaxstudies.networks import baselines
 
 
 @pytest.fixture
@@ -34,13 +34,14 @@ def test_training_points_are_reproduced(points, name):
 
 def test_outside_the_hull_the_nearest_point_counts():
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    predictions = baselines.delaunay(corners, np.array([1.0, 2.0, 3.0]), np.array([[5.0, 0.0]]))
+    predictions = baselines.REGRESSORS["Delaunay"](corners, np.array([1.0, 2.0, 3.0]), np.array([[5.0, 0.0]]))
     np.testing.assert_array_equal(predictions, [2.0])
 
 
 def test_the_constant_is_the_mean(points):
     train, test = points
-    np.testing.assert_allclose(baselines.constant(train, plane(train), test), plane(train).mean())
+    predictions = baselines.REGRESSORS["constant"](train, plane(train), test)
+    np.testing.assert_allclose(predictions, plane(train).mean())
 
 
 def test_trees_find_a_step_with_a_single_thread(points, monkeypatch):

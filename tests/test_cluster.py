@@ -8,22 +8,22 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import toy
+from fault_server import Run, Server
 
-from jaxstudies import cli, cluster
-from jaxstudies.cluster import Share, parse_share
+from jaxstudies.commands import command
+from jaxstudies.engine import cluster
+from jaxstudies.engine.cluster import ClusterError, Share, parse_share
 
 HERE = Path(__file__).parent
 RUN = """
 import sys
 sys.path.insert(0, {here!r})
-import fault_server, toy
-from jaxstudies import cli
-if {kill_at}:
-    fault_server.kill_at({kill_at}, {out!r})
-cli.main(toy, sys.argv[1:])
+import toy
+from jaxstudies.commands import command
+command.main(toy.STUDY, sys.argv[1:])
 """
 FLAGS = ["--chunk-size", "2", "--devices", "1"]
 
@@ -31,8 +31,13 @@ FLAGS = ["--chunk-size", "2", "--devices", "1"]
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone")
-    cli.main(toy, [*FLAGS, "--out", str(out)])
-    return pd.read_parquet(out / "runs.parquet")
+    command.main(toy.STUDY, [*FLAGS, "--out", str(out)])
+    return pq.read_table(out / "runs.parquet")
+
+
+def assert_same_runs(out, whole):
+    """Check that a table equals another to the bit."""
+    assert pq.read_table(out / "runs.parquet").equals(whole)
 
 
 def free_port():
@@ -44,54 +49,85 @@ def free_port():
 def slurm(number, count, job):
     """What SLURM would tell a process."""
     return {
-        "SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": "localhost",
-        "SLURM_NTASKS": str(count), "SLURM_PROCID": str(number), "SLURM_LOCALID": str(number),
-    }  # fmt: skip
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": str(count),
+        "SLURM_PROCID": str(number),
+        "SLURM_LOCALID": str(number),
+    }
 
 
-def run_connected(outs, kill_at=None, by_slurm=False):
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
+
+
+def run_together(server, *asked):
+    """Run processes, each (study, flags, kill_at, environment); return statuses and outputs."""
+    files = [server.directory / f"{i}" for i in range(len(asked))]
+    for file in files:
+        file.unlink(missing_ok=True)
+    log = str(server.directory / "log")
+    runs = [Run(study, flags, str(file), log, *rest) for file, (study, flags, *rest) in zip(files, asked, strict=True)]
+    statuses = server.run_together(*runs)
+    return statuses, [file.read_text() if file.exists() else "" for file in files]
+
+
+def run_connected(server, outs, kill_at=None, by_slurm=False, study="toy", flags=FLAGS):
     """Run a process per directory; return exit statuses and outputs. The last may be killed."""
-    port, processes = free_port(), []
+    port, asked = free_port(), []
     for number, out in enumerate(outs):
-        kill = kill_at if number == len(outs) - 1 else None
-        code = RUN.format(here=str(HERE), kill_at=kill, out=str(out))
-        command = [sys.executable, "-c", code, "--out", str(out), *FLAGS, "--distributed"]
+        named = ["--out", str(out), *flags, "--distributed"]
         if not by_slurm:
-            command += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(len(outs))]
-            command += ["--process-id", str(number)]
+            named += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(len(outs))]
+            named += ["--process-id", str(number)]
         told = slurm(number, len(outs), port) if by_slurm else {}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        process = subprocess.Popen(command, text=True, env=os.environ | told, **pipes)
-        processes.append(process)
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    return [process.returncode for process in processes], outputs
+        asked.append((study, named, kill_at if number == len(outs) - 1 else None, told))
+    return run_together(server, *asked)
 
 
-@pytest.mark.parametrize(
-    ("names", "by_slurm"), [("00", True), ("01", False), ("0000", False), ("0123", False)]
-)
-def test_connected_processes_equal_one_alone(alone, tmp_path, names, by_slurm):
+@pytest.mark.parametrize(("names", "by_slurm"), [("00", True), ("01", False), ("0000", False), ("0123", False)])
+def test_connected_processes_equal_one_alone(server, alone, tmp_path, names, by_slurm):
     """In a common directory or each in its own, which is left empty by all but process 0."""
     outs = [tmp_path / name for name in names]
-    statuses, outputs = run_connected(outs, by_slurm=by_slurm)
+    statuses, outputs = run_connected(server, outs, by_slurm=by_slurm)
     assert statuses == [0] * len(names), outputs
-    pd.testing.assert_frame_equal(pd.read_parquet(outs[0] / "runs.parquet"), alone)
+    assert_same_runs(outs[0], alone)
     assert all("process 0 writes the results" in output for output in outputs[1:])
     for out in set(outs[1:]) - {outs[0]}:
         assert not list(out.iterdir())
 
 
-def test_a_process_that_dies_is_said_and_nothing_is_lost(alone, tmp_path):
+def test_a_process_that_dies_is_said_and_nothing_is_lost(server, alone, tmp_path):
     outs = [tmp_path / "0", tmp_path / "1"]
-    (status, killed), (output, _) = run_connected(outs, kill_at=20)
+    (status, killed), (output, _) = run_connected(server, outs, kill_at=20)
     assert (status, killed) == (2, -signal.SIGKILL)
     line = output.strip().splitlines()[-1]
     assert "another process has gone" in line and "Traceback" not in output
     kept = {path.name for out in outs for path in out.glob("parts/*/[!.]*.npz")}
     assert len(kept) >= 4  # all chunks of the survivor's share
-    statuses, outputs = run_connected(outs)
+    statuses, outputs = run_connected(server, outs)
     assert statuses == [0, 0], outputs
-    pd.testing.assert_frame_equal(pd.read_parquet(outs[0] / "runs.parquet"), alone)
+    assert_same_runs(outs[0], alone)
+
+
+OURS = "--seeds 9 --chunk-size 4 --devices 1 --depths 1 3 --widths 2 3"
+
+
+def test_processes_that_share_a_study_of_ours_equal_one_alone(server, tmp_path):
+    """Also if one of them is killed first."""
+    whole = tmp_path / "whole"
+    assert server.run(whole, study=("born_dead", *OURS.split())) == 0, server.output()
+    outs, how = [tmp_path / "0", tmp_path / "1"], {"study": "born_dead", "flags": OURS.split()}
+    (status, killed), outputs = run_connected(server, outs, kill_at=14, **how)
+    assert (status, killed) == (2, -signal.SIGKILL), outputs
+    statuses, outputs = run_connected(server, outs, **how)
+    assert statuses == [0, 0], outputs
+    assert_same_runs(outs[0], pq.read_table(whole / "runs.parquet"))
+    for name in ("summary.csv", "claims.json"):
+        assert (outs[0] / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_processes_that_differ_are_refused(monkeypatch):
@@ -104,29 +140,22 @@ def test_processes_that_differ_are_refused(monkeypatch):
 
 def test_shards_in_one_directory_equal_one_alone(alone, tmp_path, capsys):
     for shard in ("3/3", "1/3", "2/3"):
-        cli.main(toy, [*FLAGS, "--shard", shard, "--out", str(tmp_path)])
+        command.main(toy.STUDY, [*FLAGS, "--shard", shard, "--out", str(tmp_path)])
         assert (tmp_path / "runs.parquet").exists() == (shard == "2/3")
     said = capsys.readouterr().out
     assert "2 of 8 chunks are there" in said and "5 of 8 chunks are there" in said
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "runs.parquet"), alone)
+    assert_same_runs(tmp_path, alone)
     assert not (tmp_path / "parts").exists()
-    cli.main(toy, [*FLAGS, "--shard", "1/3", "--out", str(tmp_path)])
+    command.main(toy.STUDY, [*FLAGS, "--shard", "1/3", "--out", str(tmp_path)])
     assert "these runs already" in capsys.readouterr().out
 
 
-def test_shards_that_end_together_put_the_run_together_once(alone, tmp_path):
-    code = RUN.format(here=str(HERE), kill_at=None, out=str(tmp_path))
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, "--shard", f"{i}/3", "--out", str(tmp_path), *FLAGS],
-            stdout=subprocess.PIPE, text=True,
-        )
-        for i in (1, 2, 3)
-    ]  # fmt: skip
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sum("config.json, runs.parquet" in output for output in outputs) == 1
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "runs.parquet"), alone)
+def test_shards_that_end_together_put_the_run_together_once(server, alone, tmp_path):
+    shards = [["--shard", f"{i}/3", *FLAGS, "--out", str(tmp_path)] for i in (1, 2, 3)]
+    statuses, outputs = run_together(server, *(("toy", flags) for flags in shards))
+    assert statuses == [0, 0, 0], outputs
+    assert sum("runs.parquet, effects.parquet" in output for output in outputs) == 1
+    assert_same_runs(tmp_path, alone)
 
 
 def test_every_chunk_is_in_one_share():
@@ -137,10 +166,10 @@ def test_every_chunk_is_in_one_share():
 
 
 def test_a_terminated_run_goes_on(alone, tmp_path):
-    code = RUN.format(here=str(HERE), kill_at=None, out=str(tmp_path))
     flags = ["--seeds", "20000", "--chunk-size", "1", "--devices", "1", "--out", str(tmp_path)]
+    asked = [sys.executable, "-c", RUN.format(here=str(HERE)), *flags]
     for stop, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        process = subprocess.Popen([sys.executable, "-c", code, *flags], stderr=subprocess.PIPE)
+        process = subprocess.Popen(asked, stderr=subprocess.PIPE)
         before = len(list(tmp_path.glob("parts/*/*.npz")))
         while len(list(tmp_path.glob("parts/*/*.npz"))) < before + 3 and process.poll() is None:
             time.sleep(0.01)
@@ -161,25 +190,28 @@ def test_a_terminated_run_goes_on(alone, tmp_path):
         (["--shard", "1/2", "--distributed"], "--shard"),
         (["--process-id", "0"], "--process-id"),
         (["--distributed", "--coordinator", "localhost:1"], "--num-processes"),
-        (
-            ["--distributed", "--coordinator", "x:1", "--num-processes", "2", "--process-id", "2"],
-            "--process-id 2",
-        ),
+        (["--distributed", "--coordinator", "x:1", "--num-processes", "2", "--process-id", "2"], "--process-id 2"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, capsys, flags, named):
     with pytest.raises(SystemExit) as stop:
-        cli.main(toy, [*flags, "--out", str(tmp_path / "out")])
+        command.main(toy.STUDY, [*flags, "--out", str(tmp_path / "out")])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line
     assert not (tmp_path / "out").exists()
 
 
-def test_without_a_cluster_the_way_out_is_named(monkeypatch):
+def test_without_a_cluster_the_way_out_is_named(monkeypatch, tmp_path, capsys):
     def no_cluster(*arguments, **settings):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(cluster.jax.distributed, "initialize", no_cluster)
-    with pytest.raises(cluster.ClusterError, match="--coordinator"):
+    with pytest.raises(ClusterError, match="name its coordinator") as error:
         cluster.connect(None, None, None)
+    assert "--" not in str(error.value)
+    with pytest.raises(SystemExit) as stop:
+        command.main(toy.STUDY, ["--distributed", "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no cluster was found" in line and "--coordinator" in line

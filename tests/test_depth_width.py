@@ -10,16 +10,26 @@ import optax
 import pandas as pd
 import pytest
 
-from jaxstudies import cli, data, stats
-from jaxstudies.data import Dataset
-from jaxstudies.models import FeedForward, fourier_features, initializer
-from jaxstudies.studies import depth_width, depth_width_claims, depth_width_data, depth_width_shapes
-from jaxstudies.studies import depth_width_networks as networks
-from jaxstudies.studies.depth_width_padding import draw_layers, rooms
-from jaxstudies.training import fit, init_state, train_step, variables
+from jaxstudies import study as studies
+from jaxstudies.commands import command
+from jaxstudies.evidence import intervals
+from jaxstudies.networks import data
+from jaxstudies.networks.data import Dataset
+from jaxstudies.networks.models import FeedForward, fourier_features, initializer
+from jaxstudies.output import table
+from jaxstudies.studies import depth_width
+from jaxstudies.studies.depth_width import shapes as grid
+from jaxstudies.studies.depth_width import simulation
+from jaxstudies.studies.depth_width.claims import time_ratios
+from jaxstudies.studies.depth_width.config import Kind
+from jaxstudies.studies.depth_width.design import rooms
+from jaxstudies.studies.depth_width.padding import draw_layers
+from jaxstudies.studies.depth_width.problem import rmse
+from jaxstudies.studies.depth_width.summary import WHO, chosen
+from jaxstudies.training import fit, init_state, predict_blocks, random_order, train_step, variables
 
-SMALL = ["--seeds", "2", "--shapes", "16-16", "--epochs", "2", "--modern-epochs", "1",
-         "--num-examples", "2000"]  # fmt: skip
+STUDY = studies.from_module(depth_width, "depth_width")
+SMALL = ["--seeds", "2", "--shapes", "16-16", "--epochs", "2", "--modern-epochs", "1", "--num-examples", "2000"]
 
 
 def model_of(widths, **options):
@@ -74,22 +84,28 @@ def test_standardization_round_trip():
 
 
 def test_the_grid_has_143_shapes():
-    counts = [sum(len(shape) == depth for shape in depth_width_shapes.GRID) for depth in (1, 2, 3)]
+    counts = [sum(len(shape) == depth for shape in grid.GRID) for depth in (1, 2, 3)]
     assert counts == [6, 25, 112]
-    assert len(depth_width_shapes.choose_shapes(("all", "16"))) == 143
-    assert len(depth_width_shapes.choose_shapes(("paper",))) == 6 + 25 + 5
-    assert set(depth_width_shapes.NOTEBOOK_SHAPES) <= set(depth_width_shapes.GRID)
+    assert len(grid.choose_shapes(("all", "16"))) == 143
+    assert len(grid.choose_shapes(("paper",))) == 6 + 25 + 5
+    assert set(grid.NOTEBOOK_SHAPES) <= set(grid.GRID)
 
 
 @pytest.mark.parametrize(
     "shape, parameters",
     [
-        ((64,), 257), ((512,), 2049), ((16, 16), 401), ((32, 32), 1313), ((256, 256), 67841),
-        ((16, 16, 16), 705), ((32, 32, 16), 1857), ((128, 256, 128), 67457),
+        ((64,), 257),
+        ((512,), 2049),
+        ((16, 16), 401),
+        ((32, 32), 1313),
+        ((256, 256), 67841),
+        ((16, 16, 16), 705),
+        ((32, 32, 16), 1857),
+        ((128, 256, 128), 67457),
     ],
-)  # fmt: skip
+)
 def test_parameter_counts(shape, parameters):
-    kind = depth_width.Kind(shape, "sgd", "none", "relu", 1, 1000)
+    kind = Kind(shape, "sgd", "none", "relu", 1, 1000)
     assert depth_width.count_parameters(depth_width.Config(), kind) == parameters
 
 
@@ -100,14 +116,13 @@ def test_batch_norm_does_not_see_the_test_batch():
     points = Dataset(inputs, inputs[:, :1])
     state = init_state(jax.random.key(1), model, optimizer, inputs)
     state, _ = train_step(
-        state, points, jax.random.key(2), model=model, optimizer=optimizer,
-        loss_fn=optax.losses.squared_error,
-    )  # fmt: skip
+        state, points, jax.random.key(2), model=model, optimizer=optimizer, loss_fn=optax.losses.squared_error
+    )
     apply = jax.jit(lambda x: model.apply(variables(state), x))
     many = apply(inputs)
     one = jnp.concatenate([apply(x[None]) for x in inputs[:8]])
     assert np.allclose(one, many[:8], rtol=1e-5, atol=1e-6)
-    blocks = networks.predict(model, state, jnp.concatenate([inputs] * 5))
+    blocks = predict_blocks(model, state, jnp.concatenate([inputs] * 5))
     assert np.allclose(blocks[:256], many, rtol=1e-5, atol=1e-6)
     # In training the batch is seen, so that the above is not for want of a difference.
     trained, _ = model.apply(variables(state), inputs[:8], train=True, mutable=["batch_stats"])
@@ -144,10 +159,8 @@ def test_with_batch_norm_biases_change_nothing():
     assert all(np.any(state["params"][name].bias) for name in ("layer_0", "layer_1"))
 
     def loss(params, network, **options):
-        params = {k: v._asdict() if isinstance(network, Reference) and k[0] == "l" else v
-                  for k, v in params.items()}  # fmt: skip
-        outputs, _ = network.apply({**state, "params": params}, inputs, mutable=["batch_stats"],
-                                   **options)  # fmt: skip
+        params = {k: v._asdict() if isinstance(network, Reference) and k[0] == "l" else v for k, v in params.items()}
+        outputs, _ = network.apply({**state, "params": params}, inputs, mutable=["batch_stats"], **options)
         return jnp.mean((outputs - 1.0) ** 2)
 
     ours, gradient = jax.value_and_grad(loss)(state["params"], model, train=True)
@@ -165,13 +178,12 @@ def test_a_linear_target_is_learned_to_the_noise_floor(recipe, rate):
     noise = 0.1 * jax.random.normal(noise_key, (6000, 1))
     points = Dataset(inputs, inputs @ jnp.array([[0.8], [-0.6]]) + noise)
     train, test = (Dataset(*(a[part] for a in points)) for part in (slice(4000), slice(4000, 6000)))
-    optimizer = networks.make_optimizer(recipe, rate, 40 * 40)
+    optimizer = simulation.make_optimizer(recipe, rate, 40 * 40)
     state, _ = fit(
-        jax.random.key(1), model_of((16,)), optimizer, optax.losses.squared_error, train,
-        num_epochs=40, batch_size=100,
-    )  # fmt: skip
-    predictions = networks.predict(model_of((16,)), state, test.inputs)
-    error = float(depth_width_data.rmse(predictions, test.targets))
+        jax.random.key(1), model_of((16,)), optimizer, optax.losses.squared_error, train, num_epochs=40, batch_size=100
+    )
+    predictions = predict_blocks(model_of((16,)), state, test.inputs)
+    error = float(rmse(predictions, test.targets))
     # The noise of 2,000 test points is off by 4 x 0.1 / sqrt(4000) = 6 %; 65 parameters fitted to
     # 4,000 points add 65 / 4000 / 2 = 1 %; SGD at a constant rate jitters by a few percent more.
     assert 0.1 * (1 - 0.065) < error < 0.1 * (1 + 0.065 + 0.01 + 0.04)
@@ -180,16 +192,23 @@ def test_a_linear_target_is_learned_to_the_noise_floor(recipe, rate):
 def trained(widths, room, recipe, activation, features):
     """Train a network padded to a room for some steps; return its state and its outputs."""
     config = depth_width.Config(num_features=4, shapes=("8",))
-    kind = networks.Kind(widths, recipe, features, activation, 1, 50)
-    bounds = networks.make_bounds(config, kind, room)
+    kind = Kind(room, recipe, features, activation, 1, 50)
     init_key, features_key, points_key = jax.random.split(jax.random.key(0), 3)
-    model = networks.make_model(config, kind._replace(widths=room), features_key)
-    optimizer = networks.make_optimizer(recipe, 1e-3, 40)
+    model = simulation.make_model(config, kind, features_key)
+    optimizer = simulation.make_optimizer(recipe, 1e-3, 40)
     inputs = jax.random.normal(points_key, (1000, 2))
-    batches = networks.make_batches(points_key, Dataset(inputs, inputs[:, :1] ** 2), 50)
-    state = networks.first_state(init_key, model, optimizer, bounds)
-    state = networks.train_batches(state, batches, model, optimizer)
-    return state, networks.predict(model, state, inputs)
+    bounds = simulation.make_bounds(config, kind, widths)
+    state, _ = fit(
+        points_key,
+        model,
+        optimizer,
+        optax.losses.squared_error,
+        Dataset(inputs, inputs[:, :1] ** 2),
+        num_epochs=1,
+        batch_size=50,
+        state=simulation.first_state(init_key, model, optimizer, bounds),
+    )
+    return state, predict_blocks(model, state, inputs)
 
 
 @pytest.mark.parametrize("recipe", ["sgd", "adam"])
@@ -213,8 +232,8 @@ def test_padding_changes_no_network(recipe, activation, features):
 
 def test_initial_parameters_are_uniform_within_their_bounds():
     config = depth_width.Config()
-    kind = networks.Kind((64, 256), "adam", "none", "relu", 1, 1000)
-    layers = draw_layers(jax.random.key(0), networks.make_bounds(config, kind, kind.widths))
+    kind = Kind((64, 256), "adam", "none", "relu", 1, 1000)
+    layers = draw_layers(jax.random.key(0), simulation.make_bounds(config, kind, kind.widths))
     for layer, fan_in in (("layer_0", 2), ("layer_1", 64), ("last", 256)):
         kernel = np.asarray(layers[layer].kernel, float) * fan_in**0.5
         assert np.abs(kernel).max() <= 1
@@ -222,12 +241,12 @@ def test_initial_parameters_are_uniform_within_their_bounds():
         assert kernel.mean() == pytest.approx(0, abs=4 * (1 / 3 / kernel.size) ** 0.5)
         spread = (1 / 5 - 1 / 9) / kernel.size
         assert np.square(kernel).mean() == pytest.approx(1 / 3, abs=4 * spread**0.5)
-    other = draw_layers(jax.random.key(1), networks.make_bounds(config, kind, kind.widths))
+    other = draw_layers(jax.random.key(1), simulation.make_bounds(config, kind, kind.widths))
     assert not np.any(layers["layer_1"].kernel == other["layer_1"].kernel)
 
 
 def test_a_random_order_holds_every_number_once_and_is_uniform():
-    orders = np.stack([networks.random_order(jax.random.key(i), 5) for i in range(6000)])
+    orders = np.stack([random_order(jax.random.key(i), 5) for i in range(6000)])
     assert (np.sort(orders, axis=1) == np.arange(5)).all()
     _, counts = np.unique(orders @ 5 ** np.arange(5), return_counts=True)
     assert len(counts) == 120
@@ -237,7 +256,7 @@ def test_a_random_order_holds_every_number_once_and_is_uniform():
 
 @pytest.mark.parametrize("compile_seconds", [0.0, 1.0, 1e9])
 def test_shapes_fit_the_room_they_share(compile_seconds):
-    shapes = depth_width_shapes.GRID
+    shapes = grid.GRID
     room_of = rooms(shapes, lambda shape: 1e-3 * sum(shape), compile_seconds)
     assert set(room_of) == set(shapes)
     for shape, room in room_of.items():
@@ -255,35 +274,38 @@ def test_slopes_and_their_difference():
     covered = 0
     for _ in range(400):
         y, z = -0.5 * x + 0.2 * rng.normal(size=30), -0.2 * x + 0.1 * rng.normal(size=30)
-        _, low, high = stats.difference_of_slopes(x, y, x, z)
+        _, low, high = intervals.difference_of_slopes(x, y, x, z)
         covered += low <= -0.3 <= high
     assert abs(covered / 400 - 0.95) < 4 * (0.95 * 0.05 / 400) ** 0.5
-    assert np.isnan(stats.difference_of_slopes(x, x, x[:2], x[:2])).all()
+    assert np.isnan(intervals.difference_of_slopes(x, x, x[:2], x[:2])).all()
 
 
 def test_time_ratio_of_known_times():
     times = pd.DataFrame({"parameters": [64, 256, 1024], "seconds_per_epoch": [1.0, 2.0, 4.0]})
     deeper = pd.DataFrame({"parameters": [128, 512, 9999], "seconds_per_epoch": [3.0, 6.0, 9.0]})
-    (ratio, _, _), n = depth_width_claims.time_ratio(deeper, times)
-    assert n == 2  # the third lies outside the range
+    ratios = time_ratios(deeper, times)
+    assert len(ratios) == 2  # the third lies outside the range
+    ratio, _, _ = intervals.geometric_mean(ratios["value"].to_numpy())
     assert ratio == pytest.approx(3 / 2**0.5)
+    assert len(time_ratios(deeper, times[:0])) == len(time_ratios(deeper[:0], times)) == 0
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("depth_width")
-    cli.main(depth_width, [*SMALL, "--out", str(out)])
+    command.main(STUDY, [*SMALL, "--out", str(out)])
     return out
 
 
 def test_script_small_end_to_end(finished):
     import matplotlib.image
 
-    runs = pd.read_parquet(finished / "runs.parquet")
-    networks = runs[runs["part"].isin(["shapes", "modern"])]
+    results, _ = command.read_results(STUDY, finished)
+    assert len(results.runs) == 2 * 2 * 2 + 2
+    rows = chosen(results)
+    networks = rows[rows["part"].isin(["shapes", "modern"])]
     assert len(networks) == 2 * 2 + 2
-    assert (networks["seconds_per_epoch"] > 0).all()
-    assert runs["map"].notna().sum() == 1
+    assert (networks[["seconds_per_epoch", "seconds_in_batch"]] > 0).all(axis=None)
     summary = pd.read_csv(finished / "summary.csv")
     columns = "shape,depth,hidden_units,parameters,recipe,n,rmse,low,high,seconds_per_epoch"
     assert set(columns.split(",")) <= set(summary)
@@ -297,20 +319,39 @@ def test_script_small_end_to_end(finished):
 
 
 def test_the_chosen_rate_is_the_best_on_validation(finished):
-    runs = pd.read_parquet(finished / "runs.parquet")
-    networks = runs[runs["part"] == "shapes"]
-    rates = networks.filter(regex="^rate_rmse_")
-    assert np.allclose(rates.min(axis=1), networks["validation_rmse"])
+    results, _ = command.read_results(STUDY, finished)
+    rates = results.runs.groupby([*WHO, "seed"])["validation_rmse"]
+    assert sorted(rates.size()) == [1] * 2 + [2] * 4
+    best = chosen(results).dropna(subset="validation_rmse").set_index([*WHO, "seed"])
+    assert np.array_equal(best["validation_rmse"].sort_index(), rates.min().sort_index())
+    # One that diverges is not chosen, unless all do.
+    column = results.runs["validation_rmse"]
+    lost = results.runs.assign(validation_rmse=column.where(column > rates.transform("min")))
+    others = chosen(results._replace(runs=lost)).set_index([*WHO, "seed"])["validation_rmse"]
+    assert np.array_equal(others[best.index].isna(), rates.size()[best.index] == 1)
+
+
+def test_curves_end_at_the_error_and_are_missing_behind(finished):
+    results, _ = command.read_results(STUDY, finished)
+    for part, epochs in (("shapes", 2), ("modern", 1)):
+        rows = results.runs[results.runs["part"] == part]
+        curves = table.stacked(rows, "curve")
+        assert curves.shape[1] == 2 and np.isnan(curves[:, epochs:]).all()
+        assert np.array_equal(curves[:, epochs - 1], rows["validation_rmse"])
 
 
 @pytest.mark.parametrize("every", [True, False])
 def test_networks_that_diverge_are_left_out_of_the_figures(finished, every):
     """If all of two layers do, there is no map of them; if all do, there are only baselines."""
-    runs = cli.results.read_runs(finished / "runs.parquet")
-    shallow = runs[runs["part"] == "shapes"].assign(shape="32", depth=1)
-    runs = runs if every else pd.concat([runs, shallow], ignore_index=True)
-    diverged = runs.assign(nonfinite=runs["nonfinite"].astype(bool) | (runs["depth"] == 2))
-    drawn = depth_width.plot(diverged)
+    results, _ = command.read_results(STUDY, finished)
+    runs, beside = results.runs, dict(results.beside)
+    if not every:
+        shallow = runs[runs["part"] == "shapes"].assign(shape="32", depth=1)
+        alone = beside["alone"].replace("16-16", "32")
+        runs = pd.concat([runs, shallow], ignore_index=True)
+        beside["alone"] = pd.concat([beside["alone"], alone]).drop_duplicates(WHO)
+    diverged = runs.assign(nonfinite=runs["nonfinite"] | (runs["depth"] == 2))
+    drawn = depth_width.plot(results._replace(runs=diverged, beside=beside))
     assert "cusps" in drawn and "two_layers" not in drawn and ("rmse" in drawn) == (not every)
     for figure in drawn.values():
         figure.canvas.draw()
@@ -319,14 +360,11 @@ def test_networks_that_diverge_are_left_out_of_the_figures(finished, every):
 
 @pytest.mark.parametrize(
     "flags, named",
-    [
-        (["--noise-variance", "1e40"], "--noise-variance 1e+40"),
-        (["--raw", "--sgd-rates", "0.3"], "--sgd-rates"),
-    ],
+    [(["--noise-variance", "1e40"], "--noise-variance 1e+40"), (["--raw", "--sgd-rates", "0.3"], "--sgd-rates")],
 )
 def test_flags_that_cannot_be_met_are_one_line(flags, named, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(depth_width, [*flags, "--out", str(tmp_path / "out")])
+        command.main(STUDY, [*flags, "--out", str(tmp_path / "out")])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line and not (tmp_path / "out").exists()
@@ -335,7 +373,7 @@ def test_flags_that_cannot_be_met_are_one_line(flags, named, tmp_path, capsys):
 @pytest.mark.parametrize("shape", ["64-", "wide", "0-16", "-3", "64_64", ","])
 def test_bad_shapes_are_one_line(shape, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(depth_width, ["--shapes", shape, "--out", str(tmp_path)])
+        command.main(STUDY, ["--shapes", shape, "--out", str(tmp_path)])
     assert stop.value.code == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1

@@ -1,4 +1,6 @@
-import functools
+"""The dying-ReLU study: its files, its counts, its claims, and what training can do to a network."""
+
+import itertools
 import json
 import signal
 import subprocess
@@ -6,20 +8,58 @@ import sys
 import time
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
-from jaxstudies import cli, monte_carlo, results, theory
+from jaxstudies import study as studies
+from jaxstudies.commands import command
+from jaxstudies.commands.main import load
+from jaxstudies.engine import monte_carlo
+from jaxstudies.output import table
 from jaxstudies.studies import dying_relu
-from jaxstudies.studies import dying_relu_counts as counts
+from jaxstudies.studies.dying_relu import counts
+from jaxstudies.studies.dying_relu.simulation import KINDS, padded
+from jaxstudies.study import Results
 
 ROOT = Path(__file__).parent.parent
+STUDY = load("dying_relu")
 SMALL = ["--seeds", "24", "--epochs", "1", "--num-examples", "128", "--long-epochs", "2"]
 
 
 def run(out, *flags):
-    cli.main(dying_relu, [*SMALL, "--out", str(out), *flags])
+    command.main(STUDY, [*SMALL, "--out", str(out), *flags])
+
+
+def results_of(study, config):
+    """Run a study in memory, and return what it would read from a directory."""
+    data = study.data(config)
+    blocks = monte_carlo.run_design(
+        studies.bound(study, config),
+        studies.design_of(study, config, data),
+        num_seeds=config.seeds,
+        data=data,
+        seed=config.seed,
+        axes=dict(study.AXES),
+    )
+    runs = study.derive(pd.concat(map(table.to_pandas, blocks), ignore_index=True))
+    return Results(config, runs.assign(count=1), pd.DataFrame(), {})
+
+
+def in_blocks_of(num_seeds, finished, out):
+    """Write the table of a directory into another, in blocks of so many seeds."""
+    path = finished / "runs.parquet"
+    rows, seed = pq.read_table(path), pc.field("seed")
+    starts = range(0, pc.max(rows["seed"]).as_py() + 1, num_seeds)
+    blocks = (rows.filter((seed >= i) & (seed < i + num_seeds)) for i in starts)
+    table.write_runs(out / "runs.parquet", blocks, table.read_provenance(path))
+
+
+def collapsed(runs, stage, rule):
+    return counts.has(runs["outcome"], stage, rule)
 
 
 @pytest.fixture(scope="module")
@@ -29,24 +69,29 @@ def finished(tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def runs(finished):
+    return command.read_results(STUDY, finished)[0].runs
+
+
 def not_blank(path):
     import matplotlib.image
 
     return matplotlib.image.imread(path).std() > 0.02
 
 
-def test_writes_what_the_readme_says(finished):
+def test_writes_what_the_readme_says(finished, runs):
     config = json.loads((finished / "config.json").read_text())
     assert config["config"]["seeds"] == 24
     assert {"jax", "jaxlib", "flax", "optax", "commit"} <= set(config["environment"])
-    assert {"compile_seconds", "run_seconds"} <= set(config["settings"][0])
-    runs = pd.read_parquet(finished / "runs.parquet")
+    times = pd.read_csv(finished / "times.csv")
+    assert {"compile_seconds", "run_seconds"} <= set(times)
     assert len(runs[runs["part"] == "study"]) == 2 * 24
     summary = pd.read_csv(finished / "summary.csv")
     columns = "activation,target,init,depth,width,loss,stage,rule,n,count,fraction,low,high"
     assert {*columns.split(","), "theory_low", "theory_high"} <= set(summary)
     assert len(summary) == 2 * 2 * 5
-    assert set(summary["rule"]) == set(dying_relu.RULES)
+    assert set(summary["rule"]) == set(counts.RULES)
     verdicts = json.loads((finished / "claims.json").read_text())
     assert {v["verdict"] for v in verdicts} <= {"supported", "refuted", "inconclusive"}
     for name in ("shares", "functions", "r2", "units"):
@@ -54,45 +99,53 @@ def test_writes_what_the_readme_says(finished):
     assert not (finished / "parts").exists()
 
 
-def test_summary_agrees_with_the_runs(finished):
-    runs = pd.read_parquet(finished / "runs.parquet")
-    runs = runs[runs["part"] == "study"]
+def test_the_study_and_the_long_budget_share_a_program(finished):
+    assert (pd.read_csv(finished / "times.csv")["compile_seconds"] > 0).sum() == 1
+
+
+def test_summary_agrees_with_the_runs(finished, runs):
+    """Each count is one over the recorded flags; died and revived are what changed in training."""
+    stages, rules = counts.STAGES, list(counts.RULES)
     for _, row in pd.read_csv(finished / "summary.csv").iterrows():
-        group = runs[runs["activation"] == row["activation"]]
-        assert group[f"{row['stage']}_{row['rule']}"].sum() == row["count"]
+        group = runs[(runs["part"] == "study") & (runs["activation"] == row["activation"])]
+        flags = table.stacked(group, "collapsed")[:, :, rules.index(row["rule"])]
+        assert flags[:, stages.index(row["stage"])].sum() == row["count"]
         assert row["n"] == 24
+        born, trained = flags.T
+        trained_row = row["stage"] == "trained"
+        assert row["died"] == (trained & ~born).sum() * trained_row
+        assert row["revived"] == (born & ~trained).sum() * trained_row
 
 
-def test_stages_are_consistent(finished):
-    runs = pd.read_parquet(finished / "runs.parquet")
-    for rule in dying_relu.RULES:
-        born, trained = runs[f"born_{rule}"], runs[f"trained_{rule}"]
-        assert (runs[f"died_{rule}"] == (~born & trained)).all()
-        assert (runs[f"revived_{rule}"] == (born & ~trained)).all()
-
-
-def test_a_dead_network_stays_dead(finished):
+def test_a_dead_network_stays_dead(runs):
     """No gradient passes a layer that is off for every input."""
-    runs = pd.read_parquet(finished / "runs.parquet")
-    assert not runs["revived_zero_slope"].any()
-    relu = runs[runs["activation"] == "relu"]
-    dead = relu[relu["trained_zero_slope"]]
-    assert dead["trained_zero_range"].all()
-    assert (dead["trained_first_dead_layer"] > 0).all()
+    revived = collapsed(runs, "born", "zero_slope") & ~collapsed(runs, "trained", "zero_slope")
+    assert not revived.any()
+    dead = runs[(runs["activation"] == "relu") & collapsed(runs, "trained", "zero_slope")]
+    assert collapsed(dead, "trained", "zero_range").all()
+    assert (table.stacked(dead, "first_dead_layer")[:, 1] > 0).all()
 
 
-def test_plots_only_redraws_without_running(finished, capsys, monkeypatch):
-    def fail(*args, **kwargs):
-        raise AssertionError("ran")
+def test_units_are_shares_of_each_layer(runs):
+    """A unit is dead or linear, not both; and what is dormant at one threshold is so above it."""
+    units = table.stacked(runs, "units")
+    assert units.shape == (len(runs), 2, len(KINDS), 10)
+    dead, linear, *dormant = np.moveaxis(units, 2, 0)
+    assert (dead + linear <= 1).all()
+    for low, high in itertools.pairwise(dormant):
+        assert (low <= high).all()
+    assert (np.isclose(units * 2, np.round(units * 2))).all()
 
-    monkeypatch.setattr(dying_relu, "stream", fail)
+
+def test_plots_only_redraws_without_running(finished, monkeypatch):
+    monkeypatch.setattr(monte_carlo, "run_design", lambda *a, **k: pytest.fail("ran"))
     (finished / "shares.png").unlink()
-    cli.main(dying_relu, ["--plots-only", "--out", str(finished)])
+    command.main(STUDY, ["--plots-only", "--out", str(finished)])
     assert not_blank(finished / "shares.png")
 
 
 def test_the_same_command_again_runs_nothing(finished, capsys, monkeypatch):
-    monkeypatch.setattr(dying_relu, "stream", lambda *a, **k: pytest.fail("ran"))
+    monkeypatch.setattr(monte_carlo, "run_design", lambda *a, **k: pytest.fail("ran"))
     run(finished)
     assert "already" in capsys.readouterr().out
 
@@ -111,11 +164,13 @@ def test_the_same_command_again_runs_nothing(finished, capsys, monkeypatch):
         (["--chunk-size", "0"], ["--chunk-size", "at least 1"]),
         (["--what"], ["--what"]),
         (["--plots-only"], ["--plots-only", "does not exist"]),
+        (["--map"], ["--map", "scripts/born_dead.py"]),
+        (["--map", "--plots-only"], ["--map", "scripts/born_dead.py"]),
     ],
 )
 def test_bad_flags_are_one_line_and_leave_nothing(tmp_path, capsys, flags, words):
     with pytest.raises(SystemExit) as stop:
-        cli.main(dying_relu, ["--out", str(tmp_path / "new"), *flags])
+        command.main(STUDY, ["--out", str(tmp_path / "new"), *flags])
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -126,7 +181,7 @@ def test_bad_flags_are_one_line_and_leave_nothing(tmp_path, capsys, flags, words
 
 def fails(capsys, *argv):
     with pytest.raises(SystemExit) as stop:
-        cli.main(dying_relu, [str(a) for a in argv])
+        command.main(STUDY, [str(a) for a in argv])
     assert stop.value.code == 2
     return capsys.readouterr().err
 
@@ -148,99 +203,84 @@ def test_bad_files_are_one_line_and_are_left_alone(finished, tmp_path, capsys):
 
 def test_overflow_is_counted_and_neither_alive_nor_dead():
     config = dying_relu.Config(
-        seeds=16, epochs=30, depths=(1,), widths=(8,), learning_rate=1e30, num_examples=64,
-        long_epochs=0, activations=("relu",),
-    )  # fmt: skip
-    runs = dying_relu.run(config)
-    assert runs["nonfinite"].any()
-    summary = dying_relu.summarize(runs)
-    assert (summary["n"] + summary["nonfinite"] == 16).all()
-    bad = runs[runs["nonfinite"]]
-    assert not bad[[f"trained_{rule}" for rule in dying_relu.RULES]].any(axis=None)
-    dying_relu.judge(runs)
-
-
-@pytest.mark.parametrize("init", ["he_normal", "glorot_uniform"])
-def test_born_dead_share_lies_within_the_theory(init):
-    """Every depth and width, bounds and the exact value, within four standard errors."""
-    n = 4000
-    config = dying_relu.Config(
-        map=True, seeds=n, inits=(init,), depths=(1, 2, 5, 10), widths=(2, 3, 5)
+        seeds=16,
+        epochs=30,
+        depths=(1,),
+        widths=(8,),
+        learning_rate=1e30,
+        num_examples=64,
+        long_epochs=0,
+        activations=("relu",),
     )
-    summary = dying_relu.summarize(dying_relu.run(config))
-    for _, row in summary.iterrows():
-        low, high = theory.born_dead_bounds(row["depth"], row["width"])
-        if row["depth"] == 2:
-            low = high = theory.born_dead_two_layers(row["width"])
-        margin = 4 * np.sqrt(max(high * (1 - high), low * (1 - low)) / n)
-        assert low - margin <= row["fraction"] <= high + margin
-        assert (row["theory_low"], row["theory_high"]) == theory.born_dead_bounds(
-            row["depth"], row["width"]
-        )
-
-
-def test_the_map_at_birth_agrees_with_networks_of_each_depth():
-    n = 2000
-    shape = {"seeds": n, "activations": ("relu",), "depths": (3,), "widths": (2,)}
-    mapped = dying_relu.summarize(dying_relu.run(dying_relu.Config(map=True, **shape)))
-    direct = dying_relu.summarize(dying_relu.run(dying_relu.Config(epochs=0, **shape)))
-    row = mapped[mapped["depth"] == 3].iloc[0]
-    other = direct[(direct["stage"] == "born") & (direct["rule"] == "zero_slope")].iloc[0]
-    error = np.sqrt(2 * row["fraction"] * (1 - row["fraction"]) / n)
-    assert row["fraction"] == pytest.approx(other["fraction"], abs=4 * error)
-
-
-def test_the_map_with_training(tmp_path):
-    cli.main(
-        dying_relu,
-        ["--map", "--epochs", "1", "--seeds", "8", "--depths", "1", "3", "--widths", "2",
-         "--num-examples", "64", "--out", str(tmp_path)],
-    )  # fmt: skip
-    summary = pd.read_csv(tmp_path / "summary.csv")
-    born = summary[(summary["stage"] == "born") & (summary["epochs"] == 0)]
-    assert len(born) == 2 and (born["n"] >= 20_000).all()
-    assert (summary[summary["stage"] == "trained"]["n"] == 8).all()
-    assert not_blank(tmp_path / "map.png")
-    for flags in ([], ["--map"], ["--map", "--seeds", "8"]):
-        (tmp_path / "map.png").unlink()
-        cli.main(dying_relu, ["--plots-only", "--out", str(tmp_path), *flags])
-        assert not_blank(tmp_path / "map.png")
+    results = results_of(STUDY, config)
+    bad = results.runs[results.runs["nonfinite"]]
+    assert len(bad)
+    summary = dying_relu.summarize(results)
+    assert (summary["n"] + summary["nonfinite"] == 16).all()
+    assert not table.stacked(bad, "collapsed")[:, 1].any()
+    studies.judge(STUDY, results)
 
 
 def test_products_targets_losses_and_two_dimensions():
     config = dying_relu.Config(
-        seeds=6, epochs=1, num_examples=64, depths=(2,), widths=(3,), long_epochs=0,
-        targets=("x_sin_5x", "abs_sum_diff"), losses=("mae",), inits=("rai", "normal"),
+        seeds=6,
+        epochs=1,
+        num_examples=64,
+        depths=(2,),
+        widths=(3,),
+        long_epochs=0,
+        targets=("x_sin_5x", "abs_sum_diff"),
+        losses=("mae",),
+        inits=("rai", "normal"),
         linear_first_layer=True,
-    )  # fmt: skip
-    runs = dying_relu.run(config)
+    )
+    results = results_of(STUDY, config)
+    runs = results.runs
     assert len(runs) == 2 * 2 * 2 * 6
-    assert runs["constant_2"].isna().sum() == len(runs) / 2
-    assert dying_relu.plot(runs)
-    summary = dying_relu.summarize(runs)
+    assert (np.isnan(table.stacked(runs, "constant")[:, 1]) == (runs["target"] == "x_sin_5x")).all()
+    assert dying_relu.plot(results)
+    summary = dying_relu.summarize(results)
     assert summary["theory_high"].notna().sum() == 2  # `normal` with ReLU, both targets
 
 
 def test_constant_of_a_dead_network_is_recorded_against_mean_and_median():
     config = dying_relu.Config(
-        seeds=32, epochs=120, depths=(3,), widths=(1,), activations=("relu",), long_epochs=0,
-        targets=("x_sin_5x",), learning_rate=1e-2, num_examples=640,
-    )  # fmt: skip
-    runs = dying_relu.run(config)
-    dead = runs[runs["trained_zero_slope"]]
+        seeds=32,
+        epochs=120,
+        depths=(3,),
+        widths=(1,),
+        activations=("relu",),
+        long_epochs=0,
+        targets=("x_sin_5x",),
+        learning_rate=1e-2,
+        num_examples=640,
+    )
+    runs = results_of(STUDY, config).runs
+    dead = runs[collapsed(runs, "trained", "zero_slope")]
     x = np.linspace(-(7**0.5), 7**0.5, 100_001)
     y = x * np.sin(5 * x)
     assert len(dead)
     for name, value in (("gap_to_mean", y.mean()), ("gap_to_median", np.median(y))):
-        expected = np.abs(dead["constant_1"] - value) / y.std()
+        expected = np.abs(table.stacked(dead, "constant")[:, 0] - value) / y.std()
         np.testing.assert_allclose(dead[name], expected, atol=2e-3)
 
 
 @pytest.mark.slow
 def test_killed_run_resumes(tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "dying_relu.py"), "--seeds", "48",
-               "--epochs", "40", "--long-epochs", "0", "--chunk-size", "4",
-               "--depths", "2"]  # fmt: skip
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "dying_relu.py"),
+        "--seeds",
+        "48",
+        "--epochs",
+        "40",
+        "--long-epochs",
+        "0",
+        "--chunk-size",
+        "4",
+        "--depths",
+        "2",
+    ]
     out, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.DEVNULL)
     deadline = time.time() + 120
@@ -248,78 +288,79 @@ def test_killed_run_resumes(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = list(out.glob("parts/*/*.npz"))
+    kept = {path: path.read_bytes() for path in out.glob("parts/*/*.npz")}
     assert len(kept) >= 2 and not (out / "runs.parquet").exists()
     subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
     subprocess.run([*command, "--out", str(whole)], check=True, capture_output=True)
-    resumed = json.loads((out / "config.json").read_text())["settings"]
-    assert sum(setting["seeds_run"] for setting in resumed) <= 2 * 48 - 4 * len(kept)
-    assert results.read_runs(out / "runs.parquet").equals(results.read_runs(whole / "runs.parquet"))
+    resumed, at_once = (list(table.read_blocks(path / "runs.parquet")) for path in (out, whole))
+    for here, there in zip(resumed, at_once, strict=True):
+        for name in here:
+            np.testing.assert_array_equal(table.stacked(here, name), table.stacked(there, name))
 
 
-def outcomes(part, activations, n):
-    """A table of runs with outcomes at random; on the map nothing is trained."""
+def outcomes(activations, n):
+    """A table of runs with outcomes at random."""
     rng, tables = np.random.default_rng(n), []
-    names = [name for name in counts.KIND if name.endswith(tuple(counts.RULES))]
     for activation in activations:
-        setting = (part, activation, "abs", "he_normal", 10, 2, "mse", 20)
-        table = dict(zip(counts.LABELS, setting, strict=True)) | {"seed": np.arange(n)}
-        table["born_first_dead_layer"] = rng.integers(0, 11, n)
-        if part == "study":
-            table |= {name: rng.random(n) < 0.5 for name in names}
-            table |= {"nonfinite": rng.random(n) < 0.1, "gap_to_mean": rng.random(n)}
-        tables.append(pd.DataFrame(table))
-    return pd.concat(tables, ignore_index=True)
+        setting = ("study", activation, "abs", "he_normal", 10, 2, "mse", 20)
+        rows = dict(zip(counts.LABELS, setting, strict=True)) | {"seed": np.arange(n)}
+        rows |= {"outcome": rng.integers(0, 2**10, n), "nonfinite": rng.random(n) < 0.1}
+        tables.append(pd.DataFrame(rows | {"gap_to_mean": rng.random(n), "count": 1}))
+    return pd.concat(tables, ignore_index=True).assign(gap_to_median=0.0)
 
 
 @pytest.mark.parametrize("at", [0, 1, 17, 40])
 def test_counts_add_over_seeds(at):
-    runs = pd.concat(
-        [outcomes("study", ("relu", "leaky_relu"), 40), outcomes("map", ("relu",), 60)],
-        ignore_index=True,
-    )
+    runs = outcomes(("relu", "leaky_relu"), 40)
     whole = dying_relu.condense(runs)
     assert whole["count"].sum() == len(runs)
     halves = [runs[runs["seed"] < at], runs[runs["seed"] >= at]]
     mixed = [dying_relu.condense(halves[0]), halves[1]]  # as they are read
     for pieces in (map(dying_relu.condense, halves), mixed, [whole]):
         again = dying_relu.condense(pd.concat(pieces, ignore_index=True))
-        pd.testing.assert_frame_equal(*(
-            kinds.astype(str).sort_values(counts.KIND, ignore_index=True)
-            for kinds in (again, whole)
-        ))  # fmt: skip
+        pd.testing.assert_frame_equal(
+            *(kinds.astype(str).sort_values(counts.KIND, ignore_index=True) for kinds in (again, whole))
+        )
 
 
-def test_the_map_expands_counts_and_nothing_that_trained_networks_have():
-    """Twenty copies of hundreds of columns of every network took six gigabytes."""
-    births = outcomes("map", ("relu",), 3000).assign(trained_r2=np.nan)
-    births["born_first_dead_layer"] = [0, 2, 5] * 1000
-    expanded = counts.expand_depths(dying_relu.condense(births), [1, 2, 5])
-    assert "trained_r2" not in expanded and len(expanded) == 3 * 3
-    dead = expanded[expanded["born_zero_slope"]].groupby("depth")["count"].sum()
-    assert dead.to_dict() == {2: 1000, 5: 2000}
+def test_bits_are_the_flags():
+    flags = np.random.default_rng(0).random((64, 2, 5)) < 0.5
+    runs = dying_relu.derive(pd.DataFrame({"collapsed": list(flags)}))
+    for i, stage in enumerate(counts.STAGES):
+        for j, rule in enumerate(counts.RULES):
+            assert (counts.has(runs["outcome"], stage, rule) == flags[:, i, j]).all()
 
 
 def test_pairs_are_of_the_same_seed_and_finite():
-    runs = outcomes("study", ("relu", "leaky_relu"), 500)
+    runs = outcomes(("relu", "leaky_relu"), 500)
     finite = runs[~runs["nonfinite"]]
-    relu, leaky = (
-        finite[finite["activation"] == name].set_index("seed") for name in ("relu", "leaky_relu")
-    )
+    relu, leaky = (finite[finite["activation"] == name].set_index("seed") for name in ("relu", "leaky_relu"))
     seeds = relu.index.intersection(leaky.index)
-    for rule in dying_relu.RULES:
-        first, second = (table.loc[seeds, f"trained_{rule}"] for table in (leaky, relu))
-        (verdict,) = (v for v in dying_relu.judge(runs) if v.id == f"leaky_lowers.{rule}")
-        assert verdict.n == len(seeds)
-        assert verdict.effect == pytest.approx(first.mean() - second.mean(), abs=1e-12)
+    halves = [runs[runs["seed"] < 200], dying_relu.condense(runs[runs["seed"] >= 200])]
+    for mixed in (runs, pd.concat(halves, ignore_index=True)):
+        verdicts, effects = studies.judge(STUDY, Results(dying_relu.Config(), mixed, None, {}))
+        for rule in counts.RULES:
+            first, second = (collapsed(rows.loc[seeds], "trained", rule) for rows in (leaky, relu))
+            (verdict,) = (v for v in verdicts if v.id == f"leaky_lowers.{rule}")
+            assert verdict.n == len(seeds)
+            assert verdict.effect == pytest.approx(first.mean() - second.mean(), abs=1e-12)
+            rows = effects[effects["claim"] == verdict.id]
+            assert rows["count"].sum() == len(seeds)
+            assert rows.loc[rows["count"] > 1, "seed"].isna().all()
 
 
-def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(monte_carlo, "LEAST_SEEDS", 5)
-    stream = functools.partial(monte_carlo.stream_settings, rows_at_once=1)
-    monkeypatch.setattr(monte_carlo, "stream_settings", stream)
-    run(tmp_path)
-    read = results.read_runs(tmp_path / "runs.parquet", dying_relu.condense)
+def test_claims_about_missing_settings_have_no_effects():
+    runs = outcomes(("relu",), 10)
+    for rows in (runs.assign(depth=3), runs.assign(epochs=0)):
+        verdicts, _ = studies.judge(STUDY, Results(dying_relu.Config(), rows, None, {}))
+        assert {(v.n, v.verdict) for v in verdicts} == {(0, "inconclusive")}
+
+
+def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path):
+    """Blocks of five seeds: those behind the first are condensed as they are read."""
+    in_blocks_of(5, finished, tmp_path)
+    command.main(STUDY, ["--plots-only", "--out", str(tmp_path)])
+    read = command.read_results(STUDY, tmp_path)[0].runs
     assert read["seed"].max() == 4 and "count" in read
     assert (tmp_path / "summary.csv").read_bytes() == (finished / "summary.csv").read_bytes()
     verdicts = (json.loads((out / "claims.json").read_text()) for out in (tmp_path, finished))
@@ -328,3 +369,22 @@ def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path, 
             assert here == there
     for name in ("shares", "functions", "r2", "units"):
         assert not_blank(tmp_path / f"{name}.png")
+
+
+def shapes_of(config):
+    data = STUDY.data(config)
+    return monte_carlo.shapes_of(studies.bound(STUDY, config), studies.design_of(STUDY, config, data), data)
+
+
+def test_settings_of_different_depths_share_a_table():
+    assert shapes_of(dying_relu.Config(depths=(2, 4)))["units"].shape == (2, len(KINDS), 4)
+    array = np.asarray(padded(jnp.ones((2, 3)), 5))
+    np.testing.assert_array_equal(array, [[1, 1, 1, np.nan, np.nan]] * 2)
+
+
+def test_profiles_are_left_out_where_seeds_are_many(finished):
+    few, many = (set(shapes_of(dying_relu.Config(seeds=n))) for n in (100_000, 100_001))
+    assert few - many == {"units", "curve"}
+    results = command.read_results(STUDY, finished)[0]
+    results = results._replace(runs=results.runs.drop(columns=["units", "curve"]))
+    assert set(dying_relu.plot(results)) == {"shares", "r2"}

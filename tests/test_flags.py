@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import re
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
@@ -12,10 +13,14 @@ import toy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxstudies import __main__ as main
-from jaxstudies import cli, flags, launch
+from jaxstudies.commands import command, flags, launch, levels
+from jaxstudies.commands.levels import Levels
+from jaxstudies.commands.main import load
+from jaxstudies.output import table
+from jaxstudies.study import packaged
 
-STUDIES = [main.load(name) for name in main.names()]
+NAMES = list(packaged())
+STUDIES = [load(name) for name in NAMES]
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
@@ -55,17 +60,17 @@ def upper_bounds(hint):
 
 def is_outside(value, hint):
     return any(
-        value < low or value > high or (value == low and not inclusive)
-        for low, high, inclusive in flags.bounds(hint)
+        value < low or value > high or (value == low and not inclusive) for low, high, inclusive in flags.bounds(hint)
     )
 
 
 FLAGS = [
     (study, field, values)
     for study in STUDIES
-    for part in (study.Config, launch.Options)
+    for part in (study.Config, command.Seeds, launch.Options)
     for field, hint in get_type_hints(part, include_extras=True).items()
-    if part is study.Config or study is STUDIES[0]
+    if part is not launch.Options or study is STUDIES[0]
+    if part is not command.Seeds or field not in study.Config.__dataclass_fields__
     if (values := wrong_values(hint)) is not None
 ]
 
@@ -79,11 +84,8 @@ def refuse(study, argv, directory):
 
 def refuse_there(study, argv, out):
     stdout, stderr = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr),
-        pytest.raises(SystemExit) as stop,
-    ):  # fmt: skip
-        cli.main(study, [*argv, "--out", str(out)])
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), pytest.raises(SystemExit) as stop:
+        command.main(study, [*argv, "--out", str(out)])
     assert stop.value.code == 2, (argv, stdout.getvalue(), stderr.getvalue())
     assert stdout.getvalue() == ""
     (line,) = stderr.getvalue().splitlines()
@@ -114,20 +116,19 @@ def test_every_numeric_flag_of_every_study_is_tried():
     fields = {field for _, field, _ in FLAGS}
     assert {"seeds", "seed", "epochs", "learning_rate", "chunk_size", "process_id"} <= fields
     for study in STUDIES:
-        assert sum(s is study for s, _, _ in FLAGS) >= 5
+        tried = [field for s, field, _ in FLAGS if s is study]
+        assert len(tried) >= 4 and {"seeds", "seed"} <= set(tried)
         named = {field.name for field in dataclasses.fields(study.Config)}
-        assert named >= {field for s, field, _ in FLAGS if s is study} - {
-            field.name for field in dataclasses.fields(launch.Options)
-        }
+        assert named | {"seeds", "seed"} >= set(tried) - {field.name for field in dataclasses.fields(launch.Options)}
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=main.names())
+@pytest.mark.parametrize("study", STUDIES, ids=NAMES)
 @pytest.mark.parametrize("text", ["--no-such-flag", "--seeds", "stray", "--seeds 5 stray"])
 def test_unknown_and_unfinished_flags_are_one_line(study, text, tmp_path):
     assert "--help" in refuse(study, text.split(), tmp_path)
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=main.names())
+@pytest.mark.parametrize("study", STUDIES, ids=NAMES)
 def test_a_value_that_is_named_twice_counts_once(study):
     """Otherwise its seeds would run twice and count double."""
     hints = get_type_hints(study.Config, include_extras=True)
@@ -136,22 +137,22 @@ def test_a_value_that_is_named_twice_counts_once(study):
     for name, values in lists.items():
         flag = f"--{name.replace('_', '-')}"
         once, twice = ([flag, *map(str, values)], [flag, *map(str, [*values, *values])])
-        assert cli.parse(study, twice) == cli.parse(study, once)
+        assert command.parse(study, twice) == command.parse(study, once)
 
 
 def test_a_misspelt_flag_is_named_with_the_one_like_it(tmp_path):
-    line = refuse(main.load("dying_relu"), ["--sedes", "3"], tmp_path)
+    line = refuse(load("dying_relu"), ["--sedes", "3"], tmp_path)
     assert "--sedes 3: there is no such flag; perhaps --seeds was meant" in line
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=main.names())
+@pytest.mark.parametrize("study", STUDIES, ids=NAMES)
 def test_help_explains_every_flag(study, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(study, ["--help"])
+        command.main(study, ["--help"])
     assert not stop.value.code
     said = capsys.readouterr().out
     assert "None" not in said
-    for part in (study.Config, launch.Options):
+    for part in (study.Config, command.Seeds, launch.Options):
         for field in dataclasses.fields(part):
             assert re.search(rf"--(no-)?{field.name.replace('_', '-')}\s", said), field.name
 
@@ -178,10 +179,13 @@ def test_an_explained_dataclass_has_the_defaults_of_the_plain_one():
 @pytest.mark.parametrize(
     ("hint", "word"),
     [
-        (int | None, "INT"), (tuple[float, ...] | None, "FLOAT [FLOAT ...]"),
-        (Literal["a", "b"] | None, None), (Path | None, "PATH"), (bool | None, None),
+        (int | None, "INT"),
+        (tuple[float, ...] | None, "FLOAT [FLOAT ...]"),
+        (Literal["a", "b"] | None, None),
+        (Path | None, "PATH"),
+        (bool | None, None),
     ],
-)  # fmt: skip
+)
 def test_what_stands_for_a_value(hint, word):
     assert flags.metavar(hint) == word
 
@@ -191,18 +195,87 @@ def test_another_studys_table_is_named(finished):
     assert "of the study toy" in line
 
 
-def test_maps_and_phase_diagrams_do_not_write_over_the_study():
-    for name, flag in (("dying_relu", "--map"), ("initialization", "--phase")):
-        study = main.load(name)
-        own, other = (cli.directory(study, cli.parse(study, argv)[0]) for argv in ([], [flag]))
-        assert other.parent == own == Path("figures") / name
+def test_every_study_writes_into_a_directory_of_its_own():
+    assert len(set(NAMES)) == len(NAMES) == len({study.name for study in STUDIES})
+
+
+# Factors with very many levels.
+
+
+def test_a_range_is_evenly_spaced():
+    assert Levels.parse("0:1:5") == (0.0, 0.25, 0.5, 0.75, 1.0)
+    assert Levels.parse("2:-2:5") == (2.0, 1.0, 0.0, -1.0, -2.0)
+    assert Levels.parse("0.01:100:5:log") == pytest.approx((0.01, 0.1, 1, 10, 100))
+    assert Levels.parse("1e-3:1E3:3:LOG") == pytest.approx((1e-3, 1, 1e3))
+    assert Levels.parse("3:9:1") == (3.0,)
+
+
+def test_a_range_of_whole_numbers_has_each_once():
+    assert Levels.parse("1:4:100", whole=True) == (1, 2, 3, 4)
+    assert Levels.parse("1:1000:4:log", whole=True) == (1, 10, 100, 1000)
+    assert {type(level) for level in Levels.parse("1:9:3", whole=True)} == {int}
+
+
+def test_a_million_levels_are_named_by_their_text():
+    config, _, _ = command.parse(toy.STUDY, ["--scale", "0.01:2:1000000:log"])
+    assert len(config.scale) == 10**6
+    stored = levels.to_json(config)
+    assert stored["scale"] == "0.01:2:1000000:log"
+    assert levels.from_json(toy.Config, json.loads(json.dumps(stored))) == config
+
+
+def test_a_config_is_restored_from_json():
+    for study in [toy.STUDY, *STUDIES]:
+        config = study.Config()
+        assert levels.from_json(study.Config, json.loads(json.dumps(levels.to_json(config)))) == config
+
+
+@pytest.mark.parametrize("flags", [["--scale", "1:2:3"], ["--scale=1:2:3"]])
+def test_a_range_may_stand_between_other_flags(flags):
+    config, seeds, _ = command.parse(toy.STUDY, ["--seeds", "5", *flags, "--bad"])
+    assert config.scale == (1.0, 1.5, 2.0) and config.bad and seeds.seeds == 5
+
+
+@pytest.mark.parametrize(
+    "value", ["1:2", "1:2:0", "1:2:3:lag", "0:1:5:log", "-1:1:5:log", "1:2:1000000000", "a:b:3", "1:2:2.5", "1:2:3:4"]
+)
+def test_a_wrong_range_is_one_line(tmp_path, value):
+    line = refuse(toy.STUDY, ["--scale", value], tmp_path)
+    assert "--scale" in line and value in line
+
+
+def test_the_levels_of_a_range_are_held_to_the_bounds(tmp_path):
+    for value in ("0:1:3", "-1:1:2"):
+        line = refuse(toy.STUDY, ["--scale", value], tmp_path)
+        assert "--scale" in line and "more than 0" in line
+    assert "--seeds" in refuse(toy.STUDY, ["--seeds", "1:3:3"], tmp_path)
+
+
+def test_a_range_is_run_found_again_and_redrawn(tmp_path, capsys):
+    out, asked = str(tmp_path), ["--scale", "0.5:2:40:log", "--seeds", "3"]
+    command.main(toy.STUDY, [*asked, "--out", out])
+    runs = table.read_runs(tmp_path / "runs.parquet")
+    assert len(runs) == 120 and runs["scale"].nunique() == 40
+    capsys.readouterr()
+    command.main(toy.STUDY, [*asked, "--out", out])
+    command.main(toy.STUDY, ["--plots-only", *asked, "--out", out])
+    command.main(toy.STUDY, ["--plots-only", "--out", out])
+    assert "holds these runs already" in capsys.readouterr().out
+    line = refuse_there(toy.STUDY, ["--plots-only", "--scale", "0.5:2:41:log"], tmp_path)
+    assert "--scale" in line and "another configuration" in line
+
+
+def test_flags_that_contradict_a_stored_table_are_named(finished):
+    for asked in (["--seeds", "9"], ["--seed", "1"], ["--bad"], ["--scale", "3"]):
+        line = refuse_there(toy.STUDY, ["--plots-only", *asked], finished[0])
+        assert asked[0] in line and "another configuration" in line
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("finished")
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        cli.main(toy, ["--out", str(out)])
+        command.main(toy.STUDY, ["--out", str(out)])
     return out, printed.getvalue()
 
 
@@ -225,7 +298,7 @@ def check_damage(finished, data):
     try:
         path.write_bytes(content)
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(stderr):
-            cli.main(toy, ["--plots-only", "--out", str(finished)])
+            command.main(toy.STUDY, ["--plots-only", "--out", str(finished)])
         assert printed.getvalue() == said
     except SystemExit as stop:
         assert stop.code == 2

@@ -1,49 +1,28 @@
 """A run may be killed at any operation on a file: the same command goes on, and nothing is lost."""
 
 import collections
-import json
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+from fault_server import Server
 
-SERVER = Path(__file__).parent / "fault_server.py"
-MOST_OPERATIONS = 76
-"""About as many as a run performs in its directory."""
+MOST_OPERATIONS = 98
+"""About as many as a run of the toy performs in its directory."""
+TOY = "toy", "--chunk-size", "2", "--devices", "1"
 
 
-class Server:
-    """Runs the toy study; see fault_server.py."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.process = subprocess.Popen(
-            [sys.executable, str(SERVER), str(directory / "cache")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, out, *flags, kill_at=None, log="log"):
-        assert self.process.stdin is not None and self.process.stdout is not None
-        argv = ["--out", str(out), "--chunk-size", "2", "--devices", "1", *flags]
-        files = {"log": str(self.directory / log), "output": str(self.directory / "output")}
-        print(json.dumps({"argv": argv, "kill_at": kill_at, **files}), file=self.process.stdin)
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def output(self):
-        return (self.directory / "output").read_text()
+class Toys(Server):
+    def run(self, out, *flags, study=TOY, **how):
+        return super().run(out, *flags, study=study, **how)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
+    server = Toys(tmp_path_factory.mktemp("server"))
     yield server
-    server.process.kill()
+    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -58,27 +37,35 @@ def computed(server, log):
     return collections.Counter(path.read_text().splitlines() if path.exists() else [])
 
 
+def assert_same_runs(out, uninterrupted):
+    """Check that two tables are equal to the bit."""
+    one, other = (pq.read_table(path / "runs.parquet") for path in (out, uninterrupted))
+    assert one.schema.equals(other.schema) and one.equals(other)
+
+
 def assert_whole(out, uninterrupted):
     assert {path.name for path in out.iterdir()} == {path.name for path in uninterrupted.iterdir()}
-    table = pd.read_parquet(out / "runs.parquet")
-    pd.testing.assert_frame_equal(table, pd.read_parquet(uninterrupted / "runs.parquet"))
-    for name in ("summary.csv", "claims.json"):
-        assert (out / name).read_bytes() == (uninterrupted / name).read_bytes()
+    assert_same_runs(out, uninterrupted)
+    for name in ("summary.csv", "claims.json", "spread.csv"):
+        if (uninterrupted / name).exists():
+            assert (out / name).read_bytes() == (uninterrupted / name).read_bytes()
+    effects = (pq.read_table(path / "effects.parquet") for path in (out, uninterrupted))
+    assert next(effects).equals(next(effects))
 
 
-def check_a_killed_run(server, uninterrupted, out, seed):
+def check_a_killed_run(server, uninterrupted, out, seed, study=TOY, most=MOST_OPERATIONS):
     """Kill one to four processes, alone or of two or three shards, then let the run finish."""
-    rng, log = random.Random(seed), f"log-{seed}"
+    rng, log = random.Random(seed), f"log-{study[0]}-{seed}"
     count = rng.choice([1, 1, 2, 3])
     shards = [("--shard", f"{i + 1}/{count}") if count > 1 else () for i in range(count)]
     killed = 0
     for _ in range(rng.randint(1, 4)):
-        number = rng.randint(1, MOST_OPERATIONS // count)
-        status = server.run(out, *rng.choice(shards), kill_at=number, log=log)
+        number = rng.randint(1, most // count)
+        status = server.run(out, *rng.choice(shards), kill_at=number, log=log, study=study)
         assert status in (0, -9), server.output()[-2000:]
         killed += status == -9
     for shard in rng.sample(shards, count):
-        assert server.run(out, *shard, log=log) == 0, server.output()[-2000:]
+        assert server.run(out, *shard, log=log, study=study) == 0, server.output()[-2000:]
     assert_whole(out, uninterrupted)
     # A chunk is kept and then noted, so a kill in between leaves it out of the log.
     assert set(computed(server, log).values()) == {1}
@@ -113,10 +100,9 @@ def test_a_fresh_run_that_is_killed_keeps_the_older_table(server, uninterrupted,
     """Until the last step there is a whole table, the old one or the new one."""
     out = tmp_path / "out"
     assert server.run(out) == 0
-    for number in (5, 30, 60):
+    for number in (5, 40, 80):
         server.run(out, "--fresh", kill_at=number)
-        table = pd.read_parquet(out / "runs.parquet")
-        pd.testing.assert_frame_equal(table, pd.read_parquet(uninterrupted / "runs.parquet"))
+        assert_same_runs(out, uninterrupted)
     assert server.run(out) == 0
     assert_whole(out, uninterrupted)
 
@@ -125,9 +111,7 @@ def test_chunks_of_another_configuration_are_left_alone(server, uninterrupted, t
     out = tmp_path / "out"
     assert server.run(out, "--seed", "1", kill_at=30, log="one") == -9
     assert server.run(out, log="zero") == 0
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(out / "runs.parquet"), pd.read_parquet(uninterrupted / "runs.parquet")
-    )
+    assert_same_runs(out, uninterrupted)
     assert server.run(out, "--seed", "1", log="one") == 0
     assert set(computed(server, "one").values()) == {1}
     assert not (out / "parts").exists()
@@ -136,5 +120,36 @@ def test_chunks_of_another_configuration_are_left_alone(server, uninterrupted, t
 def test_nan_in_some_runs_is_counted(server, tmp_path):
     assert server.run(tmp_path / "out", "--bad", "--seeds", "40") == 0
     summary = pd.read_csv(tmp_path / "out" / "summary.csv")
-    assert (summary["n"] + summary["nonfinite"] == 40).all()
-    assert (summary["nonfinite"] > 0).all() and summary["mean"].notna().all()
+    means = summary[summary["measure"] == "mean"]
+    assert len(means) == 2 and (means["n"] + means["nonfinite"] == 40).all()
+    assert (means["nonfinite"] > 0).all() and means["estimate"].notna().all()
+    finite = summary[summary["measure"] != "mean"]
+    assert (finite["n"] == 40).all() and (finite["nonfinite"] == 0).all()
+
+
+REAL = {
+    "perceptron": "--no-map --epochs 1 2 --convergence-epochs 0 --num-train 5 6 --num-test 10",
+    "born_dead": "--depths 1 3 --widths 2 3",
+}
+"""Studies of ours, small."""
+
+
+def check_killed_runs_of_ours(server, tmp_path, name, number):
+    study = (name, *["--seeds", "9", "--chunk-size", "4", "--devices", "1"], *REAL[name].split())
+    whole, log = tmp_path / "whole", f"{name}-whole"
+    assert server.run(whole, study=study, log=log) == 0, server.output()[-2000:]
+    chunks = sum(computed(server, log).values())
+    assert chunks >= 3
+    for seed in range(number):
+        check_a_killed_run(server, whole, tmp_path / str(seed), seed, study, 9 * chunks)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_killed_runs_of_our_studies_go_on_and_lose_nothing(server, tmp_path, name):
+    check_killed_runs_of_ours(server, tmp_path, name, 1)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", REAL)
+def test_many_killed_runs_of_our_studies_go_on_and_lose_nothing(server, tmp_path, name):
+    check_killed_runs_of_ours(server, tmp_path, name, 50)

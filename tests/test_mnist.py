@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxstudies import mnist, mnist_files
-from jaxstudies.mnist_files import FILES
+from jaxstudies.networks import mnist, mnist_files
+from jaxstudies.networks.mnist_files import FILES
 
 ORIGINALS = os.environ.get(mnist.DATA_DIR_VARIABLE)
 needs_originals = pytest.mark.skipif(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstudies import data, diagnostics, models, theory
+from jaxstudies.networks import data, diagnostics, models
 
 
 def network(depth=3, width=4, init="pytorch_default", slope=0.1, outputs=2, **kwargs):
@@ -35,9 +35,7 @@ def test_network_equals_the_layers_written_out(depth, linear_first_layer, train)
 
 def test_hidden_layers_of_a_shallow_network_are_a_prefix():
     x = jnp.ones((1, 1))
-    shallow, deep = (
-        network(d, init="he_normal").init(jax.random.key(3), x)["params"]["layers"] for d in (4, 9)
-    )
+    shallow, deep = (network(d, init="he_normal").init(jax.random.key(3), x)["params"]["layers"] for d in (4, 9))
     np.testing.assert_array_equal(shallow["hidden"].kernel, deep["hidden"].kernel[:3])
     np.testing.assert_array_equal(shallow["first"].kernel, deep["first"].kernel)
 
@@ -46,9 +44,7 @@ def test_switch_picks_the_initializer():
     chosen = [models.initializer(name) for name in ("he_normal", "rai", "orthogonal")]
     for index, draw in enumerate(chosen):
         got = jax.jit(lambda i: models.switch(chosen, i)(jax.random.key(0), 4, 4))(index)
-        jax.tree.map(
-            partial(np.testing.assert_allclose, rtol=1e-6), got, draw(jax.random.key(0), 4, 4)
-        )
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), got, draw(jax.random.key(0), 4, 4))
 
 
 VARIANCES = {
@@ -61,9 +57,7 @@ VARIANCES = {
 def test_kernel_variance(name):
     """Variance of 30 x 20 kernels within four standard errors; kurtosis is at most 3."""
     draw = models.initializer(name, 0.3)
-    kernels = jax.vmap(lambda key: draw(key, 30, 20).kernel)(
-        jax.random.split(jax.random.key(0), 50)
-    )
+    kernels = jax.vmap(lambda key: draw(key, 30, 20).kernel)(jax.random.split(jax.random.key(0), 50))
     error = (2 / kernels.size) ** 0.5
     assert float(kernels.var()) == pytest.approx(VARIANCES[name], rel=4 * error)
 
@@ -151,21 +145,17 @@ def test_unit_states_and_dormancy_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("init", "exact"),
-    [
-        ("pytorch_default", theory.unit_dead_uniform(data.INTERVAL)),
-        ("normal", theory.unit_dead_normal(data.INTERVAL)),
-    ],
+    ("init", "exact"), [("pytorch_default", 1 / (4 * data.INTERVAL)), ("normal", np.arctan(1 / data.INTERVAL) / np.pi)]
 )
 def test_share_of_dead_first_layer_units(init, exact):
-    """On a grid whose ends are all but the interval's; `normal` gets normal biases here."""
+    """On a grid whose ends are all but the interval's; `normal` gets normal biases here.
+
+    Weight and bias are U(-a, a) or N(0, a^2), with any a: then P(dead) is as given here.
+    """
     draw = models.initializer(init)
     if init == "normal":
         draw = lambda key, i, o: models.Layer(  # noqa: E731
-            *(
-                jax.random.normal(k, s)
-                for k, s in zip(jax.random.split(key), ((i, o), (o,)), strict=True)
-            )
+            *(jax.random.normal(k, s) for k, s in zip(jax.random.split(key), ((i, o), (o,)), strict=True))
         )
     n, x = 20_000, data.grid_inputs(4096, 1)
     layer = draw(jax.random.key(0), 1, n)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstudies.normalization import BatchNorm, moments, normalize
+from jaxstudies.networks.normalization import BatchNorm, moments, normalize
 
 EPS = float(np.finfo(np.float32).eps)
 EPSILON = 1e-3
@@ -23,14 +23,10 @@ def test_batch_norm_is_flax_batch_norm():
     their_state = theirs.init(jax.random.key(0), z, use_running_average=False)
     np.testing.assert_array_equal(state["batch_stats"]["var"], jnp.ones(3))  # not moved by init
     a, moved = ours.apply(state, z, True, mutable=["batch_stats"])
-    b, their_moved = theirs.apply(
-        their_state, z, use_running_average=False, mutable=["batch_stats"]
-    )
+    b, their_moved = theirs.apply(their_state, z, use_running_average=False, mutable=["batch_stats"])
     np.testing.assert_allclose(a, b, atol=100 * EPS)
     for name in ("mean", "var"):
-        np.testing.assert_allclose(
-            moved["batch_stats"][name], their_moved["batch_stats"][name], atol=100 * EPS
-        )
+        np.testing.assert_allclose(moved["batch_stats"][name], their_moved["batch_stats"][name], atol=100 * EPS)
     a = ours.apply({**state, **moved}, z, False)
     b = theirs.apply({**their_state, **their_moved}, z, use_running_average=True)
     np.testing.assert_allclose(a, b, atol=100 * EPS)

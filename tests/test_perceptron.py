@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +10,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxstudies import cli, monte_carlo, theory
-from jaxstudies.data import half_square
+from jaxstudies import study
+from jaxstudies.commands import command
+from jaxstudies.engine import design, monte_carlo
+from jaxstudies.evidence import theory
+from jaxstudies.networks.data import half_square
+from jaxstudies.output.table import to_pandas
 from jaxstudies.studies import perceptron
-from jaxstudies.studies.perceptron_rules import bayes_point, hard_margin, train
+from jaxstudies.studies.perceptron.config import RULES
+from jaxstudies.studies.perceptron.rules import Learners, bayes_point, hard_margin, train
+from jaxstudies.studies.perceptron.summary import KEYS
+
+STUDY = study.from_module(perceptron)
 
 
 @pytest.fixture(scope="module")
 def runs():
-    config = perceptron.Config(seeds=2000, num_train=(5, 20), convergence_epochs=300, map=False)
-    return perceptron.run(config)
+    config = perceptron.Config(num_train=(5, 20), convergence_epochs=300, map=False)
+    made = design.make_design(perceptron.simulate, perceptron.settings(config))
+    blocks = monte_carlo.run_design(perceptron.simulate, made, num_seeds=2000)
+    return pd.concat(map(to_pandas, blocks), ignore_index=True)
 
 
 def by_hand(signed, rate, margin, epochs):
@@ -41,24 +52,64 @@ def sets(num_sets, size, seed=0):
     return jnp.moveaxis(data.inputs * data.targets, 0, -1).swapaxes(0, 1)
 
 
+def learners(*rows):
+    """Make learners from tuples of learning rate, margin, whether averaged, and epochs."""
+    rates, margins, averaged, epochs = map(jnp.array, zip(*rows, strict=True))
+    return Learners(rates, margins, averaged, epochs)
+
+
 @pytest.mark.parametrize("margin", [0.0, 1.0])
 def test_training_is_the_sequential_loop(margin):
-    signed = sets(4, 12)
+    signed, budgets = sets(4, 12), (3, 7)
     # A rate that is a power of two, so that float32 and float64 tell the same points apart.
-    trained = train(signed, jnp.int32(10), jnp.array([0.5]), jnp.array([margin]), jnp.array([3, 7]))
-    for i, (budget, epochs) in itertools.product(range(4), enumerate((3, 7))):
+    kinds = list(itertools.product((False, True), budgets))
+    trained = train(signed, jnp.int32(10), learners(*((0.5, margin, *kind) for kind in kinds)))
+    for i, (row, (averaged, epochs)) in itertools.product(range(4), enumerate(kinds)):
         w, total, updates = by_hand(np.asarray(signed[:, :10, i], float), 0.5, margin, epochs)
-        assert trained.updates[budget, 0, i] == updates
-        np.testing.assert_allclose(trained.weights[budget, :, 0, i], w, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(trained.averages[budget, :, 0, i], total, rtol=1e-4, atol=1e-4)
+        assert trained.updates[row, i] == updates
+        # Sums over the steps of all epochs round more.
+        expected, tolerance = (total, 1e-4) if averaged else (w, 1e-5)
+        np.testing.assert_allclose(trained.weights[row, :, i], expected, tolerance, tolerance)
 
 
 def test_perceptron_does_not_depend_on_learning_rate():
     rates = jnp.array([2.0**-7, 1.0, 2.0**5])  # powers of two scale W without rounding
-    trained = train(sets(50, 20), jnp.int32(20), rates, jnp.zeros(3), jnp.array([20]))
-    scaled = trained.weights / rates[None, None, :, None]
-    assert (scaled == scaled[:, :, :1]).all()
-    assert (trained.updates == trained.updates[:, :1]).all()
+    trained = train(sets(50, 20), jnp.int32(20), learners(*((rate, 0.0, False, 20) for rate in rates)))
+    scaled = trained.weights / rates[:, None, None]
+    assert (scaled == scaled[:1]).all()
+    assert (trained.updates == trained.updates[:1]).all()
+
+
+def test_mapped_learners_and_sets_are_looped_ones():
+    points = jnp.stack([sets(2, 8, seed) for seed in range(3)])
+    one = [(0.5, 0.0, False, 4), (0.25, 1.0, False, 2), (0.5, 0.0, True, 4)]
+    rows = learners(*one)
+
+    def per_set(signed):
+        each = jax.tree.map(lambda a: a[:, None], rows)
+        return jax.vmap(lambda row: train(signed, jnp.int32(8), row))(each)
+
+    mapped = jax.jit(jax.vmap(per_set))(points)
+    for i, j in itertools.product(range(3), range(3)):
+        alone = train(points[i], jnp.int32(8), learners(one[j]))
+        for got, expected in zip(mapped, alone, strict=True):
+            np.testing.assert_allclose(got[i, j], expected, rtol=1e-6)
+
+
+def test_points_and_learners_mapped_at_once_are_refused():
+    points, rows = jnp.stack([sets(2, 8)] * 2), learners((0.5, 0.0, False, 4), (0.5, 1.0, False, 4))
+    with pytest.raises(NotImplementedError, match="not both at once"):
+        jax.vmap(lambda s, r: train(s, jnp.int32(8), jax.tree.map(lambda a: a[None], r)))(points, rows)
+
+
+def test_a_smaller_set_is_the_beginning_of_a_larger_one():
+    key, epochs = jax.random.key(4), jnp.array([20])
+    exact, padded = (jax.jit(partial(perceptron.simulate, max_train=most, num_test=50)) for most in (10, 25))
+    for place, rule in enumerate(RULES):
+        arguments = key, jnp.array([place]), jnp.int32(10), jnp.float32(0.5), jnp.float32(0), epochs
+        for name, value in exact(*arguments).items():
+            same = padded(*arguments)[name]
+            np.testing.assert_allclose(same, value, rtol=1e-5, err_msg=f"{rule}: {name}")
 
 
 def test_notebooks_weights():
@@ -69,10 +120,8 @@ def test_notebooks_weights():
 
 
 @pytest.mark.parametrize(
-    "w",
-    [(1, -0.6), (0.3, -1), (-1, 0.6), (-0.3, 1), (1, 1), (-1, -2), (1, 0), (0, 1), (-1, 0), (0, -1),
-     (0, 0)],
-)  # fmt: skip
+    "w", [(1, -0.6), (0.3, -1), (-1, 0.6), (-0.3, 1), (1, 1), (-1, -2), (1, 0), (0, 1), (-1, 0), (0, -1), (0, 0)]
+)
 def test_closed_form_accuracy_against_a_million_points(w):
     n = 1_000_000
     data = half_square(jax.random.key(1), n)
@@ -90,7 +139,7 @@ def test_hard_margin_is_the_nearest_point_of_the_convex_hull():
             d = b - a
             t = np.clip(-(a @ d) / max(d @ d, 1e-30), 0, 1)
             norms.append(np.linalg.norm(a + t * d))
-        w, gamma = hard_margin(jnp.asarray(points, jnp.float32), jnp.ones(8, bool))
+        w, gamma = jax.jit(hard_margin)(jnp.asarray(points, jnp.float32), jnp.ones(8, bool))
         np.testing.assert_allclose(gamma, min(norms), atol=2e-6)
         np.testing.assert_allclose(np.linalg.norm(w), 1, rtol=1e-6)
 
@@ -109,10 +158,7 @@ def test_updates_stay_below_novikoffs_bound(runs):
         rows = runs[runs["rule"] == rule]
         # gamma is found to 1e-6; the bound grows as gamma shrinks.
         bound = theory.novikoff_bound(
-            rows["radius"].to_numpy(),
-            rows["gamma"].to_numpy() - 1e-6,
-            1.0 if rule == "hinge" else 0.0,
-            0.1,
+            rows["radius"].to_numpy(), rows["gamma"].to_numpy() - 1e-6, 1.0 if rule == "hinge" else 0.0, 0.1
         )
         assert (rows["updates"] <= bound * (1 + 1e-5)).all()
 
@@ -142,24 +188,35 @@ def test_test_points_agree_with_closed_form(runs):
 
 def test_script_runs_small(tmp_path, capsys):
     argv = ["--seeds", "40", "--convergence-epochs", "60", "--num-test", "50"]
-    cli.main(perceptron, [*argv, "--epochs", "5", "10", "--out", str(tmp_path)])
+    command.main(STUDY, [*argv, "--epochs", "5", "10", "--out", str(tmp_path)])
     summary = pd.read_csv(tmp_path / "summary.csv")
     assert list(summary)[:13] == [
-        "rule", "num_train", "learning_rate", "epochs", "n", "mean_accuracy", "low", "high", "sd",
-        "q05", "consistent", "flip_fraction", "theory_accuracy",
-    ]  # fmt: skip
+        "rule",
+        "num_train",
+        "learning_rate",
+        "epochs",
+        "n",
+        "mean_accuracy",
+        "low",
+        "high",
+        "sd",
+        "q05",
+        "consistent",
+        "flip_fraction",
+        "theory_accuracy",
+    ]
     assert set(summary["rule"]) == set(perceptron.Config().rules)
-    assert not summary.duplicated(perceptron.KEYS).any()
+    assert not summary.duplicated(KEYS).any()
     assert len(json.loads((tmp_path / "claims.json").read_text())) > 10
     for name in ("example", "accuracy", "learning_curve", "map", "novikoff"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     with pytest.raises(SystemExit) as stop:
-        cli.main(perceptron, ["--num-train", "0", "--out", str(tmp_path)])
+        command.main(STUDY, ["--num-train", "0", "--out", str(tmp_path)])
     assert stop.value.code == 2
     assert "--num-train 0" in capsys.readouterr().err
 
 
 def test_few_rules_and_one_set(tmp_path):
     argv = ["--seeds", "1", "--rules", "svm", "--num-train", "4", "6", "--no-map"]
-    cli.main(perceptron, [*argv, "--out", str(tmp_path)])
+    command.main(STUDY, [*argv, "--out", str(tmp_path)])
     assert (tmp_path / "summary.csv").exists()

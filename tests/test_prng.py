@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstudies import prng
+from jaxstudies.engine import prng
 
 SIZES = [(), (0,), (1,), (12,), (3, 7), (prng.BLOCK,), (50, 60), (prng.SMALL,), (prng.SMALL + 1,)]
 

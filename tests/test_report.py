@@ -14,70 +14,165 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-from jaxstudies import cli, mnist, report
+from jaxstudies.commands import command, main
+from jaxstudies.networks import mnist
+from jaxstudies.output import page
+from jaxstudies.study import packaged
 
 ROOT = Path(__file__).parent.parent
-STUDIES = ("dying_relu", "perceptron", "initialization", "lenet", "depth_width")
+STUDIES = list(packaged())
+VERDICT = {
+    **{"id": "a", "claim": "<b>a < b</b>", "source": "A & B", "verdict": "refuted"},
+    **{"effect": -1.0, "low": None, "high": 2.0, "unit": "u", "n": 3, "method": "'quoted'"},
+}
+
+
+def leave(directory, verdicts, **origin):
+    """Write what a study leaves."""
+    directory.mkdir(exist_ok=True)
+    (directory / "claims.json").write_text(json.dumps(verdicts))
+    (directory / "config.json").write_text(json.dumps({"study": directory.name} | origin))
 
 
 @pytest.fixture(scope="module")
 def sections():
-    return [
-        report.read_section(name, f"Is it so, {name}?\n\nIt may be.", ROOT / "figures" / name)
-        for name in STUDIES
-    ]
+    left = sorted(path.parent for path in (ROOT / "figures").glob("*/claims.json"))
+    return [page.read_section(directory) for directory in left]
 
 
 def test_every_tested_claim_stands_on_top_and_with_its_study(sections):
-    page = unescape(report.page(sections))
+    text = unescape(page.page(sections))
     claims = [verdict for section in sections for verdict in section.verdicts if verdict["n"]]
     assert len(claims) > 40
-    rows = re.findall(r"<tr>(?!<th>)", page)
+    rows = re.findall(r"<tr>(?!<th>)", text)
     assert len(rows) == 2 * len(claims)
-    assert all(page.count(f"<td>{verdict['claim']}</td>") >= 2 for verdict in claims)
+    assert all(text.count(f"<td>{verdict['claim']}</td>") >= 2 for verdict in claims)
 
 
 def test_images_are_inside_and_nothing_is_fetched(sections):
-    page = report.page(sections)
-    sources = re.findall(r"<img [^>]*src='([^']*)'", page)
+    text = page.page(sections)
+    sources = re.findall(r"<img [^>]*src='([^']*)'", text)
     assert len(sources) == sum(len(section.figures) for section in sections) > 20
     for source in sources:
         kind, content = source.split(",", 1)
         assert kind == "data:image/png;base64"
         assert matplotlib.image.imread(io.BytesIO(base64.b64decode(content))).std() > 0
-    markup = re.sub(r"src='data:[^']*'", "", page)
+    markup = re.sub(r"src='data:[^']*'", "", text)
     assert not re.search(r"(src|href)='(?!#)|url\(|<script|<link|@import", markup)
     assert "http" not in markup
 
 
 def test_text_is_escaped_and_what_is_missing_is_said(tmp_path):
-    verdict = {
-        "id": "a", "claim": "<b>a < b</b>", "source": "A & B", "verdict": "refuted",
-        "effect": -1.0, "low": None, "high": 2.0, "unit": "u", "n": 3, "method": "'quoted'",
-    }  # fmt: skip
-    (tmp_path / "claims.json").write_text(json.dumps([verdict, verdict | {"n": 0}]))
-    (tmp_path / "config.json").write_text("{}")
-    section = report.read_section("x", "Why <i>?", tmp_path)
-    page = report.page([section, report.read_section("y", "Where?", tmp_path / "none")], "a note")
-    assert "<b>" not in page and "&lt;b&gt;a &lt; b" in page and "A &amp; B" in page
-    assert "−1 [–, 2]" in page and "1 claims are not tested" in page
-    assert "none/config.json does not exist" in page and "a note" in page
+    other = VERDICT | {"verdict": "supported", "level": 0.9}
+    leave(tmp_path / "x", [VERDICT, VERDICT | {"n": 0}, other], text="Why <i>?\n\nSo & so.\n\nNot.")
+    section = page.read_section(tmp_path / "x")
+    missing = section._replace(name="y", verdicts=(), problem="it is <missing>")
+    text = page.page([section, missing], "a <note>")
+    assert "<b>" not in text and "&lt;b&gt;a &lt; b" in text and "A &amp; B" in text
+    assert "<h2 id='study0'>Why &lt;i&gt;?</h2>\n<p>So &amp; so.</p>" in text and "Not." not in text
+    assert "−1 [–, 2]<" in text and "−1 [–, 2] at 90 %<" in text
+    assert "1 supported, 1 refuted, 0 inconclusive" in text and "1 claims are not tested" in text
+    assert "it is &lt;missing&gt;" in text and "a &lt;note&gt;" in text
 
 
-def test_what_a_variant_has_left_below_is_on_the_page(tmp_path):
-    verdict = {"claim": "so it is", "n": 3}
-    (tmp_path / "map").mkdir()
-    for directory, verdicts in ((tmp_path, []), (tmp_path / "map", [verdict, verdict | {"n": 0}])):
-        (directory / "claims.json").write_text(json.dumps(verdicts))
-        (directory / "config.json").write_text("{}")
-        (directory / "figure.png").touch()
-    section = report.read_section("x", "Why?", tmp_path)
-    assert section.verdicts == [verdict]
-    assert section.figures == [tmp_path / "figure.png", tmp_path / "map" / "figure.png"]
+def test_what_was_run_is_said(tmp_path):
+    config = {"seeds": 7, "depths": [10, 2], "rate": 0.1, "other": None}
+    leave(tmp_path / "x", [], config=config, num_seeds=2000, seed=3, environment={"commit": "c0ffee"})
+    ran = page.read_section(tmp_path / "x").ran
+    assert ran == "x; 2,000 seeds from master seed 3; depths 10, 2; rate 0.1; commit c0ffee"
+
+
+def test_a_study_is_linked_even_if_another_has_its_name(tmp_path):
+    leave(tmp_path / "x", [VERDICT])
+    text = page.page([page.read_section(tmp_path / "x")] * 2)
+    targets = re.findall(r"href='#(.*?)'", text)
+    assert targets == re.findall(r"<h2 id='(.*?)'", text) and len(set(targets)) == 2
+
+
+MINE = '''"""Is a number of mine below zero?
+
+In half of the cases."""
+
+from dataclasses import dataclass
+
+import jax
+
+from jaxstudies import study
+
+
+@dataclass(frozen=True)
+class Config:
+    shift: tuple[float, ...] = (0.0, 1.0)
+
+
+def simulate(key, shift):
+    return {"below": jax.random.normal(key) < shift}
+
+
+CLAIMS = (
+    study.Claim("half", "half are", lambda of: of("below", shift=0.0), (0, 1), estimand="share"),
+)
+'''
+
+
+def test_a_study_of_the_reader_s_is_on_the_page_like_ours(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MINE)
+    main.main(["mine.py", "--seeds", "20", "--out", "left"])
+    main.main(["report", "left", str(ROOT / "figures" / "perceptron"), "left/"])
+    assert capsys.readouterr().out.splitlines()[-1] == "report.html"
+    text = Path("report.html").read_text("utf-8")
+    assert text.count("<h2 ") == 2 and "Is a number of mine below zero?</h2>" in text
+    assert text.count("<td>half are</td>") == 2 and "mine; 20 seeds from master seed 0" in text
+    assert "alt='below'" in text
+
+
+@pytest.mark.parametrize(
+    ("config", "claims", "named"),
+    [
+        (None, None, "x/config.json does not exist"),
+        ("{}", None, "x/claims.json does not exist"),
+        ("{", "[]", "x: no results of a study"),
+        ("[]", "[]", "x: no results of a study"),
+        ('{"config": {}}', "[]", "x: no results of a study"),
+        ('{"study": "x"}', '["a"]', "x: no results of a study"),
+        ('{"study": "x"}', '[{"n": 1}]', "x: no results of a study"),
+    ],
+)
+def test_a_directory_without_results_is_one_line(tmp_path, capsys, config, claims, named):
+    (tmp_path / "x").mkdir()
+    for name, content in (("config.json", config), ("claims.json", claims)):
+        if content is not None:
+            (tmp_path / "x" / name).write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        main.main(["report", str(tmp_path / "x"), "--out", str(tmp_path / "page.html")])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line and not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ([], "name one directory"),
+        (["--out", "page.html"], "name one directory"),
+        (["x", "--out", "."], "--out .: is a directory"),
+        (["x", "--out", "none/page.html"], "--out none/page.html: cannot be written"),
+        (["x", "--ot", "page.html"], "--ot"),
+    ],
+)
+def test_a_mistake_of_the_command_is_one_line(monkeypatch, tmp_path, capsys, flags, named):
+    monkeypatch.chdir(tmp_path)
+    leave(tmp_path / "x", [])
+    with pytest.raises(SystemExit) as stop:
+        main.main(["report", *flags])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line
 
 
 @pytest.fixture
-def script(monkeypatch, tmp_path):
+def script(monkeypatch):
     spec = importlib.util.spec_from_file_location("report_script", ROOT / "scripts" / "report.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -96,7 +191,6 @@ def test_the_script_reads_what_is_there(script, monkeypatch, tmp_path, capsys):
     start(script, monkeypatch, "--plots-only", "--out", tmp_path)
     assert capsys.readouterr().err.count("does not exist") == len(STUDIES) - 1
     assert (tmp_path / "report.html").read_text("utf-8").count("<h2 ") == len(STUDIES)
-    assert tuple(script.QUICK) == STUDIES
 
 
 def test_without_any_results_there_is_no_page(script, monkeypatch, tmp_path, capsys):
@@ -107,36 +201,44 @@ def test_without_any_results_there_is_no_page(script, monkeypatch, tmp_path, cap
     assert not list(tmp_path.iterdir())
 
 
-def test_every_quick_flag_is_one_of_the_study_s(script):
-    for name, flags in script.QUICK.items():
-        config, _ = cli.parse(script.load(name), flags)
-        assert config.seeds <= 2000
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_quick_flag_is_one_of_the_study_s(name):
+    study = main.load(name)
+    config, seeds, _ = command.parse(study, list(study.QUICK))
+    assert seeds.seeds <= 2000
+    assert vars(config).get("dataset", "digits") == "digits"
 
 
-def test_digits_stand_in_for_missing_mnist_and_the_page_says_so(
-    script, monkeypatch, tmp_path, capsys
-):
+def test_digits_stand_in_for_missing_mnist_and_the_page_says_so(script, monkeypatch, tmp_path, capsys):
     def absent(name):
         raise mnist.DataError("MNIST is not here <at all>")
 
     calls = {}
 
     def record(study, argv):
-        calls[cli.study_name(study)] = argv
-        if cli.study_name(study) == "lenet":
+        calls[study.name] = argv
+        if study.name == "lenet":
             raise ValueError("nothing\nworks")
-        if cli.study_name(study) == "perceptron":
+        if study.name == "perceptron":
             sys.exit(2)
 
     monkeypatch.setattr(mnist, "load", absent)
-    monkeypatch.setattr(cli, "main", record)
+    monkeypatch.setattr(command, "main", record)
     start(script, monkeypatch, "--out", tmp_path)
     with_digits = {name for name, argv in calls.items() if argv[-2:] == script.DIGITS}
-    assert list(calls) == list(STUDIES) and with_digits == {"initialization", "lenet"}
-    page, errors = (tmp_path / "report.html").read_text("utf-8"), capsys.readouterr().err
-    assert "digits stand in for MNIST: MNIST is not here &lt;at all&gt;" in page
-    for text in ("the study failed (ValueError: nothing)", "the study ended with status 2"):
-        assert text in page and text in errors
+    assert list(calls) == STUDIES and with_digits == {"initialization", "lenet", "order_chaos"}
+    text, errors = (tmp_path / "report.html").read_text("utf-8"), capsys.readouterr().err
+    assert "digits stand in for MNIST: MNIST is not here &lt;at all&gt;" in text
+    for words in ("the study failed (ValueError: nothing)", "the study ended with status 2"):
+        assert words in text and words in errors
+
+
+@pytest.mark.parametrize("status", [130, 143])
+def test_who_stops_a_study_stops_all(script, monkeypatch, tmp_path, status):
+    monkeypatch.setattr(command, "main", lambda study, argv: sys.exit(status))
+    with pytest.raises(SystemExit) as stop:
+        start(script, monkeypatch, "--quick", "--out", tmp_path)
+    assert stop.value.code == status and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("flags", [["--quik"], ["--quick", "--out", __file__]])
@@ -171,12 +273,10 @@ def test_a_browser_shows_all_of_it(sections, tmp_path, width):
     if browser is None:
         pytest.skip("there is no Chromium")
     path = tmp_path / "report.html"
-    path.write_text(report.page(sections).replace("<head>", f"<head>{LOOK}"), "utf-8")
+    path.write_text(page.page(sections).replace("<head>", f"<head>{LOOK}"), "utf-8")
     command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     command += [f"--window-size={width},900", "--enable-logging=stderr", "--dump-dom"]
-    shown = subprocess.run(
-        [*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
+    shown = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     found = re.search(r'data-seen="(.*?)"', shown.stdout)
     assert found is not None
     seen = json.loads(unescape(found[1]))

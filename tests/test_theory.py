@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxstudies import theory
+from jaxstudies.evidence import theory
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 10])

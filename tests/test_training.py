@@ -8,8 +8,8 @@ import optax
 import pytest
 
 from jaxstudies import training
-from jaxstudies.data import Dataset
-from jaxstudies.models import MLP, initializer, leaky_relu
+from jaxstudies.networks.data import Dataset
+from jaxstudies.networks.models import MLP, initializer, leaky_relu
 
 squared_error = optax.losses.squared_error
 
@@ -47,17 +47,19 @@ def test_one_sgd_step_equals_the_hand_formula():
     np.testing.assert_allclose(loss, jnp.mean(residual**2), rtol=1e-6)
     gradient = 2 * data.inputs.T @ residual / len(residual)
     np.testing.assert_allclose(after.params["Dense_0"]["kernel"], w - rate * gradient, rtol=1e-5)
-    np.testing.assert_allclose(
-        after.params["Dense_0"]["bias"], b - rate * 2 * residual.mean(axis=0), rtol=1e-5
-    )
+    np.testing.assert_allclose(after.params["Dense_0"]["bias"], b - rate * 2 * residual.mean(axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("num_examples", [1, 7, 8, 20])
 def test_mean_loss_in_blocks_is_the_mean_over_all_examples(num_examples):
     data, model = linear_data(num_examples), Noisy()
-    variables = model.init(jax.random.key(0), data.inputs)
-    got = training.mean_loss(model, variables, data, squared_error, block_size=8)
-    expected = jnp.mean((model.apply(variables, data.inputs) - data.targets) ** 2)
+    state = training.init_state(jax.random.key(0), model, optax.sgd(0.1), data.inputs)
+    got = training.mean_loss(model, state, data, squared_error, block_size=8)
+    predictions = model.apply(training.variables(state), data.inputs)
+    np.testing.assert_allclose(predictions, training.predict(model, state, data.inputs))
+    blocks = training.predict_blocks(model, state, data.inputs, block_size=8)
+    np.testing.assert_allclose(blocks, predictions, rtol=1e-5)
+    expected = jnp.mean((predictions - data.targets) ** 2)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
@@ -82,10 +84,13 @@ def test_gradient_equals_backpropagation_by_hand():
     d1 = (d2 @ w2.T) * (z1 > 0)
     q = after.params["layers"]
     pairs = [
-        (w3 - q["last"].kernel, h2.T @ d3), (b3 - q["last"].bias, d3.sum(axis=0)),
-        (w2 - q["hidden"].kernel[0], h1.T @ d2), (b2 - q["hidden"].bias[0], d2.sum(axis=0)),
-        (w1 - q["first"].kernel, x.T @ d1), (b1 - q["first"].bias, d1.sum(axis=0)),
-    ]  # fmt: skip
+        (w3 - q["last"].kernel, h2.T @ d3),
+        (b3 - q["last"].bias, d3.sum(axis=0)),
+        (w2 - q["hidden"].kernel[0], h1.T @ d2),
+        (b2 - q["hidden"].bias[0], d2.sum(axis=0)),
+        (w1 - q["first"].kernel, x.T @ d1),
+        (b1 - q["first"].bias, d1.sum(axis=0)),
+    ]
     for got, expected in pairs:
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
 
@@ -93,9 +98,8 @@ def test_gradient_equals_backpropagation_by_hand():
 def test_least_squares_reaches_the_normal_equations():
     data = linear_data()
     state, history = training.fit(
-        jax.random.key(0), Affine(), optax.sgd(0.1), squared_error, data,
-        num_epochs=200, batch_size=len(data.inputs),
-    )  # fmt: skip
+        jax.random.key(0), Affine(), optax.sgd(0.1), squared_error, data, num_epochs=200, batch_size=len(data.inputs)
+    )
     design = np.hstack([data.inputs, np.ones((64, 1))])
     solution = np.linalg.lstsq(design, np.asarray(data.targets))[0]
     got = np.vstack([state.params["Dense_0"]["kernel"], state.params["Dense_0"]["bias"][None]])
@@ -108,9 +112,7 @@ def test_no_epochs_leave_the_network_as_initialized():
     fit = partial(training.fit, jax.random.key(4), model, optax.adam(1e-2), squared_error, data)
     state, history = fit(num_epochs=0, batch_size=8)
     init_key = jax.random.split(jax.random.key(4), 3)[0]
-    jax.tree.map(
-        np.testing.assert_array_equal, state.params, model.init(init_key, data.inputs)["params"]
-    )
+    jax.tree.map(np.testing.assert_array_equal, state.params, model.init(init_key, data.inputs)["params"])
     assert history.shape == (0,)
 
 
@@ -149,17 +151,223 @@ def test_a_batch_larger_than_the_data_is_all_of_it():
 def test_runs_with_one_shuffle_key_share_the_order(batch_size):
     data = linear_data()
     fit = partial(
-        training.fit, model=Affine(), optimizer=optax.sgd(0.0), loss_fn=squared_error, data=data,
-        num_epochs=2, batch_size=batch_size, shuffle_key=jax.random.key(9),
-    )  # fmt: skip
+        training.fit,
+        model=Affine(),
+        optimizer=optax.sgd(0.0),
+        loss_fn=squared_error,
+        data=data,
+        num_epochs=2,
+        batch_size=batch_size,
+    )
     # With no learning and one network, the losses differ by the order alone.
     state = training.init_state(jax.random.key(0), Affine(), optax.sgd(0.0), data.inputs)
-    orders = [
-        training.train_epoch(
-            state, data, jax.random.key(shuffle), jax.random.key(dropout),
-            batch_size=7, model=Affine(), optimizer=optax.sgd(0.0), loss_fn=squared_error,
-        )[1]
-        for shuffle, dropout in ((1, 1), (1, 2), (2, 1))
-    ]  # fmt: skip
-    assert orders[0] == orders[1] != orders[2]
-    assert fit(jax.random.key(0))[1].shape == (2,)
+    first, same, other = (
+        fit(jax.random.key(key), state=state, shuffle_key=jax.random.key(shuffle))[1]
+        for key, shuffle in ((1, 9), (2, 9), (1, 8))
+    )
+    np.testing.assert_array_equal(first, same)
+    # A batch of all examples has one order, that in which they stand.
+    assert bool(jnp.all(first == other)) == (batch_size == 64)
+
+
+def test_a_full_batch_is_not_shuffled():
+    np.testing.assert_array_equal(training.epoch_batches(jax.random.key(0), 10, 12), jnp.arange(10)[None])
+
+
+@pytest.mark.parametrize("num_examples", [1, 2, 7, 1000, 2**17 + 1])
+def test_a_random_order_is_a_permutation(num_examples):
+    order = training.random_order(jax.random.key(0), num_examples)
+    np.testing.assert_array_equal(jnp.sort(order), jnp.arange(num_examples))
+
+
+def test_all_orders_of_four_are_as_frequent():
+    number, orders = 24_000, 24
+    keys = jax.random.split(jax.random.key(3), number)
+    drawn = np.asarray(jax.jit(jax.vmap(lambda key: training.random_order(key, 4)))(keys))
+    counts = np.unique(drawn, axis=0, return_counts=True)[1]
+    assert len(counts) == orders
+    # Chi squared with 23 degrees of freedom: beyond 58.6 in 6 of 100,000, as four standard errors.
+    expected = number / orders
+    assert ((counts - expected) ** 2 / expected).sum() < 58.6
+
+
+def test_every_place_of_a_packed_order_is_uniform():
+    """In the largest packed order examples share 15 random bits, and the smaller goes first."""
+    n, number = 2**17, 40
+    keys = jax.random.split(jax.random.key(5), number)
+    orders = np.asarray(jax.jit(jax.vmap(lambda key: training.random_order(key, n)))(keys))
+    quarter = orders[:, : n // 4].astype(float)
+    # Means of draws without replacement: variance (n^2 / 12) (1 - 1/4) / (n / 4) each.
+    error = (n**2 / 12 * 0.75 / (n / 4) / number) ** 0.5
+    assert abs(quarter.mean() - (n - 1) / 2) < 4 * error
+
+
+def test_a_function_of_the_step_gives_the_batches_of_an_array():
+    data = linear_data()
+
+    def batch_of(step):
+        rows = (step % 8) * 8 + jnp.arange(8)
+        return training.take(data, rows)
+
+    fit = partial(training.fit, jax.random.key(0), Affine(), optax.sgd(0.1), squared_error)
+    _, history = fit(batch_of, num_epochs=3, num_steps=8)
+    state = fit(batch_of, num_epochs=0, num_steps=8).state
+    expected = []
+    for step in range(24):
+        batch = batch_of(jnp.int32(step))
+        state, loss = training.train_step(
+            state, batch, jax.random.key(0), model=Affine(), optimizer=optax.sgd(0.1), loss_fn=squared_error
+        )
+        expected.append(loss)
+    np.testing.assert_allclose(history, np.reshape(expected, (3, 8)).mean(axis=1), rtol=1e-5)
+    with pytest.raises(ValueError, match="num_steps"):
+        fit(batch_of, num_epochs=3)
+
+
+def test_a_traced_number_of_epochs_trains_as_a_static_one():
+    data = linear_data()
+    fit = partial(training.fit, jax.random.key(0), Noisy(), optax.adam(0.1), squared_error, data)
+    static, history = jax.jit(lambda: fit(num_epochs=3, batch_size=8))()
+    traced = jax.jit(lambda epochs: fit(num_epochs=epochs, batch_size=8))(3)
+    assert history.shape == (3,) and traced.history is None
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(close, static, traced.state)
+
+
+def test_what_is_observed_is_the_state_after_each_epoch():
+    data = linear_data()
+    fit = partial(training.fit, jax.random.key(0), Affine(), optax.sgd(0.1), squared_error, data)
+
+    def kernel(state):
+        return state.params["Dense_0"]["kernel"]
+
+    state, (losses, kernels) = fit(num_epochs=3, batch_size=8, observe=kernel)
+    np.testing.assert_array_equal(kernels[-1], kernel(state))
+    np.testing.assert_allclose(kernels[0], kernel(fit(num_epochs=1, batch_size=8).state), rtol=1e-6)
+    np.testing.assert_allclose(losses, fit(num_epochs=3, batch_size=8).history, rtol=1e-6)
+
+
+def test_prepared_examples_train_as_if_they_had_been_prepared_before():
+    data = linear_data()
+    fit = partial(training.fit, jax.random.key(0), Affine(), optax.sgd(0.1), squared_error)
+
+    def double(batch):
+        return Dataset(2 * batch.inputs, batch.targets)
+
+    before = fit(double(data), num_epochs=2, batch_size=8)
+    along = fit(data, num_epochs=2, batch_size=8, prepare=double)
+    np.testing.assert_allclose(along.history, before.history, rtol=1e-6)
+
+
+class Training(nn.Module):
+    @nn.compact
+    def __call__(self, x, training):
+        return nn.Dense(1)(nn.Dropout(0.5, deterministic=not training)(x))
+
+
+class Deterministic(nn.Module):
+    @nn.compact
+    def __call__(self, x, deterministic=True):
+        return nn.Dense(1)(nn.Dropout(0.5, deterministic=deterministic)(x))
+
+
+class Train(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+        return nn.Dense(1)(nn.Dropout(0.5, deterministic=not train)(x))
+
+
+@pytest.mark.parametrize("model", [Train(), Training(), Deterministic()])
+def test_however_a_network_is_told_that_it_is_trained_dropout_is_active_then_alone(model):
+    data = linear_data()
+    fit = partial(training.fit, model=model, optimizer=optax.sgd(0.0), loss_fn=squared_error)
+    fit = partial(fit, data=data, num_epochs=1, batch_size=64)
+    state = fit(jax.random.key(0)).state
+    first, other = (fit(jax.random.key(k), state=state).history for k in (1, 2))
+    assert first != other  # one batch of all examples: dropout alone tells them apart
+    a, b = (training.predict(model, state, data.inputs) for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+
+
+def test_a_plain_dense_layer_and_a_pair_of_functions_train_alike():
+    data = linear_data()
+    layer = nn.Dense(1)  # takes no argument that says whether it is trained
+
+    def init(key, inputs):
+        return layer.init(key, inputs)["params"]
+
+    def apply(params, inputs):
+        return layer.apply({"params": params}, inputs)
+
+    module, pair = (
+        training.fit(jax.random.key(0), model, optax.adam(0.1), squared_error, data, num_epochs=3, batch_size=8)
+        for model in (layer, (init, apply))
+    )
+    np.testing.assert_allclose(module.history, pair.history, rtol=1e-6)
+    outputs = training.predict(layer, module.state, data.inputs)
+    np.testing.assert_allclose(training.predict((init, apply), pair.state, data.inputs), outputs, rtol=1e-5, atol=1e-6)
+
+
+def test_mapped_over_learning_rates_equals_looped():
+    data, rates = linear_data(), jnp.array([0.01, 0.1, 0.3])
+
+    def train(rate):
+        return training.fit(
+            jax.random.key(0), Noisy(), optax.sgd(rate), squared_error, data, num_epochs=3, batch_size=8
+        ).history
+
+    mapped = jax.jit(jax.vmap(train))(rates)
+    looped = jnp.stack([jax.jit(train)(rate) for rate in rates])
+    # Sums in another order, over 24 steps.
+    np.testing.assert_allclose(mapped, looped, rtol=1e-4)
+
+
+class Normalized(nn.Module):
+    """Flax's own batch norm, at two depths."""
+
+    momentum: float
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        norm = partial(nn.BatchNorm, use_running_average=not train, momentum=self.momentum)
+        h = nn.relu(nn.Dense(4)(norm()(x)))
+        return nn.Dense(1)(norm()(h))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.99])
+def test_precise_statistics_of_any_model_are_those_of_the_population(momentum):
+    inputs = linear_data().inputs
+    model = Normalized(momentum)
+    initial = model.init(jax.random.key(0), inputs)
+
+    def update(batch_stats, x):
+        current = {"params": initial["params"], "batch_stats": batch_stats}
+        return model.apply(current, x, train=True, mutable=["batch_stats"])[1]["batch_stats"]
+
+    # Wherever the averages stand, they are no part of the result.
+    stats = jax.tree.map(lambda a: a + 7, initial["batch_stats"])
+    whole = training.precise_batch_stats(update, stats, lambda i: inputs, 1)
+    # From (1 - m) batch to the batch: m is rounded, by half an eps.
+    tolerance = 20 * float(jnp.finfo(jnp.float32).eps) / (1 - momentum)
+    expected = Normalized(0.0).apply(initial, inputs, train=True, mutable=["batch_stats"])[1]
+    close = partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance)
+    jax.tree.map(close, whole, expected["batch_stats"])
+    # The first layer sees the inputs themselves: cut into batches, their moments are the same.
+    pieces = inputs.reshape(4, 16, 3)
+    first = training.precise_batch_stats(update, stats, lambda i: pieces[i], 4)["BatchNorm_0"]
+    close(first["mean"], inputs.mean(axis=0))
+    close(first["var"], inputs.var(axis=0))
+
+
+def test_precise_statistics_of_a_plain_batch_norm():
+    inputs = 3 + 2 * linear_data().inputs
+    model = nn.BatchNorm(use_running_average=False)
+    initial = model.init(jax.random.key(0), inputs)
+
+    def update(batch_stats, x):
+        current = {**initial, "batch_stats": batch_stats}
+        return model.apply(current, x, mutable=["batch_stats"])[1]["batch_stats"]
+
+    got = training.precise_batch_stats(update, initial["batch_stats"], lambda i: inputs, 1)
+    np.testing.assert_allclose(got["mean"], inputs.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(got["var"], inputs.var(axis=0), rtol=1e-4)

@@ -1,14 +1,16 @@
-"""A study that runs in no time and draws nothing: the mean of some draws."""
+"""Do draws at twice the scale have twice the mean? A study that runs in no time and draws nothing."""
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
-from annotated_types import Interval
+from annotated_types import Gt, Interval
 
-from jaxstudies import monte_carlo, stats
+from jaxstudies import study
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Config:
     """Runs per setting."""
     seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
     """Master seed."""
+    scale: tuple[Annotated[float, Gt(0)], ...] = (1.0, 2.0)
+    """Standard deviations of the draws."""
     bad: bool = False
     """Let some runs come to NaN."""
 
@@ -29,28 +33,33 @@ def simulate(key, scale, bad):
     return {"mean": mean, "draws": draws}
 
 
-def run(config, **execution):
-    settings = [
-        monte_carlo.Setting({"scale": scale}, simulate, (jnp.float32(scale), jnp.bool_(config.bad)))
-        for scale in (1.0, 2.0)
-    ]
-    return monte_carlo.run_settings(
-        settings, num_seeds=config.seeds, seed=config.seed, description="toy", **execution
-    )
+AXES = {"draws": ("draw",)}
+
+CLAIMS = (
+    study.Claim(
+        "proportional",
+        "twice the scale, twice the mean",
+        lambda of: of("mean", scale=2.0) - 2 * of("mean", scale=1.0),
+        (-1e-5, 1e-5),
+    ),
+    study.Claim(
+        "symmetric",
+        "a draw is positive as often as not",
+        lambda of: of("draws", scale=1.0, draw=0) > 0,
+        (0, 1),
+        estimand="share",
+    ),
+)
 
 
-def summarize(runs):
-    rows = []
-    for scale, group in runs.groupby("scale"):
-        finite = group["mean"].dropna()
-        nonfinite = len(group) - len(finite)
-        rows.append((scale, len(finite), *stats.mean_interval(finite.to_numpy()), nonfinite))
-    return pd.DataFrame(rows, columns=["scale", "n", "mean", "low", "high", "nonfinite"])
+def beside(config, remember):
+    scale = np.array(config.scale)
+    spread = remember("spread", lambda: {"scale": scale, "spread": scale / 8**0.5})
+    return {"spread": pd.DataFrame(spread)}
 
 
-def judge(runs):
-    return []
-
-
-def plot(runs):
+def plot(results):
     return {}
+
+
+STUDY = study.from_module(sys.modules[__name__])

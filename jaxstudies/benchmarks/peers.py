@@ -18,8 +18,8 @@ import numpy as np
 import optax
 
 from jaxstudies.benchmarks import machine, scaling, steps
-from jaxstudies.benchmarks.steps import Timed
-from jaxstudies.data import uniform_inputs
+from jaxstudies.benchmarks.timing import Timed
+from jaxstudies.networks.data import uniform_inputs
 
 DEPTH, WIDTH, EXAMPLES, BATCH = 10, 2, 3000, 64
 
@@ -138,11 +138,12 @@ def keras_loop(seeds: int, epochs: int) -> Timed:
     network = keras.Sequential([keras.Input((1,)), *hidden, dense(1)])
     network.compile(optimizer="adam", loss="mse")
     x = np.random.default_rng(0).uniform(-(7**0.5), 7**0.5, (EXAMPLES, 1))
-    network.fit(x, np.abs(x), batch_size=BATCH, epochs=1, verbose=0)  # traces
-    return (
-        lambda: network.fit(x, np.abs(x), batch_size=BATCH, epochs=1, verbose=0),
-        float(epochs * seeds),
-    )
+
+    def epoch():
+        network.fit(x, np.abs(x), batch_size=BATCH, epochs=1, verbose=0)
+
+    epoch()  # traces
+    return epoch, float(epochs * seeds)
 
 
 def start_up(*modules: str) -> Callable[[int, int], Timed]:

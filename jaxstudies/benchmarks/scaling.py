@@ -3,8 +3,6 @@
 A network is one of the dying-ReLU study, with everything measured that the study measures.
 """
 
-import statistics
-import sys
 import time
 from collections.abc import Callable
 
@@ -14,27 +12,28 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from jaxstudies import monte_carlo, plotting, programs
+from jaxstudies import study as studies
+from jaxstudies.benchmarks import timing
+from jaxstudies.engine import blocks, monte_carlo, programs
+from jaxstudies.output import plotting
 from jaxstudies.studies import dying_relu
 
 KEYS = ["against", "seeds", "devices"]
 
 
-def compile_batch(
-    num_seeds: int, num_epochs: int, num_devices: int | None = None
-) -> Callable[[], None]:
-    """Compile the training of a batch; return a function that trains it, chunk by chunk."""
-    config = dying_relu.Config(
-        seeds=num_seeds, activations=("relu",), epochs=num_epochs, long_epochs=0
-    )
-    (setting,) = dying_relu.settings(config)
-    devices = monte_carlo.choose_devices(num_devices)
-    chunk = monte_carlo.plan_chunks(num_seeds, None, devices)
-    run = programs.compile_chunk(setting, chunk, devices)
+def compile_batch(num_seeds: int, num_epochs: int, num_devices: int | None = None) -> Callable[[], None]:
+    """Compile the training of a batch; return a function that trains it, block by block."""
+    config = dying_relu.Config(seeds=num_seeds, activations=("relu",), epochs=num_epochs, long_epochs=0)
+    study, data = studies.from_module(dying_relu), dying_relu.data(config)
+    (group,) = studies.design_of(study, config, data).groups
+    devices = programs.choose_devices(num_devices)
+    runs = monte_carlo.runs_at_once(monte_carlo.Execution(), devices)
+    size = blocks.plan_size(1, num_seeds, runs, len(devices))
+    run = programs.compile_block(studies.bound(study, config), group, data, size, devices)
 
     def train():
-        for start in range(0, num_seeds, chunk):
-            run(0, start, setting.shared)
+        for start in range(0, num_seeds, size.seeds):
+            run(0, start, 0, group)
 
     return train
 
@@ -44,37 +43,23 @@ def device_counts(most: int) -> list[int]:
     return sorted({2**i for i in range(most.bit_length()) if 2**i <= most} | {most})
 
 
-def measure(
-    seeds: tuple[int, ...], *, device_seeds: int, num_epochs: int, repeats: int
-) -> pd.DataFrame:
+def measure(seeds: tuple[int, ...], *, device_seeds: int, num_epochs: int, repeats: int) -> pd.DataFrame:
     """Time batches of several sizes on all devices, and one size on fewer; repeats interleaved.
 
     Returns:
         A row for each batch: median, least and most seconds, and networks per second by the median.
     """
-    most = len(monte_carlo.choose_devices())
+    most = len(programs.choose_devices())
     batches = [("seeds", count, most) for count in sorted(set(seeds))]
     batches += [("devices", device_seeds, devices) for devices in device_counts(most)]
-    trained, compile_seconds = [], []
-    for _, count, devices in batches:
+    ready, compile_seconds = {}, []
+    for against, count, devices in batches:
         began = time.perf_counter()
-        trained.append(compile_batch(count, num_epochs, devices))
+        train = compile_batch(count, num_epochs, devices)
+        ready[f"{count:,} seeds, {devices} devices, against {against}"] = train, 1.0
         compile_seconds.append(time.perf_counter() - began)
-    seconds: list[list[float]] = [[] for _ in batches]
-    for repeat in range(repeats):
-        for (_, count, devices), train, times in zip(batches, trained, seconds, strict=True):
-            progress = f"repeat {repeat + 1} of {repeats}: {count:,} seeds, {devices} devices"
-            print(f"\r{progress:60}", end="", file=sys.stderr)
-            began = time.perf_counter()
-            train()
-            times.append(time.perf_counter() - began)
-    print(file=sys.stderr)
-    table = pd.DataFrame(batches, columns=KEYS).assign(
-        seconds=[statistics.median(times) for times in seconds],
-        least=[min(times) for times in seconds],
-        most=[max(times) for times in seconds],
-        compile_seconds=compile_seconds,
-    )
+    times = pd.DataFrame(timing.interleave(ready, repeats))
+    table = pd.DataFrame(batches, columns=KEYS).join(times).assign(compile_seconds=compile_seconds)
     return table.assign(networks_per_second=table["seeds"] / table["seconds"])
 
 
@@ -85,10 +70,7 @@ def draw(table: pd.DataFrame, num_epochs: int, repeats: int) -> Figure:
     for ax, (x, rows) in zip(axes, table.groupby("against", sort=False), strict=True):
         rate = rows["networks_per_second"]
         ends = [rate - rows["seeds"] / rows["most"], rows["seeds"] / rows["least"] - rate]
-        ax.errorbar(
-            rows[x], rate, yerr=np.clip(ends, 0, None), fmt="o-", color=plotting.COLORS[0],
-            capsize=3, label="measured",
-        )  # fmt: skip
+        ax.errorbar(rows[x], rate, yerr=np.clip(ends, 0, None), fmt="o-", capsize=3, label="measured")
         ax.set_xscale("log", base=10 if x == "seeds" else 2)
         ax.set_xticks(rows[x])
         ax.xaxis.set_minor_formatter(NullFormatter())
@@ -96,17 +78,12 @@ def draw(table: pd.DataFrame, num_epochs: int, repeats: int) -> Figure:
     by_devices = table[table["against"] == "devices"]
     first = by_devices.iloc[0]
     ideal = first["networks_per_second"] * by_devices["devices"] / first["devices"]
-    axes[1].plot(
-        by_devices["devices"], ideal, "--", color=plotting.COLORS[-1], lw=1, label="in proportion"
-    )
+    axes[1].plot(by_devices["devices"], ideal, "--", color=plotting.COLORS[-1], lw=1, label="in proportion")
     axes[1].legend()
     devices = table.loc[table["against"] == "seeds", "devices"].iloc[0]
     axes[0].set(xlabel=f"seeds (on {devices} devices)", ylabel="networks per second")
     axes[0].set_ylim(bottom=0)
     axes[1].set(xlabel=f"devices ({first['seeds']:,} seeds)")
     epochs = "1 epoch" if num_epochs == 1 else f"{num_epochs} epochs"
-    figure.suptitle(
-        f"Networks of the dying-ReLU study trained for {epochs} "
-        f"(median, least and most of {repeats})"
-    )
+    figure.suptitle(f"Networks of the dying-ReLU study trained for {epochs} (median, least and most of {repeats})")
     return figure

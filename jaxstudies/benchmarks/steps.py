@@ -1,8 +1,9 @@
-"""Training steps of LeNet-5 and of the depth-against-width networks, here and in PyTorch.
+"""Training of LeNet-5 and of the depth-against-width networks, here and in PyTorch.
 
-What is timed are 20 steps of LeNet-5 (ours turn bytes into numbers at each, PyTorch's take the same
-numbers again), or an epoch of depth against width on the study's data, shuffling included. The
-benchmark's numbers of networks and epochs, `seeds` and `epochs`, make no difference to these.
+What is timed are 20 steps of LeNet-5 (ours draw an order and turn bytes into numbers, PyTorch's
+take the same numbers again), or an epoch of depth against width on the study's data, shuffling
+included. The benchmark's numbers of networks and epochs, `seeds` and `epochs`, make no difference
+to these.
 """
 
 from collections.abc import Callable
@@ -15,15 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxstudies import convnets, monte_carlo, programs
 from jaxstudies.benchmarks import machine
-from jaxstudies.data import Dataset
-from jaxstudies.studies import depth_width, depth_width_data
-from jaxstudies.studies import depth_width_networks as networks
-from jaxstudies.training import init_state, train_step
-
-Timed = tuple[Callable[[], Any], float]
-"""What is timed, and by how much its seconds are multiplied."""
+from jaxstudies.benchmarks.timing import Timed, compile_networks
+from jaxstudies.engine.programs import choose_devices
+from jaxstudies.networks import convnets
+from jaxstudies.networks.data import Dataset
+from jaxstudies.studies import depth_width
+from jaxstudies.studies.depth_width import simulation as networks
+from jaxstudies.training import fit
 
 IMAGES = 128
 LENET_STEPS = 20
@@ -33,24 +33,21 @@ EGGHOLDER = (((512,), "sgd"), ((256, 256), "sgd"), ((128, 256, 128), "sgd"), ((2
 
 def lenet_ours(seeds: int, epochs: int, num_devices: int | None = None) -> Timed:
     """Take LeNet-5's steps, batch norm and all, for a network on each device: time per network."""
-    devices = monte_carlo.choose_devices(num_devices)
     model, optimizer = convnets.LeNet5(batch_norm=True), optax.adam(1e-3)
+    one_epoch = partial(fit, num_epochs=1, batch_size=IMAGES)
 
-    def simulate(key, images, labels):
-        def step(state, index):
-            rows = index * IMAGES + jnp.arange(IMAGES)
-            batch = Dataset(images[rows] / 255.0, jax.nn.one_hot(labels[rows], 10))
-            loss_fn = optax.losses.softmax_cross_entropy
-            return train_step(state, batch, key, model=model, optimizer=optimizer, loss_fn=loss_fn)
+    def numbers(batch):
+        return Dataset(batch.inputs / 255.0, jax.nn.one_hot(batch.targets, 10))
 
-        state = init_state(key, model, optimizer, jnp.zeros((1, 784)))
-        return {"loss": jax.lax.scan(step, state, jnp.arange(LENET_STEPS))[1]}
+    def simulate(key, data):
+        loss_fn = optax.losses.softmax_cross_entropy
+        return {"loss": one_epoch(key, model, optimizer, loss_fn, data, prepare=numbers).history}
 
     images = np.random.default_rng(0).integers(0, 256, (IMAGES * LENET_STEPS, 784), np.uint8)
-    shared = (jnp.asarray(images), jnp.asarray(images[:, 0] % 10))
-    setting = monte_carlo.Setting({}, simulate, shared)
-    run = programs.compile_chunk(setting, len(devices), devices)
-    return lambda: run(0, 0, shared), 1 / (LENET_STEPS * len(devices))
+    data = Dataset(jnp.asarray(images), jnp.asarray(images[:, 0] % 10))
+    devices = choose_devices(num_devices)
+    run, count = compile_networks(simulate, {"data": data}, len(devices), devices)
+    return run, 1 / (LENET_STEPS * count)
 
 
 def lenet_torch(seeds: int, epochs: int) -> Timed:
@@ -79,33 +76,28 @@ def lenet_torch(seeds: int, epochs: int) -> Timed:
 def eggholder() -> tuple[depth_width.Config, Dataset]:
     """Return the study's configuration and the standardized points that it trains on."""
     config = depth_width.Config()
-    # Compiled as in the study; operation by operation it would take seconds.
-    splits = jax.jit(depth_width_data.make_splits, static_argnums=0)(config)
-    problem = jax.jit(depth_width_data.standardized, static_argnums=0)(config, splits)
-    return config, jax.tree.map(np.asarray, problem.train)
+    return config, jax.tree.map(np.asarray, depth_width.data(config)["problem"].train)
 
 
-def eggholder_ours(
-    seeds: int, epochs: int, *, widths: tuple[int, ...], recipe: str, num_networks: int
-) -> Timed:
+def eggholder_ours(seeds: int, epochs: int, *, widths: tuple[int, ...], recipe: str, num_networks: int) -> Timed:
     """Train several networks on all devices, or one on one, for an epoch; timed per network."""
     config, points = eggholder()
-    kind = networks.Kind(widths, recipe, "none", "relu", 1, config.batch_size)
+    size = config.batch_size
+    kind = depth_width.Kind(widths, recipe, "none", "relu", 1, size)
+    optimizer = networks.make_optimizer(recipe, 1e-3, len(points.inputs) // size)
+    one_epoch = partial(fit, num_epochs=1, batch_size=size)
 
-    def simulate(key, points, bounds):
-        init_key, order_key = jax.random.split(key)
-        model = networks.make_model(config, kind, init_key)
-        optimizer = networks.make_optimizer(recipe, 1e-3, len(points.inputs) // kind.batch_size)
-        state = networks.first_state(init_key, model, optimizer, bounds)
-        batches = networks.make_batches(order_key, points, kind.batch_size)
-        state = networks.train_batches(state, batches, model, optimizer)
+    def simulate(key, points):
+        model = networks.make_model(config, kind, key)
+        bounds = networks.make_bounds(config, kind, widths)
+        state = networks.first_state(key, model, optimizer, bounds)
+        loss_fn = optax.losses.squared_error
+        state, _ = one_epoch(key, model, optimizer, loss_fn, points, state=state)
         return {"bias": state.params["last"].bias}
 
-    shared = (points, networks.make_bounds(config, kind, widths))
-    devices = monte_carlo.choose_devices(1 if num_networks == 1 else None)
-    size = monte_carlo.plan_chunks(num_networks, num_networks, devices)
-    run = programs.compile_chunk(monte_carlo.Setting({}, simulate, shared), size, devices)
-    return lambda: run(0, 0, shared), 1 / size
+    devices = choose_devices(1 if num_networks == 1 else None)
+    run, count = compile_networks(simulate, {"points": points}, num_networks, devices)
+    return run, 1 / count
 
 
 def torch_network(torch: Any, widths: tuple[int, ...], recipe: str) -> Any:

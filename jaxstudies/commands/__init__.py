@@ -1,0 +1,1 @@
+"""Flags, launching, the command line."""

@@ -1,0 +1,152 @@
+"""Flags from dataclasses, and one line that names the flag where a value is not allowed."""
+
+import ast
+import contextlib
+import dataclasses
+import inspect
+import io
+import math
+import re
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import annotated_types as at
+import tyro
+
+METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
+
+
+class UsageError(Exception):
+    """A mistake of the user's: one line that names the flag, the value and the way out."""
+
+
+def parse(flags: Any, argv: list[str] | None = None, **settings: Any) -> Any:
+    """Return an instance of a dataclass, filled in from flags.
+
+    Args:
+        flags: The dataclass; bounds of numbers are annotations of its fields' types.
+        argv: The flags; by default those of the command line.
+        **settings: For `tyro.cli`.
+
+    Raises:
+        UsageError: A flag is unknown, or its value is not allowed.
+    """
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            parsed = tyro.cli(flags, args=argv, **settings)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(one_line(stderr.getvalue())) from None
+    except ValueError as error:  # from a config that checks itself; it names the flag
+        raise UsageError(str(error)) from error
+    check_values(parsed)
+    return parsed
+
+
+def explained(*kinds: type) -> type:
+    """Return a dataclass with the fields of several, explained better in its help.
+
+    Of two fields of one name the first counts. Docstrings are set as one paragraph; and where a
+    default is None, which explains nothing, it is left to the docstring to say what that stands for.
+    """
+    fields = {}
+    for kind in reversed(kinds):
+        hints, docstrings = get_type_hints(kind, include_extras=True), field_docstrings(kind)
+        for field in dataclasses.fields(kind):
+            shown: dict[str, Any] = {"help": docstrings.get(field.name)}
+            if field.default is None:
+                shown |= {"help_behavior_hint": "", "metavar": metavar(hints[field.name])}
+            hint = Annotated[hints[field.name], tyro.conf.arg(**shown)]
+            kept: dataclasses.Field = dataclasses.field(kw_only=True)
+            kept.default, kept.default_factory = field.default, field.default_factory
+            fields[field.name] = (field.name, hint, kept)
+    order = dict.fromkeys(field.name for kind in kinds for field in dataclasses.fields(kind))
+    return dataclasses.make_dataclass("Flags", [fields[name] for name in order], frozen=True)
+
+
+def metavar(hint: Any) -> str | None:
+    """Return what stands for the value of an optional flag, if it is not a choice of words."""
+    many = False
+    while get_args(hint):
+        many |= get_origin(hint) is tuple
+        hint = get_args(hint)[0]
+    word = METAVARS.get(hint)
+    return f"{word} [{word} ...]" if word and many else word
+
+
+def field_docstrings(config: type) -> dict[str, str]:
+    """Return the docstring below each field of a dataclass, without its line breaks."""
+    found = {}
+    with contextlib.suppress(OSError, TypeError):  # where it was typed in, there is no source
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(config))).body
+        for pair in pairwise(definition.body if isinstance(definition, ast.ClassDef) else ()):
+            match pair:
+                case (ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text)))):
+                    found[name] = " ".join(text.split())
+    return found
+
+
+def one_line(box: str) -> str:
+    """Return the parser's message, which it prints in a box, as one line."""
+    rows = (line.strip("│| ") for line in box.splitlines() if set(line) - set("╭╰╮╯│─+-| "))
+    text = " ".join(row for row in rows if not row.startswith(("For full", "╭")))
+    wrong = re.search(r"Error parsing (--\S+):", text)
+    kind = re.search(r"Argument helptext:.*?\b(INT|FLOAT)\b", text)
+    if wrong and kind:
+        number, form = {"INT": ("a whole number", r"[-+]?\d+"), "FLOAT": ("a number", r"[-+]?[\d.]+(e[-+]?\d+)?")}[
+            kind[1]
+        ]
+        values = [v for v in re.findall(r"'([^']*)'", text) if v != "None"]
+        bad = next((v for v in values if not re.fullmatch(form, v)), values[-1])
+        text = f"{wrong[1]} {bad}: must be {number}"
+    unknown = re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant:|$)", text)
+    if unknown:
+        alike = re.findall(r"^[│| ] {4,5}(--[a-z-]+)", box, re.MULTILINE)
+        instead = f"; perhaps {' or '.join(alike)} was meant" if alike else ""
+        text = f"{unknown[1].replace(',', '')}: there is no such flag{instead}"
+    return f"{text} (--help explains every flag)"
+
+
+def check_values(part: Any) -> None:
+    """Check numbers against the bounds in their type annotations.
+
+    Raises:
+        UsageError: One is outside, not finite, or a list is empty.
+    """
+    for name, hint in get_type_hints(type(part), include_extras=True).items():
+        value = getattr(part, name)
+        flag = f"--{name.replace('_', '-')}"
+        if value == ():
+            raise UsageError(f"{flag}: at least one value is needed")
+        numbers = value if isinstance(value, tuple) else (value,)
+        if type(numbers) is not tuple:  # a range of very many levels
+            numbers = min(numbers), max(numbers)
+        for number in numbers:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UsageError(f"{flag} {number}: a finite number is needed")
+            for low, high, inclusive_low in bounds(hint):
+                if number is None:
+                    continue
+                if number > high or number < low or (number == low and not inclusive_low):
+                    least = f"at least {low:g}" if inclusive_low else f"more than {low:g}"
+                    most = "" if high == math.inf else f" and at most {high:.10g}"
+                    raise UsageError(f"{flag} {number}: must be {least}{most}")
+
+
+def bounds(hint: Any) -> Iterator[tuple[float, float, bool]]:
+    """Yield (low, high, whether low itself is allowed) for each bound inside a type."""
+    for bound in getattr(hint, "__metadata__", ()):
+        if isinstance(bound, at.Ge):
+            yield bound.ge, math.inf, True  # type: ignore[misc]
+        elif isinstance(bound, at.Gt):
+            yield bound.gt, math.inf, False  # type: ignore[misc]
+        elif isinstance(bound, at.Interval):
+            low = bound.ge if bound.gt is None else bound.gt
+            yield low, bound.le, bound.gt is None  # type: ignore[misc]
+    for argument in get_args(hint):
+        yield from bounds(argument)

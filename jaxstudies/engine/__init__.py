@@ -1,0 +1,1 @@
+"""Programs, the map over settings and seeds, chunks, processes, random numbers."""

@@ -1,0 +1,95 @@
+"""Blocks: how the settings and seeds of a design are cut into what runs at once."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxstudies.engine.design import Design, Group
+from jaxstudies.engine.programs import Size
+
+
+class Block(NamedTuple):
+    """Some settings of a group and some seeds, which run at once."""
+
+    name: str
+    number: int
+    setting: int
+    """First setting, counted within the group."""
+    seed: int
+    size: Size
+
+
+class Plan(NamedTuple):
+    """A group and how it is cut."""
+
+    index: int
+    group: Group
+    num_seeds: int
+    size: Size
+    first_number: int
+
+    def counts(self) -> Size:
+        """Return the numbers of blocks along both axes."""
+        settings = -(-len(self.group.positions) // self.size.settings)
+        return Size(settings, -(-self.num_seeds // self.size.seeds))
+
+    def blocks(self, settings: tuple[int, int] | None = None, seeds: tuple[int, int] | None = None) -> Iterator[Block]:
+        """Yield the blocks, or those that touch ranges of settings and of seeds."""
+        counts, total = self.counts(), Size(len(self.group.positions), self.num_seeds)
+        (a, b), (c, d) = settings or (0, total.settings), seeds or (0, total.seeds)
+        for j in range(c // self.size.seeds, -(-min(d, total.seeds) // self.size.seeds)):
+            for i in range(a // self.size.settings, -(-b // self.size.settings)):
+                setting, seed = i * self.size.settings, j * self.size.seeds
+                size = Size(min(self.size.settings, total.settings - setting), min(self.size.seeds, total.seeds - seed))
+                number = self.first_number + j * counts.settings + i
+                yield Block(f"{self.index:05d}-{setting:08d}-{seed:010d}", number, setting, seed, size)
+
+    def program(self) -> tuple:
+        """Return what groups have in common if they share a compiled program."""
+        data = self.group.fixed, self.group.mapped
+        shapes = [(np.shape(a), str(a.dtype)) for a in jax.tree.leaves(data)]
+        single = len(self.group.positions) == 1
+        return self.group.static, self.size, single, jax.tree.structure(data), str(shapes)
+
+
+def plan_size(num_settings: int, num_seeds: int, runs: int, num_devices: int) -> Size:
+    """Return how many settings and seeds run at once: blocks as equal as can be.
+
+    Seeds are cut last, since what depends on the seed alone is computed once for all settings of a
+    block; they are spread over the devices first.
+
+    Args:
+        num_settings: Settings of the group.
+        num_seeds: Seeds of each.
+        runs: Runs at once on all devices together, at most, but at least one on each.
+        num_devices: Devices.
+    """
+    divisors = [d for d in range(1, num_devices + 1) if num_devices % d == 0]
+    over_seeds = max(d for d in divisors if d <= num_seeds)
+    if num_settings < num_devices // over_seeds:
+        over_seeds = num_devices
+    over_settings = num_devices // over_seeds
+    most = max(runs // num_devices, 1)
+    settings = _evenly(num_settings, over_settings, most)
+    seeds = _evenly(num_seeds, over_seeds, max(most // (settings // over_settings), 1))
+    return Size(settings, seeds)
+
+
+def _evenly(total: int, over: int, most: int) -> int:
+    """Cut a total into blocks of at most `most` on each of `over` devices; return their size."""
+    num_blocks = -(-total // (most * over))
+    return -(-total // (num_blocks * over)) * over
+
+
+def make_plans(design: Design, num_seeds: int, runs: int, num_devices: int) -> list[Plan]:
+    """Cut each group into blocks, which are numbered throughout."""
+    plans, number = [], 0
+    for index, group in enumerate(design.groups):
+        count = min(group.num_seeds or num_seeds, num_seeds)
+        size = plan_size(len(group.positions), count, runs, num_devices)
+        plans.append(Plan(index, group, count, size, number))
+        counts = plans[-1].counts()
+        number += counts.settings * counts.seeds
+    return plans

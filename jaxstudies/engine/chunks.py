@@ -1,0 +1,207 @@
+"""Finished chunks of a run, kept in its directory until the run is whole; and who may write there.
+
+A run that is killed goes on from its chunks. Processes that share a run meet in them.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxstudies.output.files import write_atomic
+
+CHECKSUM_BYTES = 32
+
+
+class ChunksError(Exception):
+    """A finished chunk cannot be kept or read: the disk is full, say."""
+
+
+class Memory(dict[str, dict[str, np.ndarray]]):
+    """Finished chunks in memory, with the methods of `Chunks`."""
+
+    names, write = dict.keys, dict.__setitem__
+
+    def read(self, name: str) -> dict[str, np.ndarray] | None:
+        """Return a chunk's columns, or None if it is missing."""
+        return dict(self[name]) if name in self else None
+
+
+class Chunks(NamedTuple):
+    """Finished chunks of a run in a directory, each with its checksum at the end of its file."""
+
+    directory: Path
+
+    def names(self) -> list[str]:
+        """List the chunks that are there, damaged ones among them."""
+        return sorted(path.stem for path in self.directory.glob("[!.]*.npz"))
+
+    def _path(self, name: str) -> Path:
+        return self.directory / f"{name}.npz"
+
+    def write(self, name: str, columns: dict[str, np.ndarray]) -> None:
+        """Keep a chunk's columns under a name.
+
+        Raises:
+            ChunksError: The file system does not allow it.
+        """
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **columns)
+        self.keep(name, buffer.getvalue())
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep a chunk given as the content of its file.
+
+        Raises:
+            ChunksError: The file system does not allow it.
+        """
+        try:
+            # If what the lock is on is gone, another run may be writing in its place.
+            self.directory.parent.mkdir(exist_ok=True)
+            self.directory.mkdir(exist_ok=True)
+            write_atomic(self._path(name), lambda p: p.write_bytes(content + _checksum(content)))
+        except OSError as error:
+            raise ChunksError(
+                f"{self.directory} cannot be written to ({error.strerror}); the same command goes "
+                "on from the last finished chunk"
+            ) from error
+
+    def content(self, name: str) -> bytes:
+        """Return the content of a chunk's file, empty if it is missing, or damaged, which is said.
+
+        Raises:
+            ChunksError: It is there but may not be read.
+        """
+        path = self._path(name)
+        try:
+            checked = path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise ChunksError(f"{path} cannot be read ({error.strerror})") from error
+        content, checksum = checked[:-CHECKSUM_BYTES], checked[-CHECKSUM_BYTES:]
+        if checksum == _checksum(content):
+            return content
+        self._discard(name)
+        return b""
+
+    def read(self, name: str) -> dict[str, np.ndarray] | None:
+        """Return a chunk's columns, or None if it is missing, or damaged, which is said.
+
+        Raises:
+            ChunksError: It is there but may not be read.
+        """
+        content = self.content(name)
+        if not content:
+            return None
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as columns:
+                return dict(columns)
+        except (ValueError, zipfile.BadZipFile):
+            self._discard(name)
+            return None
+
+    def _discard(self, name: str) -> None:
+        print(f"\n{self._path(name)} is damaged: its runs are run again", file=sys.stderr)
+        self._path(name).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove all chunks, and the directory above if nothing else is in it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.directory.parent.rmdir()
+
+    def set_aside(self) -> None:
+        """Rename the directory, so that the chunks are kept but count for nothing."""
+        number = 1
+        while (aside := self.directory.with_name(f"{self.directory.name}-old-{number}")).exists():
+            number += 1
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.directory, aside)
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def remember(kept: Chunks | None, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return arrays kept under a name, or compute and keep them; with None nothing is kept.
+
+    Raises:
+        ChunksError: The file system does not allow it.
+    """
+    found = kept.read(name) if kept else None
+    if found is None:
+        found = compute()
+        if kept:
+            kept.write(name, found)
+    return found
+
+
+class Occupied(Exception):
+    """Another run is writing into a directory."""
+
+
+@contextlib.contextmanager
+def sole_writer(directory: Path) -> Iterator[None]:
+    """Hold a directory for one run. The lock goes with the process, however that ends.
+
+    Raises:
+        Occupied: Another process holds it.
+    """
+    with _lock(directory / ".lock"):
+        yield
+
+
+@contextlib.contextmanager
+def shared_writer(directory: Path, share: str) -> Iterator[None]:
+    """Hold a directory for one of the processes that share a run, by the name of its share.
+
+    Raises:
+        Occupied: Another process holds the directory, or the same share of it.
+    """
+    with _lock(directory / ".lock", shared=True), _lock(directory / f".lock.{share}"):
+        yield
+
+
+@contextlib.contextmanager
+def finishing(directory: Path) -> Iterator[None]:
+    """Wait until no other process of a shared run is putting it together, and hold it."""
+    with _lock(directory / ".lock.finish", wait=True):
+        yield
+
+
+@contextlib.contextmanager
+def _lock(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    while True:
+        # A file, as network file systems lock only what is open for writing.
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Occupied from error
+            # Whoever opened the file before its last holder removed it has locked nothing.
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                continue
+            try:
+                yield
+            finally:
+                # The last of those that share it removes it.
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink(missing_ok=True)
+            return

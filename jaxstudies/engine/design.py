@@ -1,0 +1,248 @@
+"""Designs: the settings of a simulation, grouped by what one launch can run.
+
+Of what `simulate(key, a, b, *, c)` takes, what stands before the star is data and what stands
+behind it makes a program of its own. Of the data, floats and arrays are mapped inside the seeds;
+integers and truth values are choices, which share a program but take a launch each, since a loop
+bound or a branch that is mapped makes every run take the longest way.
+"""
+
+import functools
+import inspect
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+Simulate = Callable[..., dict[str, jax.Array]]
+"""A pure function `simulate(key, ...)`: one run, arrays by name."""
+
+
+class Setting(NamedTuple):
+    """One point of a design: how its rows are labeled, and what `simulate` gets there."""
+
+    labels: dict[str, object]
+    arguments: dict[str, object]
+    num_seeds: int | None = None
+    """Seeds of this setting, if not those of all."""
+    cost: float = 1.0
+    """Time a run takes, in any unit, where settings differ: for the time left in the progress."""
+
+
+class Group(NamedTuple):
+    """Settings that one launch can run: they differ in nothing but what is mapped."""
+
+    positions: np.ndarray
+    """Their places in the design, ascending."""
+    static: tuple[tuple[str, object], ...]
+    """What makes the program."""
+    fixed: dict[str, PyTree]
+    """Data that they have in common."""
+    mapped: dict[str, PyTree]
+    """Data in which they differ, with a leading axis of settings; empty for a single setting."""
+    num_seeds: int | None = None
+    cost: float = 1.0
+
+
+class Design(NamedTuple):
+    """All settings: a column per label, and the groups that they fall into."""
+
+    labels: dict[str, np.ndarray]
+    groups: list[Group]
+
+    @property
+    def num_settings(self) -> int:
+        """Number of settings."""
+        return sum(len(group.positions) for group in self.groups)
+
+
+def parameters(simulate: Simulate) -> tuple[list[str], list[str]]:
+    """Return the names that stand before the star, the key left out, and those behind it."""
+    listed = list(inspect.signature(simulate).parameters.values())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    before = [p.name for p in listed if p.kind in positional]
+    return before[1:], [p.name for p in listed if p.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def needed(simulate: Simulate) -> set[str]:
+    """Return the names of the parameters that have no default, the key left out."""
+    listed = list(inspect.signature(simulate).parameters.values())[1:]
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {p.name for p in listed if p.default is p.empty and p.kind not in variable}
+
+
+def as_array(value: object) -> np.ndarray | jax.Array:
+    """Return numbers or an array as an array of a type that JAX has."""
+    if isinstance(value, jax.Array):
+        return value
+    array = np.asarray(value)
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+
+
+def is_mapped(name: str, value: PyTree) -> bool:
+    """Return whether a datum is mapped, rather than a choice with a launch of its own.
+
+    Raises:
+        TypeError: It is neither a number nor an array.
+    """
+    leaves = jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None)
+    if not leaves or any(leaf is None or np.asarray(leaf).dtype.kind not in "biuf" for leaf in leaves):
+        raise TypeError(
+            f"simulate's parameter {name!r} stands before the * and gets {value!r}, but data are "
+            "numbers or arrays; put it behind the *, where every value makes a program of its own"
+        )
+    return any(np.ndim(leaf) > 0 or np.asarray(leaf).dtype.kind == "f" for leaf in leaves)
+
+
+def label(value: object) -> object:
+    """Return a level as the table holds it: a number, truth value, or text."""
+    if isinstance(value, (np.ndarray, jax.Array, np.generic)) and np.ndim(value) == 0:
+        value = np.asarray(value).item()
+    if isinstance(value, tuple):
+        return "-".join(map(str, value))
+    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)
+
+
+def label_column(values: Iterable[object]) -> np.ndarray:
+    """Return labels as a column; None in it makes it one of objects."""
+    values = list(values)
+    kinds = {type(value) for value in values}
+    if kinds <= {bool} or kinds <= {int} or kinds <= {int, float}:
+        return np.array(values)
+    return np.array(values, dtype=object)
+
+
+def check_static(name: str, value: object) -> object:
+    """Return what stands behind the star.
+
+    Raises:
+        TypeError: It cannot be told from another: it is not hashable.
+    """
+    try:
+        hash(value)
+    except TypeError as error:
+        raise TypeError(
+            f"simulate's parameter {name!r} stands behind the * and gets {value!r}, which cannot be "
+            "hashed; arrays stand before the *"
+        ) from error
+    return value
+
+
+def check_levels(name: str, values: tuple, static: bool) -> bool:
+    """Return whether the levels of a factor are mapped; numbers are if any of them is a float.
+
+    Raises:
+        TypeError: A level is not what its parameter can take.
+        ValueError: Two are labeled alike.
+    """
+    if len(set(map(label, values))) < len(values):
+        raise ValueError(f"{name}: two of its levels have the same labels")
+    if static:
+        for value in values:
+            check_static(name, value)
+        return False
+    # Of a million numbers one of each type is looked at.
+    return any([is_mapped(name, value) for value in {type(v): v for v in values}.values()])
+
+
+def product_design(simulate: Simulate, levels: Mapping[str, tuple]) -> Design:
+    """Return the product of factors, given the levels of each; the last one varies fastest.
+
+    Raises:
+        TypeError: A level is not what its parameter can take.
+        ValueError: A factor has two levels that are labeled alike.
+    """
+    _, behind = parameters(simulate)
+    names, sizes = list(levels), [len(values) for values in levels.values()]
+    mapped_names = [n for n in names if check_levels(n, levels[n], n in behind)]
+    inner = [n for n in mapped_names if len(levels[n]) > 1]
+    outer = [n for n in names if n not in inner]
+    # The places of all settings, an axis per factor, those that are mapped last.
+    places = np.arange(math.prod(sizes)).reshape(sizes)
+    places = places.transpose([names.index(n) for n in (*outer, *inner)])
+    grids = np.meshgrid(*(np.arange(len(levels[n])) for n in inner), indexing="ij")
+    mapped = {
+        n: jax.tree.map(operator.itemgetter(grid.ravel()), stack(levels[n]))
+        for n, grid in zip(inner, grids, strict=True)
+    }
+    groups = []
+    for index in np.ndindex(*(len(levels[n]) for n in outer)):
+        chosen = {n: levels[n][i] for n, i in zip(outer, index, strict=True)}
+        fixed = {n: jax.tree.map(as_array, v) for n, v in chosen.items() if n not in behind}
+        static = tuple((n, v) for n, v in chosen.items() if n in behind)
+        groups.append(Group(places[index].ravel(), static, fixed, mapped))
+    columns = {}
+    for axis, (name, values) in enumerate(levels.items()):
+        repeats = math.prod(sizes[axis + 1 :])
+        column = label_column(map(label, values))
+        columns[name] = np.tile(np.repeat(column, repeats), math.prod(sizes[:axis]))
+    return Design(columns, groups)
+
+
+def stack(values: Iterable[PyTree]) -> PyTree:
+    """Return arrays of equal shape as one, with a leading axis."""
+    values = list(values)
+    if set(map(type, values)) <= {int, float}:  # a million of them, perhaps
+        return as_array(values)
+    return jax.tree.map(lambda *leaves: np.stack([as_array(leaf) for leaf in leaves]), *values)
+
+
+def make_design(simulate: Simulate, settings: Iterable[Setting]) -> Design:
+    """Return settings that are no product, grouped.
+
+    Raises:
+        ValueError: There are none, two have the same labels, or not the same names of labels.
+        TypeError: An argument is not what its parameter can take.
+    """
+    listed = list(settings)
+    if not listed:
+        raise ValueError("settings: there must be at least one")
+    names = list(listed[0].labels)
+    if any(list(setting.labels) != names for setting in listed):
+        raise ValueError("settings: all must have the same labels, in the same order")
+    rows = [tuple(label(setting.labels[name]) for name in names) for setting in listed]
+    if len(set(rows)) < len(rows):
+        raise ValueError("settings: two have the same labels, so that their rows could not be told")
+    _, behind = parameters(simulate)
+    members: dict[tuple, list[int]] = {}
+    for i, setting in enumerate(listed):
+        members.setdefault(_kind(setting, behind), []).append(i)
+    groups = [_group([listed[i] for i in places], places, behind) for places in members.values()]
+    columns = zip(*rows, strict=True) if names else ()
+    return Design({n: label_column(c) for n, c in zip(names, columns, strict=True)}, groups)
+
+
+def _kind(setting: Setting, behind: list[str]) -> tuple:
+    """Return what settings have in common if one launch can run them."""
+    parts: list[object] = [setting.num_seeds]
+    for name, value in setting.arguments.items():
+        if name in behind:
+            parts.append((name, check_static(name, value)))
+        elif is_mapped(name, value):
+            shapes = [(np.shape(a), as_array(a).dtype) for a in jax.tree.leaves(value)]
+            parts.append((name, jax.tree.structure(value), tuple(shapes)))
+        else:
+            parts.append((name, jax.tree.structure(value), *map(int, jax.tree.leaves(value))))
+    return tuple(parts)
+
+
+def _group(settings: list[Setting], places: list[int], behind: list[str]) -> Group:
+    first, static, fixed, mapped = settings[0], [], {}, {}
+    for name, value in first.arguments.items():
+        values = [setting.arguments[name] for setting in settings]
+        if name in behind:
+            static.append((name, value))
+        elif all(map(functools.partial(_same, value), values)):
+            fixed[name] = jax.tree.map(as_array, value)
+        else:
+            mapped[name] = stack(values)
+    cost = float(np.mean([setting.cost for setting in settings]))
+    return Group(np.array(places), tuple(static), fixed, mapped, first.num_seeds, cost)
+
+
+def _same(value: PyTree, other: PyTree) -> bool:
+    pairs = zip(jax.tree.leaves(value), jax.tree.leaves(other), strict=True)
+    return all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in pairs)

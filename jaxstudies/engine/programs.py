@@ -1,0 +1,251 @@
+"""Devices, and the compiled programs that run a block of settings and seeds at once on them."""
+
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+from tqdm import tqdm
+
+from jaxstudies.engine import prng
+from jaxstudies.engine.design import Group, Simulate
+
+Devices = list[jax.Device]
+"""Devices of one platform, as `jax.local_devices()` lists them."""
+Columns = dict[str, np.ndarray]
+"""What a block of runs returned, by name: arrays with axes of seeds and of settings first."""
+
+
+def use_all_cores() -> None:
+    """Make JAX see each CPU core as a device. Without effect once JAX has started its backend."""
+    # It may be started already, or the system may have no such call.
+    with contextlib.suppress(RuntimeError, AttributeError):
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def choose_devices(num_devices: int | None = None) -> Devices:
+    """Return the first `num_devices` local devices, or all.
+
+    Raises:
+        ValueError: There are fewer.
+    """
+    use_all_cores()
+    devices = jax.local_devices()
+    if num_devices is not None and not 1 <= num_devices <= len(devices):
+        raise ValueError(f"num_devices {num_devices}: from 1 to {len(devices)}, those present")
+    return devices[:num_devices]
+
+
+class Size(NamedTuple):
+    """How many settings and seeds of a group run at once."""
+
+    settings: int
+    seeds: int
+
+
+def make_mesh(size: Size, devices: Devices) -> Mesh:
+    """Spread seeds over the devices, or, where they are fewer, settings as well."""
+    over_seeds = math.gcd(size.seeds, len(devices))
+    grid = np.array(devices).reshape(over_seeds, -1)
+    return Mesh(grid, ("seeds", "settings"))
+
+
+def run_block(
+    simulate: Simulate,
+    static: dict[str, object],
+    master_key: jax.Array,
+    seeds: jax.Array,
+    mapped: dict[str, PyTree],
+    fixed: dict[str, PyTree],
+) -> dict[str, jax.Array]:
+    """Run a simulation over seeds, and inside each over settings.
+
+    The key of a seed is not mapped over the settings: what depends on it alone, such as the data
+    set, the initial draw and the order of examples, is computed once a seed.
+    """
+
+    def one_seed(seed):
+        key = jax.random.fold_in(master_key, seed)
+        if not mapped:
+            return jax.tree.map(lambda a: a[None], checked(simulate(key, **fixed, **static)))
+        return jax.vmap(lambda one: checked(simulate(key, **one, **fixed, **static)))(mapped)
+
+    return jax.vmap(one_seed)(seeds)
+
+
+def checked(returned: object) -> dict[str, jax.Array]:
+    """Return what a simulation returned, as arrays.
+
+    Raises:
+        TypeError: It is no dictionary of arrays by name.
+    """
+    if not isinstance(returned, dict) or not all(isinstance(name, str) for name in returned):
+        kind = type(returned).__name__
+        raise TypeError(f"simulate must return a dictionary of arrays by name, not a {kind}")
+    for name, value in returned.items():
+        if not isinstance(value, (jax.Array, np.ndarray, np.generic, bool, int, float)):
+            kind = type(value).__name__
+            raise TypeError(f"simulate returned {name!r} as a {kind}; it must be an array or a number")
+    return {name: jax.numpy.asarray(value) for name, value in returned.items()}
+
+
+def result_shapes(simulate: Simulate, group: Group, data: dict[str, PyTree]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return shapes and types of what a run of a group returns, without running it.
+
+    Raises:
+        TypeError: It does not return a dictionary of arrays.
+    """
+    one = jax.tree.map(lambda a: a[0], group.mapped)
+
+    def run(key, one, fixed, data):
+        return checked(simulate(key, **one, **fixed, **data, **dict(group.static)))
+
+    with jax.default_matmul_precision("highest"):
+        return jax.eval_shape(run, prng.key(0), one, group.fixed, data)
+
+
+def compile_block(
+    simulate: Simulate, group: Group, data: dict[str, PyTree], size: Size, devices: Devices
+) -> Callable[[int, int, int, Group], Columns]:
+    """Compile a simulation for `size` settings and seeds of a group, spread over the devices.
+
+    Returns:
+        A function of the master seed, the first seed, the first setting, and a group of the same
+        program.
+    """
+    mesh = make_mesh(size, devices)
+    everywhere, by_seed, by_setting = (PartitionSpec(), PartitionSpec("seeds"), PartitionSpec("settings"))
+
+    def spread(tree, spec):
+        return jax.device_put(tree, NamedSharding(mesh, spec))
+
+    data = spread(data, everywhere)
+
+    def place(seed, first_seed, first_setting, group):
+        seeds = np.arange(first_seed, first_seed + size.seeds, dtype=np.uint32)
+        # What is too many repeats the last setting and is cut off later.
+        last = len(group.positions) - 1
+        picks = np.minimum(np.arange(first_setting, first_setting + size.settings), last)
+        mapped = jax.tree.map(lambda a: a[picks], group.mapped)
+        fixed = spread(group.fixed, everywhere) | data
+        return (spread(prng.key(seed), everywhere), spread(seeds, by_seed), spread(mapped, by_setting), fixed)
+
+    def block(*arguments):
+        return run_block(simulate, dict(group.static), *arguments)
+
+    # Each device maps its own runs and nothing is communicated. check_vma must be off: with it, a
+    # gradient inside the simulation with respect to anything that no seed has touched yet (a bias
+    # of zeros) would be summed over the devices, and seeds would train one another.
+    mapped = jax.shard_map(
+        block,
+        mesh=mesh,
+        in_specs=(everywhere, by_seed, by_setting, everywhere),
+        out_specs=PartitionSpec("seeds", "settings"),
+        check_vma=False,
+    )
+    # Accelerators would round the factors of matrix products to 8 or 11 bits otherwise.
+    with jax.default_matmul_precision("highest"):
+        lowered = jax.jit(mapped).lower(*place(0, 0, 0, group))
+    # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
+    compiled = lowered.compile(compiler_options={"xla_llvm_disable_expensive_passes": True})
+    return lambda *arguments: jax.device_get(compiled(*place(*arguments)))
+
+
+class OutOfMemory(Exception):
+    """The devices cannot hold even one run each."""
+
+
+class Program(NamedTuple):
+    """A compiled simulation and how much it runs at once."""
+
+    size: Size
+    run: Callable[[int, int, int, Group], Columns]
+
+
+class Programs:
+    """The compiled programs of a run, by what groups have in common that share one."""
+
+    def __init__(self, simulate: Simulate, data: dict[str, PyTree], devices: Devices):
+        self.simulate, self.data, self.devices = simulate, data, devices
+        self.compiled: dict[tuple, Program] = {}
+
+    def run(
+        self, identity: tuple, group: Group, size: Size, seed: int, corner: tuple[int, int], asked: Size
+    ) -> tuple[Columns, tuple[float, float]]:
+        """Run a block, in one go or, where the memory of the devices forbids, in several.
+
+        Args:
+            identity: What groups have in common that share a program.
+            group: What is run.
+            size: What a program runs at once, if there is none yet; it fills the devices.
+            seed: Master seed.
+            corner: First setting and first seed.
+            asked: Settings and seeds of the block.
+
+        Returns:
+            Arrays (seeds, settings, ...), and the seconds spent compiling and running.
+
+        Raises:
+            OutOfMemory: Even one run on each device is too much.
+        """
+        began, compiling = time.perf_counter(), 0.0
+        columns: Columns = {}
+        todo = [(corner, asked)]
+        while todo:
+            (setting, start), rest = todo[0]
+            program = self.compiled.get(identity)
+            size = program.size if program else size
+            try:
+                if program is None:
+                    before = time.perf_counter()
+                    run = compile_block(self.simulate, group, self.data, size, self.devices)
+                    program = self.compiled[identity] = Program(size, run)
+                    compiling += time.perf_counter() - before
+                values = program.run(seed, start, setting, group)
+            except (MemoryError, RuntimeError) as error:
+                size = halve(size, self.devices, error)
+                self.free(identity)
+                continue
+            took = Size(min(size.settings, rest.settings), min(size.seeds, rest.seeds))
+            place = _slices((setting - corner[0], start - corner[1]), took)
+            for name, value in values.items():
+                empty = np.empty((asked.seeds, asked.settings, *value.shape[2:]), value.dtype)
+                columns.setdefault(name, empty)[place] = value[_slices((0, 0), took)]
+            # What is left are a strip of further settings and one of further seeds.
+            beside = ((setting + took.settings, start), Size(rest.settings - took.settings, took.seeds))
+            below = ((setting, start + took.seeds), Size(rest.settings, rest.seeds - took.seeds))
+            todo[:1] = [strip for strip in (beside, below) if min(strip[1]) > 0]
+        return columns, (compiling, time.perf_counter() - began - compiling)
+
+    def free(self, identity: tuple) -> None:
+        """Let go of a program: each takes up hundreds of the 65,530 memory maps of a process."""
+        self.compiled.pop(identity, None)
+
+
+def _slices(corner: tuple[int, int], size: Size) -> tuple[slice, slice]:
+    """Return the place of a block in arrays (seeds, settings, ...)."""
+    (setting, seed) = corner
+    return slice(seed, seed + size.seeds), slice(setting, setting + size.settings)
+
+
+def halve(size: Size, devices: Devices, error: Exception) -> Size:
+    """Return about half of a size that was too large, and say so; raise anything but a lack of memory."""
+    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+        raise error
+    by_seed, by_setting = make_mesh(size, devices).devices.shape
+    if size.seeds > by_seed:
+        half = size._replace(seeds=-(-size.seeds // (2 * by_seed)) * by_seed)
+    elif size.settings > by_setting:
+        half = size._replace(settings=-(-size.settings // (2 * by_setting)) * by_setting)
+    else:
+        raise OutOfMemory(f"out of memory with one run on each of {len(devices)} devices") from error
+    now, then = math.prod(size), math.prod(half)
+    tqdm.write(f"out of memory with {now:,} runs at once: going on with {then:,}", file=sys.stderr)
+    return half

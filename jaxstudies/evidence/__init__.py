@@ -1,0 +1,1 @@
+"""Intervals, claims and verdicts, theory."""

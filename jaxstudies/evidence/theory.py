@@ -1,0 +1,154 @@
+"""Closed forms that the studies are held against."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from scipy import optimize, special
+
+Numbers = float | np.ndarray
+Elementwise = Callable[[np.ndarray], np.ndarray]
+
+
+def born_dead_bounds(depth: int, width: int) -> tuple[float, float]:
+    """Bound the probability that a ReLU network with one input is dead at initialization.
+
+    Zero biases, independent weights from any symmetric continuous distribution. The upper bound is
+    the probability that a fixed input is lost; the lower one follows the inputs +1 and -1, which
+    decide the rest (Lu, Shin, Su and Karniadakis 2020, arXiv 1903.06733). `depth` is the number of
+    hidden layers, at least 1.
+    """
+    n = float(width)
+    one_alive = 1 - 2**-n
+    both_alive = 1 - 2 ** (1 - n) - (n - 1) * 4**-n
+    c = (1 - 2 ** (1 - n)) * (1 - 2**-n) / (1 + (n - 1) * 2**-n)
+    powers = one_alive ** (depth - 1), both_alive ** (depth - 1)
+    return max(0.0, 1 - powers[0] + c * (powers[1] - powers[0])), 1 - one_alive**depth
+
+
+def born_dead_two_layers(width: int) -> float:
+    """Return the exact probability for two hidden layers, under the same assumptions."""
+    return (1 - 2.0 ** (1 - width)) * 4.0**-width + 2 * 4.0**-width
+
+
+def safe_width(depth: Numbers, probability: float) -> Numbers:
+    """Return the width from which P(born dead) <= depth * 2^-width, a union bound, is that small."""
+    return np.log2(np.asarray(depth) / probability)
+
+
+def half_square_accuracy(w1: ArrayLike, w2: ArrayLike) -> Array:
+    """Return the exact accuracy of the prediction +1 where w1 x1 + w2 x2 >= 0, else -1.
+
+    Points are uniform in the unit square and of class +1 where x1 > x2. The boundary x2 = t x1
+    of W = (t, -1) and the diagonal enclose a triangle of area |1 - t| / 2 for t <= 1, and by
+    symmetry the same with 1/t for t > 1; (-t, 1) predicts the opposite. Where both weights have
+    one sign, or one or both are 0, one class is predicted almost everywhere.
+    """
+    w1, w2 = jnp.asarray(w1), jnp.asarray(w2)
+    p, q = jnp.abs(w1), jnp.abs(w2)
+    ratio = jnp.minimum(p, q) / jnp.where(jnp.maximum(p, q) > 0, jnp.maximum(p, q), 1)
+    wrong = (1 - ratio) / 2
+    one_class = jnp.where(jnp.isnan(ratio), jnp.nan, 0.5)
+    return jnp.where(w1 * w2 < 0, jnp.where(w1 > 0, 1 - wrong, wrong), one_class)
+
+
+def threshold_error(num_train: Numbers, share: float) -> Numbers:
+    """Return the error, to leading order, of a consistent threshold in one dimension.
+
+    The threshold is learned from points uniform around it. `share` is 1/2 in the middle of the
+    version space, 2/3 for a consistent threshold drawn at random, and 1 at an end.
+    """
+    return share / (np.asarray(num_train) + 1)
+
+
+def bayes_point_error(num_train: Numbers) -> Numbers:
+    """Return the exact expected error of the middle of the version space in the half square.
+
+    With points uniform on [-1/2, 1/2] and the true threshold at 0, let a and b be the distances
+    from 0 to the next point, or the end of the interval, on either side. P(a > x and b > y) is
+    (1 - x - y)^n, so E|a - b| / 2 = E a - E min(a, b) = (1 - 2^-n) / (2 (n + 1)).
+    """
+    n = np.asarray(num_train, dtype=float)
+    return (1 - 2.0**-n) / (2 * (n + 1))
+
+
+def single_class_probability(num_train: int) -> float:
+    """Return the probability that all points of a half-square training set are of one class."""
+    return 2.0 ** (1 - num_train)
+
+
+def novikoff_bound(radius: Numbers, gamma: Numbers, margin: float = 0.0, learning_rate: float = 1.0) -> Numbers:
+    """Bound the updates of sequential subgradient steps from W = 0 on separable points.
+
+    An update at y W.x <= margin adds at least learning_rate * gamma to the component of W along
+    the best separator, and at most learning_rate^2 radius^2 + 2 learning_rate margin to |W|^2.
+    With margin 0 this is Novikoff's (1962) bound for the perceptron, (radius / gamma)^2.
+
+    Args:
+        radius: Largest norm of a training point.
+        gamma: Largest margin of a unit vector over the training set.
+        margin: Margin below which a point leads to an update, a in the loss max(0, a - y W.x).
+        learning_rate: Size of an update.
+    """
+    return (radius**2 + 2 * margin / learning_rate) / gamma**2
+
+
+NODES, WEIGHTS = special.roots_hermitenorm(256)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+
+
+def gaussian_mean(function: Elementwise, variance: Numbers) -> Numbers:
+    """Return E[function(x)] for x ~ N(0, variance), by 256-point Gauss-Hermite quadrature."""
+    points = np.sqrt(np.asarray(variance, float))[..., None] * NODES
+    return np.asarray(function(points), float) @ WEIGHTS
+
+
+def variance_map(activation: Elementwise, q: Numbers, weight_variance: Numbers, bias_variance: float = 0.0) -> Numbers:
+    """Return the variance of a layer's pre-activations where that of the layer before is q.
+
+    In the limit of infinite width (Poole et al. 2016; Schoenholz et al. 2017, arXiv 1611.01232).
+    `weight_variance` is sigma_w^2, the number of inputs times the variance of a weight.
+    """
+    return weight_variance * gaussian_mean(lambda z: activation(z) ** 2, q) + bias_variance
+
+
+def gradient_factor(derivative: Elementwise, q: Numbers, weight_variance: Numbers) -> Numbers:
+    """Return chi: the factor by which squared gradients grow on their way back by one layer."""
+    return weight_variance * gaussian_mean(lambda z: derivative(z) ** 2, q)
+
+
+def fixed_point(activation: Elementwise, weight_variance: float, bias_variance: float = 0.0) -> float:
+    """Return the largest stable fixed point q* of the variance map: infinity if it diverges.
+
+    Where 0 is the only fixed point it is 0. For ReLU at sigma_w^2 = 2 without bias, where every
+    variance is one, it is not determined, and NaN.
+    """
+
+    def excess(log_q):
+        q = np.exp(log_q)
+        return variance_map(activation, q, weight_variance, bias_variance) / q - 1
+
+    grid = np.linspace(np.log(1e6), np.log(1e-9), 200)
+    values = excess(grid)
+    if np.all(np.abs(values) < 1e-6):
+        return np.nan
+    if values[0] > 0:
+        return np.inf
+    above = np.flatnonzero(values > 0)
+    if not len(above):
+        return 0.0
+    return float(np.exp(optimize.brentq(excess, grid[above[0]], grid[above[0] - 1], xtol=1e-12)))
+
+
+def depth_scale(chi: Numbers) -> Numbers:
+    """Return the number of layers over which squared gradients change by a factor of e."""
+    with np.errstate(divide="ignore"):
+        return 1 / np.abs(np.log(np.asarray(chi, float)))
+
+
+def critical_line(activation: Elementwise, derivative: Elementwise, q: Numbers) -> tuple[Numbers, Numbers]:
+    """Return (sigma_w^2, sigma_b^2) where q is fixed and chi is 1; a negative sigma_b^2: nowhere."""
+    weight_variance = 1 / gradient_factor(derivative, q, 1.0)
+    return weight_variance, np.asarray(q, float) - variance_map(activation, q, weight_variance)

@@ -1,0 +1,140 @@
+"""Handwritten digits: MNIST and scikit-learn's, as arrays.
+
+MNIST comes from whatever there is: a directory that tensorflow-datasets has prepared, the four
+original files, or a download. Each source gives the same arrays in the same order, which a hash of
+their content asserts.
+"""
+
+import hashlib
+import os
+import zlib
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+from zipfile import BadZipFile
+
+import numpy as np
+
+from jaxstudies.networks import mnist_files
+from jaxstudies.networks.mnist_files import DATA_DIR_VARIABLE, VERSION, DataError, Digits, Images
+
+DatasetName = Literal["mnist", "digits"]
+
+
+class Expected(NamedTuple):
+    """What a data set must be: its numbers of examples, and the hash of its content."""
+
+    num_train: int
+    num_test: int
+    sha256: str
+
+
+EXPECTED = {
+    "mnist": Expected(60_000, 10_000, "1f08e55ef58616522ef80fda38acf45337c424ab11968299ccab84abbbf631a1"),
+    "digits": Expected(1_437, 360, "2384f75ba119ef16c1e127b5e05dcf8ac5320de3b77651afe924b90784373b9f"),
+}
+
+
+def load(name: DatasetName, data_dir: str | Path | None = None) -> Digits:
+    """Load training and test examples as arrays on the host, in a fixed order that looks random.
+
+    Args:
+        name: `mnist`, 60,000 and 10,000 images, or `digits`, scikit-learn's 1,797.
+        data_dir: For `mnist`, where the data lie: the four original files, which are only read,
+            or the directory that tensorflow-datasets prepares data in. The default is the
+            environment variable JAXSTUDIES_DATA_DIR, then tensorflow-datasets' own directory.
+
+    Raises:
+        DataError: There are no such data, or they are damaged.
+        ValueError: The name is not known.
+    """
+    if name == "digits":
+        return check(name, load_digits(), "scikit-learn's digits")
+    if name != "mnist":
+        raise ValueError(f"data set {name!r}: one of {', '.join(get_args(DatasetName))}")
+    chosen = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    return load_mnist(Path(chosen).expanduser() if chosen else None)
+
+
+def load_digits() -> Digits:
+    """Return scikit-learn's 8x8 digits, each pixel 3x3, with a margin of 2; a fifth is for testing."""
+    from sklearn import datasets
+
+    bunch = datasets.load_digits()
+    grey = np.round(bunch["images"] * (255 / 16)).astype(np.uint8)
+    images = np.pad(grey.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
+    everything = in_canonical_order(Images(images, bunch["target"].astype(np.uint8)))
+    parts = (np.split(array, [EXPECTED["digits"].num_train]) for array in everything)
+    return Digits(*map(Images, *parts))
+
+
+def load_mnist(data_dir: Path | None) -> Digits:
+    """Load MNIST from its cache, the prepared directory, the original files or the network."""
+    default = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    originals = mnist_files.find_originals(data_dir) if data_dir else None
+    root = default if originals or not data_dir else data_dir
+    cache, prepared = root / f"mnist-{VERSION}-arrays.npz", root / "mnist" / VERSION
+    cached = read_cache(cache)
+    if cached:
+        return cached
+    try:
+        if not prepared.is_dir():
+            mnist_files.prepare(root, originals)
+        data = Digits(*map(in_canonical_order, mnist_files.read_prepared(prepared)))
+        write_cache(cache, check("mnist", data, str(prepared)))
+    except OSError as error:
+        raise DataError(
+            f"MNIST cannot be kept in {root} ({error.strerror or error}); name a directory that "
+            "can be written to with --data-dir or TFDS_DATA_DIR, or use --dataset digits"
+        ) from error
+    return data
+
+
+def in_canonical_order(data: Images) -> Images:
+    """Sort examples by a hash of their content, so that they come alike from every source."""
+    pairs = zip(*data, strict=True)
+    digests = [hashlib.sha256(image.tobytes() + label.tobytes()).digest() for image, label in pairs]
+    order = sorted(range(len(digests)), key=digests.__getitem__)
+    return Images(data.images[order], data.labels[order])
+
+
+def content_hash(data: Digits) -> str:
+    """Return the SHA-256 of all images and labels, training examples first."""
+    total = hashlib.sha256()
+    for array in (*data.train, *data.test):
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def check(name: DatasetName, data: Digits, source: str) -> Digits:
+    """Return data, or raise DataError where their lengths or content are not what they should be."""
+    *expected, sha256 = EXPECTED[name]
+    lengths = [len(part.labels) for part in data]
+    if lengths == expected and content_hash(data) == sha256:
+        return data
+    problem = "does not hold the content it should"
+    if lengths != expected:
+        problem = f"holds {lengths[0]} and {lengths[1]} examples, not {expected[0]} and {expected[1]}"
+    way_out = "remove it, and it is made anew" if name == "mnist" else "install scikit-learn anew"
+    raise DataError(f"{source} {problem}; {way_out}")
+
+
+def read_cache(path: Path) -> Digits | None:
+    """Return the arrays kept in a file, or None if it is missing or not what it should be."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            parts = (Images(*(kept[f"{split}_{name}"] for name in Images._fields)) for split in Digits._fields)
+            return check("mnist", Digits(*parts), str(path))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, DataError):
+        return None
+
+
+def write_cache(path: Path, data: Digits) -> None:
+    """Keep arrays in a file, which appears whole or not at all."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    parts = data._asdict().items()
+    arrays = {f"{split}_{name}": a for split, part in parts for name, a in part._asdict().items()}
+    try:
+        np.savez(temporary, **arrays)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,36 @@
+"""Files that appear whole or not at all."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under a temporary name beside `path`, then rename it."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove temporary files of runs that were killed. No other run may be writing there."""
+    for path in directory.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON with one entry per line."""
+    write_atomic(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n", "utf-8"))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, numbers to seven significant digits."""
+    write_atomic(path, lambda p: table.to_csv(p, index=False, float_format="%.7g"))

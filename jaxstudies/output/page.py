@@ -1,0 +1,165 @@
+"""One page of all verdicts: from the directories of studies to a self-contained HTML file."""
+
+import base64
+import json
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
+       padding: 0 1rem; overflow-wrap: break-word; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid #ccc; padding-top: 1rem; }
+img { max-width: 100%; height: auto; } figure { margin: 1.5rem 0; }
+figcaption, .note { color: #555; font-size: .9rem; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem;
+         border-bottom: 1px solid #ddd; }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.supported { color: #006b4f; } .refuted { color: #b34700; } .inconclusive { color: #555; }
+.verdict { font-weight: 600; }
+@media (max-width: 40rem) { tr:has(th) { display: none; } td { display: block; border: 0;
+               padding: .1rem 0; white-space: normal; } tr { display: block; padding: .6rem 0;
+               border-bottom: 1px solid #ddd; } td.verdict { font-size: 1.1em; }
+               td[data-name]::before { content: attr(data-name) ": "; color: #555; } }
+@media print { body { max-width: none; margin: 0; font-size: 10pt; } h2 { break-before: page; }
+               figure, tr { break-inside: avoid; } .scroll { overflow: visible; } }
+"""
+HEADS = "claim", "source", "verdict", "effect [95 % interval]", "unit", "n"
+
+
+class UnreadableResults(Exception):
+    """A directory does not hold what a study leaves."""
+
+
+class Section(NamedTuple):
+    """A study on the page: what it has left, and what went wrong."""
+
+    name: str
+    text: str
+    """Its docstring."""
+    ran: str
+    """Seeds, configuration and commit in words."""
+    verdicts: tuple[dict[str, Any], ...]
+    figures: dict[str, bytes]
+    """The PNG files by name."""
+    problem: str = ""
+
+
+def read_section(directory: Path) -> Section:
+    """Read what a study, whoever wrote it, has left in its directory.
+
+    Raises:
+        UnreadableResults: The files are missing or are not a study's.
+    """
+    try:
+        origin, verdicts = (
+            json.loads((directory / name).read_text("utf-8")) for name in ("config.json", "claims.json")
+        )
+        figures = {path.stem: path.read_bytes() for path in sorted(directory.glob("*.png"))}
+        for verdict in verdicts:
+            row(verdict)  # what is no verdict fails here
+        name = str(origin["study"])
+        text, ran = str(origin.get("text") or name), "; ".join(what_ran(origin))
+        return Section(name, text, ran, tuple(verdicts), figures)
+    except FileNotFoundError as error:
+        raise UnreadableResults(f"{error.filename} does not exist") from error
+    except OSError as error:
+        raise UnreadableResults(f"{error.filename}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UnreadableResults(f"{directory}: no results of a study ({error!r})") from error
+
+
+def what_ran(origin: dict[str, Any]) -> Iterator[str]:
+    """Yield a study's name, seeds, configuration and commit, as far as they are known."""
+    yield origin["study"]
+    if "num_seeds" in origin:
+        yield f"{origin['num_seeds']:,} seeds from master seed {origin['seed']}"
+    for name, value in origin.get("config", {}).items():
+        if name not in ("seeds", "seed") and value is not None:
+            yield f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+    if commit := origin.get("environment", {}).get("commit"):
+        yield f"commit {commit}"
+
+
+def page(sections: list[Section], note: str = "") -> str:
+    """Return the page: a table of every claim, then a section for each study.
+
+    Args:
+        sections: The studies.
+        note: Said on top, as that the runs were few.
+    """
+    claims = [(i, verdict) for i, section in enumerate(sections) for verdict in section.verdicts]
+    tested = [verdict["verdict"] for _, verdict in claims if verdict["n"]]
+    kinds = ("supported", "refuted", "inconclusive")
+    counted = ", ".join(f"{tested.count(kind)} {kind}" for kind in kinds)
+    body = [
+        "<h1>Claims about neural-network training, and their verdicts</h1>",
+        f"<p>{counted}; each with its effect, an interval and the number of runs.</p>",
+        f"<p class='note'>{escape(note)}</p>" if note else "",
+        table(claims, [section.name for section in sections]),
+        *(study(i, section) for i, section in enumerate(sections)),
+    ]
+    return (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>jaxstudies: verdicts</title><style>{STYLE}</style></head>\n<body>"
+        + "\n".join(filter(None, body))
+        + "</body></html>\n"
+    )
+
+
+def table(claims: list[tuple[int, dict[str, Any]]], names: list[str] | None = None) -> str:
+    """Return a table of verdicts; claims that no run tests are left out and counted.
+
+    Args:
+        claims: The number of the study on the page, and the verdict.
+        names: Names of the studies, where the table leads to them.
+    """
+    links = [f"<td data-name='study'><a href='#study{i}'>{escape(name)}</a></td>" for i, name in enumerate(names or ())]
+    rows = [row(verdict, links[i] if links else "") for i, verdict in claims if verdict["n"]]
+    head = "".join(f"<th>{text}</th>" for text in (*(["study"] if links else []), *HEADS))
+    shown = f"<div class='scroll'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
+    left_out = len(claims) - len(rows)
+    note = f"<p class='note'>{left_out} claims are not tested by these runs.</p>"
+    return (shown if rows else "") + (note if left_out else "")
+
+
+def row(verdict: dict[str, Any], first: str = "") -> str:
+    """Return a verdict as a row behind its first cell."""
+    said = {key: escape(verdict[key]) for key in ("claim", "source", "verdict", "unit", "method")}
+    effect, low, high = (number(verdict[key]) for key in ("effect", "low", "high"))
+    level = verdict.get("level", 0.95)
+    other = "" if level == 0.95 else f" at {100 * level:g} %"
+    return (
+        f"<tr>{first}<td>{said['claim']}</td><td data-name='source'>{said['source']}</td>"
+        f"<td class='verdict {said['verdict']}'>{said['verdict']}</td>"
+        f"<td class='number' data-name='effect'>{effect} [{low}, {high}]{other}</td>"
+        f"<td data-name='unit' title='{said['method']}'>{said['unit']}</td>"
+        f"<td class='number' data-name='n'>{verdict['n']:,}</td></tr>"
+    )
+
+
+def number(value: float | None) -> str:
+    """Return a number to four digits, or a dash where it is not known."""
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+
+
+def study(index: int, section: Section) -> str:
+    """Return a study's section: the question, what was run, the verdicts, the figures."""
+    question, _, rest = section.text.strip().partition("\n\n")
+    parts = [f"<h2 id='study{index}'>{escape(question)}</h2>"]
+    parts += [f"<p>{escape(paragraph)}</p>" for paragraph in rest.split("\n\n")[:1] if paragraph]
+    if section.problem:
+        parts.append(f"<p class='refuted'>{escape(section.problem)}</p>")
+    if section.ran:
+        parts.append(f"<p class='note'>{escape(section.ran)}</p>")
+    parts.append(table([(index, verdict) for verdict in section.verdicts]))
+    for name, content in section.figures.items():
+        caption, encoded = escape(name.replace("_", " ")), base64.b64encode(content).decode()
+        parts.append(
+            f"<figure><img alt='{caption}' src='data:image/png;base64,{encoded}'>"
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+    return "\n".join(parts)

@@ -1,0 +1,268 @@
+"""The table of runs: a row per setting and seed, a column per label and measure.
+
+A measure that is an array is one column of fixed-size lists, whose shape and axes the schema names.
+In memory it is a column of NumPy arrays.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jaxstudies.output.files import write_atomic
+
+FORMAT = 2
+"""Of the tables; those without one were written by version 0.1."""
+ARRAY_BYTES = 2**28
+"""Arrays are read of as many rows as fit into this; behind, in a long table, they are missing."""
+
+Piece = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
+"""Settings (by position), seeds, and measures with axes of seeds and settings first."""
+
+
+class UnreadableRuns(Exception):
+    """A table of runs is missing, damaged, or was not written by this version."""
+
+
+class OtherFormat(UnreadableRuns):
+    """A table of runs was written by a version with another format."""
+
+
+def check_measures(labels: Iterable[str], shapes: dict[str, Any], axes: dict[str, tuple]) -> None:
+    """Check that what a simulation returns can be a table.
+
+    Args:
+        labels: Names of the labels.
+        shapes: Shape and type of each measure.
+        axes: Names of a measure's axes.
+
+    Raises:
+        ValueError: A measure is named like a label, or its axes do not fit its shape.
+        TypeError: A measure is of a type that the table cannot hold.
+    """
+    taken = {*labels, "seed"}
+    for name, shape in shapes.items():
+        if name in taken:
+            raise ValueError(f"simulate returned {name!r}, but a column of that name is there")
+        if not hasattr(shape.dtype, "kind") or shape.dtype.kind not in "biuf":
+            raise TypeError(f"simulate returned {name!r} of type {shape.dtype}; numbers and truth values only")
+        if name in axes and len(axes[name]) != len(shape.shape):
+            raise ValueError(f"AXES names {axes[name]} for {name!r}, whose shape is {shape.shape}")
+    # A measure may be missing in all settings of a run; where an array lacks names, it is a slip.
+    unnamed = [name for name, shape in shapes.items() if shape.shape and name not in axes]
+    for name in axes:
+        if name not in shapes and unnamed:
+            raise ValueError(f"AXES names {name!r}, which simulate does not return")
+
+
+def make_schema(labels: dict[str, np.ndarray], shapes: dict[str, Any], axes: dict[str, tuple[str, ...]]) -> pa.Schema:
+    """Return the table's columns: labels, `seed`, measures."""
+    fields = [pa.field(name, _label_type(column)) for name, column in labels.items()]
+    fields.append(pa.field("seed", pa.int64()))
+    for name, shape in shapes.items():
+        kind = pa.from_numpy_dtype(shape.dtype)
+        if not shape.shape:
+            fields.append(pa.field(name, kind))
+            continue
+        named = axes.get(name, tuple(f"axis_{i}" for i in range(len(shape.shape))))
+        about = {"shape": json.dumps(list(shape.shape)), "axes": json.dumps(list(named))}
+        # Of a list without elements, such as a history of no epochs, Parquet knows no fixed size.
+        size = math.prod(shape.shape) or -1
+        fields.append(pa.field(name, pa.list_(kind, size), metadata=about))
+    return pa.schema(fields)
+
+
+def _label_type(column: np.ndarray) -> pa.DataType:
+    kind = pa.array(pd.unique(column)).type
+    return pa.string() if pa.types.is_null(kind) else kind
+
+
+def assemble(schema: pa.Schema, labels: dict[str, np.ndarray], pieces: Sequence[Piece]) -> pa.Table:
+    """Return rows of several groups of settings, each setting's rows together, in order."""
+    tables, order = [], []
+    for positions, seeds, measures in pieces:
+        columns = []
+        for field in schema:
+            rows = len(positions) * len(seeds)
+            if field.name in labels:
+                column = np.repeat(labels[field.name][positions], len(seeds))
+                columns.append(pa.array(column, field.type))
+            elif field.name == "seed":
+                columns.append(pa.array(np.tile(seeds, len(positions))))
+            elif field.name not in measures:
+                columns.append(pa.nulls(rows, field.type))
+            else:
+                columns.append(_column(np.swapaxes(measures[field.name], 0, 1), field))
+        tables.append(pa.Table.from_arrays(columns, schema=schema))
+        order.append(np.repeat(positions, len(seeds)))
+    whole, places = pa.concat_tables(tables), np.concatenate(order)
+    if np.all(places[:-1] <= places[1:]):
+        return whole
+    return whole.take(pa.array(np.argsort(places, kind="stable")))
+
+
+def _is_list(field: pa.Field) -> bool:
+    return pa.types.is_fixed_size_list(field.type) or pa.types.is_list(field.type)
+
+
+def _column(values: np.ndarray, field: pa.Field) -> pa.Array:
+    if not values.size and values.ndim > 2:
+        return pa.array([[]] * math.prod(values.shape[:2]), field.type)
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, type=field.type) if _is_list(field) else flat
+
+
+def to_pandas(rows: pa.Table) -> pd.DataFrame:
+    """Return rows as a data frame; arrays are NumPy arrays of their shape, or None."""
+    columns = {}
+    for field in rows.schema:
+        column = rows.column(field.name)
+        if not _is_list(field):
+            columns[field.name] = column.to_pandas()
+            continue
+        shape = json.loads((field.metadata or {}).get(b"shape", b"[-1]"))
+        whole = column.combine_chunks()
+        valid = np.asarray(whole.is_valid())
+        arrays = whole.flatten().to_numpy(zero_copy_only=False).reshape(valid.sum(), *shape)
+        objects = np.empty(len(valid), dtype=object)
+        objects[valid] = np.fromiter(arrays, dtype=object, count=len(arrays))
+        columns[field.name] = objects
+    return pd.DataFrame(columns)
+
+
+def stacked(runs: pd.DataFrame, name: str) -> np.ndarray:
+    """Return a measure as one array, rows first."""
+    column = runs[name]
+    return np.stack(column.to_list()) if column.dtype == object else column.to_numpy()
+
+
+def write_runs(path: Path, blocks: Iterable[pa.Table], provenance: dict) -> None:
+    """Write a table of runs, which need not fit into memory, with its provenance inside."""
+    rows = iter(blocks)
+    first = next(rows)
+    text = json.dumps(provenance | {"format": FORMAT})
+    metadata = {"jaxstudies": text, "digest": _schema_digest(text, first.schema)}
+    schema = first.schema.with_metadata(metadata)
+
+    def write(path: Path) -> None:
+        with pq.ParquetWriter(path, schema, write_page_checksum=True, compression="zstd") as writer:
+            writer.write_table(first.replace_schema_metadata(metadata))
+            for block in rows:
+                writer.write_table(block.replace_schema_metadata(metadata))
+
+    write_atomic(path, write)
+
+
+def _schema_digest(text: str, schema: pa.Schema) -> str:
+    # Parquet calls the values of a list its elements, Arrow its items.
+    columns = [(field.name, str(field.type).replace("element", "item")) for field in schema]
+    return hashlib.sha256(json.dumps([text, columns]).encode()).hexdigest()[:16]
+
+
+def read_provenance(path: Path) -> dict:
+    """Return the provenance of a table of runs.
+
+    Raises:
+        UnreadableRuns: The file is missing, damaged, without provenance, or of version 0.1.
+    """
+    if not path.is_file():
+        raise UnreadableRuns(f"{path} does not exist")
+    try:
+        schema = pq.read_schema(path)
+        metadata = schema.metadata or {}
+        text = metadata[b"jaxstudies"].decode()
+        provenance = json.loads(text)
+        if "format" in provenance and metadata[b"digest"].decode() != _schema_digest(text, schema):
+            raise ValueError("the digest differs")
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UnreadableRuns(f"{path} is damaged or not a table of runs") from error
+    if provenance.get("format") != FORMAT:
+        version = provenance.get("environment", {}).get("jaxstudies", "another")
+        raise OtherFormat(f"{path} was written by version {version}, in another format")
+    return provenance
+
+
+def read_blocks(path: Path, arrays: bool = True) -> Iterator[pd.DataFrame]:
+    """Yield a table's rows in the blocks in which they were written.
+
+    Args:
+        path: The file.
+        arrays: Whether measures that are arrays are read of all rows; otherwise of the first that
+            fit into `ARRAY_BYTES`, and they are None behind.
+
+    Raises:
+        UnreadableRuns: The file is missing or damaged.
+    """
+    read_provenance(path)
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.num_row_groups:
+                raise ValueError("there are no rows")
+            schema, left = file.schema_arrow, ARRAY_BYTES
+            lists = [field.name for field in schema if _is_list(field)]
+            for number in range(file.num_row_groups):
+                chosen = schema.names if left > 0 else [n for n in schema.names if n not in lists]
+                rows = file.read_row_group(number, columns=chosen)
+                left -= 0 if arrays else sum(rows.column(n).nbytes for n in lists if n in chosen)
+                yield to_pandas(rows).reindex(columns=schema.names)
+    except Exception as error:  # a damaged footer can make the reader stumble over anything
+        raise UnreadableRuns(f"{path} is damaged") from error
+
+
+def read_runs(
+    path: Path,
+    derive: Callable[[pd.DataFrame], pd.DataFrame] = lambda runs: runs,
+    condense: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """Return a table of runs.
+
+    Args:
+        path: The file.
+        derive: Adds columns that follow from those that are there.
+        condense: For tables that do not fit into memory, what turns rows into fewer that say the
+            same. Rows have a `count`, which is 1 until they are condensed, and are condensed again
+            together with others. The first block of rows is left as it is.
+
+    Raises:
+        UnreadableRuns: The file is missing or damaged.
+        ValueError: `condense` loses or invents rows.
+    """
+    if condense is None:
+        return pd.concat(map(derive, read_blocks(path, arrays=False)), ignore_index=True)
+    kept, number = [], 0
+    for block in map(derive, read_blocks(path)):
+        number += len(block)
+        counted = block.assign(count=1)
+        if kept:
+            kept[1:] = [condense(pd.concat([*kept[1:], condense(counted)], ignore_index=True))]
+        else:
+            kept = [counted]
+    runs = pd.concat(kept, ignore_index=True)
+    if runs["count"].sum() != number:
+        raise ValueError(f"{number} rows were condensed to counts of {runs['count'].sum()}")
+    return runs
+
+
+def is_readable(path: Path) -> bool:
+    """Return whether a table can be read to its end."""
+    try:
+        read_provenance(path)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for _ in file.iter_batches():
+                pass
+    except Exception:  # whatever is wrong with it
+        return False
+    return True
+
+
+def content_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,34 @@
+"""Depth against width: which networks of at most 512 hidden units learn the Eggholder function?
+
+Networks of one, two and three hidden layers are trained on the same 100,000 noisy points by two
+recipes with equal budgets: the prescribed one (SGD with Nesterov momentum, batch norm in two and
+three layers) and Adam with cosine decay without batch norm. Learning rates are tuned on a
+validation split. A network on Fourier features and regressors that are not neural stand beside
+them.
+"""
+
+from jaxstudies.studies.depth_width.beside import beside
+from jaxstudies.studies.depth_width.claims import claims
+from jaxstudies.studies.depth_width.config import Config, Kind
+from jaxstudies.studies.depth_width.design import settings
+from jaxstudies.studies.depth_width.figures import plot
+from jaxstudies.studies.depth_width.problem import data
+from jaxstudies.studies.depth_width.simulation import AXES, count_parameters, simulate
+from jaxstudies.studies.depth_width.summary import summarize
+
+QUICK = (*("--seeds", "2", "--epochs", "3", "--modern-epochs", "5"), *("--shapes", "512", "64-64", "128-256-128"))
+
+__all__ = [
+    "AXES",
+    "QUICK",
+    "Config",
+    "Kind",
+    "beside",
+    "claims",
+    "count_parameters",
+    "data",
+    "plot",
+    "settings",
+    "simulate",
+    "summarize",
+]

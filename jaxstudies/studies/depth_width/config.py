@@ -1,0 +1,82 @@
+"""What is trained: the flags, and the networks that they stand for."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+from annotated_types import Ge, Gt, Interval
+
+from jaxstudies.studies.depth_width.shapes import Shape, choose_shapes
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is trained. Flags that take lists run every combination."""
+
+    seeds: Annotated[int, Interval(ge=1, le=10**6)] = 4
+    """Networks per shape and recipe, each at every learning rate."""
+    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    """Master seed; the data and network i depend on it."""
+    shapes: tuple[str, ...] = ("paper",)
+    """Sets of shapes or shapes: paper (one and two layers, and the notebook's of three), notebook,
+    all (143), or hidden widths such as 64-64,128."""
+    epochs: Annotated[int, Ge(1)] = 10
+    """Passes through the data."""
+    recipes: tuple[Literal["sgd", "adam"], ...] = ("sgd", "adam")
+    """sgd: Nesterov momentum, batch norm in two and three layers; adam: cosine decay, no norm."""
+    sgd_rates: tuple[Annotated[float, Gt(0)], ...] = (0.5, 2.0)
+    """Learning rates of SGD times the width of the last hidden layer, on which the curvature of the
+    squared error depends; --raw has the notebook's own, 1e-7 for one layer and else 1e-4."""
+    adam_rates: tuple[Annotated[float, Gt(0)], ...] = (3e-3, 1e-2)
+    """Learning rates of Adam at the start of the decay."""
+    batch_size: Annotated[int, Ge(1)] = 1000
+    """Points per step."""
+    num_examples: Annotated[int, Interval(ge=100, le=10**8)] = 100_000
+    """Points: 72 % to train, 8 % to choose the learning rate, 20 % to test."""
+    noise_variance: Annotated[float, Interval(ge=0, le=1e12)] = 0.3
+    """Variance of the noise on the targets (0.09: a standard deviation of 0.3)."""
+    raw: bool = False
+    """Do not standardize inputs and targets, as the source notebook."""
+    features: Literal["none", "fourier"] = "none"
+    """Map of the inputs before the first layer."""
+    num_features: Annotated[int, Interval(ge=1, le=10**5)] = 128
+    """Frequencies of the Fourier features."""
+    fourier_scale: Annotated[float, Gt(0)] = 6.0
+    """Standard deviation of the frequencies, in radians per standard deviation of an input."""
+    activation: Literal["relu", "sine"] = "relu"
+    """Activation of the hidden layers."""
+    modern_epochs: Annotated[int, Ge(0)] | None = None
+    """Budget of 128-256-128 on Fourier features (6 times --epochs, if those are at least 10: with
+    few it would only lose); 0 leaves it out."""
+
+    def __post_init__(self):
+        """Check what depends on several fields."""
+        choose_shapes(self.shapes)
+        if self.raw and self.sgd_rates != Config.sgd_rates:
+            raise ValueError("--sgd-rates: --raw trains at the notebook's own rates; leave one out")
+
+    @property
+    def modern_budget(self) -> int:
+        """Epochs of the network on Fourier features; 0 if there is none."""
+        if self.modern_epochs is not None:
+            return self.modern_epochs
+        return 6 * self.epochs if self.epochs >= 10 else 0
+
+
+class Kind(NamedTuple):
+    """What makes a program of its own: a network's layers, padding included, and its training."""
+
+    widths: Shape
+    recipe: str
+    features: str
+    activation: str
+    epochs: int
+    batch_size: int
+
+
+def learning_rates(config: Config, recipe: str, shape: Shape) -> list[float]:
+    """Return the learning rates to try."""
+    if recipe == "adam":
+        return list(config.adam_rates)
+    if config.raw:
+        return [1e-7 if len(shape) == 1 else 1e-4]
+    return [rate / shape[-1] for rate in config.sgd_rates]

@@ -1,0 +1,117 @@
+"""Which networks are trained, and which of them share a program by being padded to one shape."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from itertools import combinations, pairwise
+from typing import NamedTuple
+
+from jaxstudies.engine.design import Setting
+from jaxstudies.studies.depth_width.config import Config, Kind, learning_rates
+from jaxstudies.studies.depth_width.shapes import Shape, choose_shapes
+from jaxstudies.studies.depth_width.simulation import count_parameters
+
+MODERN = (128, 256, 128)
+"""Shape of the network on Fourier features. It has ReLU: sines end up further from the floor."""
+MODERN_RATES = [3e-3]
+COMPILE_SECONDS = 2.5
+"""Of a program, on a slow machine of two cores."""
+
+
+class Network(NamedTuple):
+    """A network that is trained at several learning rates."""
+
+    part: str
+    shape: Shape
+    kind: Kind
+    """The same for all that share a program."""
+    rates: list[float]
+
+    @property
+    def labels(self) -> dict[str, object]:
+        """Labels by which its rows are found."""
+        shape = "-".join(map(str, self.shape))
+        return {"part": self.part, "shape": shape, "recipe": self.kind.recipe}
+
+
+def networks(config: Config) -> list[Network]:
+    """List the networks: every shape by every recipe, then the modern one."""
+    shapes, listed = choose_shapes(config.shapes), []
+    for recipe in config.recipes:
+        common = (recipe, config.features, config.activation, config.epochs, config.batch_size)
+        num_runs = config.seeds * len(learning_rates(config, recipe, shapes[0]))
+
+        def estimate(room, common=common, num_runs=num_runs):
+            return num_runs * run_seconds(config, Kind(room, *common))
+
+        room_of = rooms(shapes, estimate, COMPILE_SECONDS)
+        # Shapes that share a program come one after another.
+        place = list(dict.fromkeys(room_of.values())).index
+        for shape in sorted(shapes, key=lambda s, place=place, of=room_of: place(of[s])):
+            rates = learning_rates(config, recipe, shape)
+            listed.append(Network("shapes", shape, Kind(room_of[shape], *common), rates))
+    if config.modern_budget:
+        kind = Kind(MODERN, "adam", "fourier", "relu", config.modern_budget, config.batch_size)
+        listed.append(Network("modern", MODERN, kind, MODERN_RATES))
+    return listed
+
+
+def settings(config: Config) -> list[Setting]:
+    """List each network at each of its learning rates."""
+    listed, chosen = [], networks(config)
+    runs_of = Counter(n.kind for n in chosen for _ in n.rates)
+    for network in chosen:
+        kind, shape = network.kind, network.shape
+        cost = run_seconds(config, kind) + COMPILE_SECONDS / runs_of[kind] / config.seeds
+        labels: dict[str, object] = {
+            **network.labels,
+            "depth": len(shape),
+            "hidden_units": sum(shape),
+            "parameters": count_parameters(config, kind._replace(widths=shape)),
+        }
+        for rate in network.rates:
+            arguments = {"widths": shape, "rate": rate, "kind": kind}
+            listed.append(Setting(labels | {"learning_rate": rate}, arguments, cost=cost))
+    return listed
+
+
+def run_seconds(config: Config, kind: Kind) -> float:
+    """Estimate the seconds of a run: launches and products.
+
+    On a quick machine it was four times too long, and `COMPILE_SECONDS` twice: some shapes that
+    could share a program then do not, which cost seconds of minutes.
+    """
+    num_inputs = 2 * config.num_features if kind.features == "fourier" else 2
+    layers = pairwise((num_inputs, *kind.widths, 1))
+    parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)
+    seconds = 0.01 + 1e-4 * sum(kind.widths) + 5.5e-6 * parameters
+    return kind.epochs * config.num_examples / 1e5 * seconds
+
+
+def rooms(shapes: tuple[Shape, ...], seconds: Callable[[Shape], float], compile_seconds: float) -> dict[Shape, Shape]:
+    """Return for each shape the one it is padded to, which several of equal depth may share.
+
+    Groups are joined as long as that saves time, those first that save the most.
+
+    Args:
+        shapes: Hidden widths.
+        seconds: Estimated time of running a shape.
+        compile_seconds: Time of compiling one more program.
+    """
+    seconds = cache(seconds)
+    groups = {shape: [shape] for shape in shapes}
+
+    def saved(pair):
+        room = tuple(map(max, *pair))
+        members = (groups[shape] for shape in pair)
+        longer = (len(m) * (seconds(room) - seconds(s)) for s, m in zip(pair, members, strict=True))
+        return compile_seconds - sum(longer)
+
+    while True:
+        pairs = [pair for pair in combinations(groups, 2) if len(pair[0]) == len(pair[1])]
+        best = max(pairs, key=saved, default=None)
+        if best is None or saved(best) <= 0:
+            return {shape: room for room, members in groups.items() for shape in members}
+        room = tuple(map(max, *best))
+        # The room may be a third group's.
+        groups[room] = [s for group in {*best, room} for s in groups.pop(group, [])]

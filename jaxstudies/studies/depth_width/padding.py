@@ -1,0 +1,69 @@
+"""Networks padded to a wider shape, a room, that several may share: their first parameters.
+
+A network is put into wider layers whose further units have no weights, in or out, and no bias.
+Such a unit's output is 0, as is every gradient there, so that it stays as it is; only the
+initialization and the learning rate know the true shape, and they are data.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key
+
+from jaxstudies.engine import prng
+from jaxstudies.networks.models import Layer
+from jaxstudies.studies.depth_width.shapes import Shape
+
+
+def initial_bounds(
+    widths: Sequence[int | Int[Array, ""]], room: Shape, num_inputs: int, sine: bool, wave_inputs: bool
+) -> dict[str, Layer]:
+    """Return what the initial weights and biases are uniform within, 0 where there is padding.
+
+    By PyTorch's default that is +-1 / sqrt(fan-in). With sines it is He's +-sqrt(6 / fan-in) and no
+    bias, but in a first layer that sees the points themselves +-30 / fan-in, and biases over a
+    period (Sitzmann et al. 2020, arXiv 2006.09661).
+
+    Args:
+        widths: Hidden widths of the network, which may be traced.
+        room: Hidden widths it is padded to.
+        num_inputs: Inputs of the first layer.
+        sine: Whether the activation is the sine.
+        wave_inputs: Whether the first layer sees Fourier features.
+    """
+    layers = {}
+    sizes = zip(pairwise((num_inputs, *widths, 1)), pairwise((num_inputs, *room, 1)), strict=True)
+    for i, ((fan_in, outputs), (rows, columns)) in enumerate(sizes):
+        kernel = bias = 1 / jnp.sqrt(fan_in)
+        if sine:
+            first = i == 0 and not wave_inputs
+            kernel, bias = (30 / fan_in, np.pi) if first else (jnp.sqrt(6 / fan_in), 0.0)
+        row, column = jnp.arange(rows) < fan_in, jnp.arange(columns) < outputs
+        inside = row[:, None] & column[None]
+        name = "last" if i == len(room) else f"layer_{i}"
+        layers[name] = Layer(jnp.where(inside, kernel, 0.0), jnp.where(column, bias, 0.0))
+    return layers
+
+
+def draw_layers(key: Key[Array, ""], bounds: dict[str, Layer]) -> dict[str, Layer]:
+    """Draw parameters uniformly within +-bounds.
+
+    Each number depends on the key and on its layer, row and column alone, so that padding changes
+    none of them.
+    """
+    leaves, tree = jax.tree.flatten(bounds)
+    places = []
+    for i, leaf in enumerate(leaves):
+        column = jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, leaf.ndim - 1)
+        row = jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, 0) if leaf.ndim > 1 else 0 * column
+        places.append((row.ravel() + np.uint32(i << 24), column.ravel()))
+    high, low = (jnp.concatenate(words) for words in zip(*places, strict=True))
+    bits = prng.threefry_2x32(jax.random.key_data(key), (high, low))[0]
+    # 24 bits, which float32 holds exactly.
+    uniform = (bits >> 8).astype(jnp.float32) * 2.0**-23 - 1
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    drawn = [u.reshape(b.shape) * b for u, b in zip(jnp.split(uniform, ends), leaves, strict=True)]
+    return jax.tree.unflatten(tree, drawn)

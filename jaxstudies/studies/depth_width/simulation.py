@@ -1,0 +1,144 @@
+"""One network on the Eggholder function: its training at a learning rate, and its errors."""
+
+from collections.abc import Sequence
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from jaxstudies.networks import data as points
+from jaxstudies.networks.models import FeedForward, Layer, fourier_features, leaky_relu, zero_bias
+from jaxstudies.studies.depth_width.config import Config, Kind
+from jaxstudies.studies.depth_width.padding import draw_layers, initial_bounds
+from jaxstudies.studies.depth_width.problem import MAP_SIDE, Problem, cusp_errors, rmse
+from jaxstudies.training import TrainState, fit, predict_blocks, start_state
+
+AXES = {"cusp_rmse": ("distance",), "curve": ("epoch",), "map": ("x2", "x1")}
+
+
+def make_model(config: Config, kind: Kind, key: Key[Array, ""]) -> FeedForward:
+    """Return the network; the key draws its frequencies. Its layers are drawn apart, by bounds."""
+    features = None
+    if kind.features == "fourier":
+        frequencies = config.fourier_scale * jax.random.normal(key, (config.num_features, 2))
+        features = partial(fourier_features, frequencies)
+    return FeedForward(
+        kind.widths,
+        num_outputs=1,
+        activation=jnp.sin if kind.activation == "sine" else partial(leaky_relu, 0.0),
+        init_layer=partial(zero_bias, jax.nn.initializers.zeros),
+        batch_norm=kind.recipe == "sgd" and len(kind.widths) > 1,
+        features=features,
+    )
+
+
+def make_bounds(config: Config, kind: Kind, widths: Sequence[int | Int[Array, ""]]) -> dict[str, Layer]:
+    """Return the bounds of the initial parameters of a network of some widths in its room.
+
+    Biases are random: with zero biases every kink of the first layer starts on a line through the
+    origin, and shallow networks hardly leave that.
+    """
+    fourier = kind.features == "fourier"
+    num_inputs = 2 * config.num_features if fourier else 2
+    return initial_bounds(widths, kind.widths, num_inputs, kind.activation == "sine", fourier)
+
+
+def make_optimizer(recipe: str, rate: float | Float[Array, ""], num_steps: int) -> optax.GradientTransformation:
+    """Return the optimizer of a recipe, which sees all parameters as one vector: fewer kernels."""
+    if recipe == "sgd":
+        return optax.flatten(optax.sgd(rate, momentum=0.9, nesterov=True))
+    return optax.flatten(optax.adam(optax.cosine_decay_schedule(rate, max(num_steps, 1))))
+
+
+def first_state(
+    key: Key[Array, ""], model: FeedForward, optimizer: optax.GradientTransformation, bounds: dict[str, Layer]
+) -> TrainState:
+    """Draw a network within bounds; batch norm starts as the identity."""
+    initial = dict(model.init(key, jnp.zeros((1, 2))))
+    params = initial["params"] | draw_layers(key, bounds)
+    return start_state(params, optimizer, initial.get("batch_stats"))
+
+
+def simulate(
+    key: Key[Array, ""],
+    problem: Problem,
+    widths: Sequence[Int[Array, ""]],
+    rate: Float[Array, ""],
+    *,
+    config: Config,
+    kind: Kind,
+) -> dict[str, Array]:
+    """Train one network at one learning rate.
+
+    Args:
+        key: Random key of this network, the same at every rate.
+        problem: The data.
+        widths: Its hidden widths; what `kind` has beyond them is padding.
+        rate: Learning rate, at the start where it decays.
+        config: The study's configuration.
+        kind: The network, padding included, and its training.
+
+    Returns:
+        Errors in the target's units; `curve` is the validation error after each epoch, NaN behind.
+    """
+    init_key, features_key, order_key = jax.random.split(key, 3)
+    model = make_model(config, kind, features_key)
+    num_train = len(problem.train.inputs)
+    num_steps = num_train // min(kind.batch_size, num_train) * kind.epochs
+    optimizer = make_optimizer(kind.recipe, rate, num_steps)
+    unit = problem.target_scale.deviation[0]
+
+    def validation_rmse(state):
+        outputs = predict_blocks(model, state, problem.validation.inputs)
+        return unit * rmse(outputs, problem.validation.targets)
+
+    state, (_, curve) = fit(
+        key,
+        model,
+        optimizer,
+        optax.losses.squared_error,
+        problem.train,
+        num_epochs=kind.epochs,
+        batch_size=kind.batch_size,
+        state=first_state(init_key, model, optimizer, make_bounds(config, kind, widths)),
+        shuffle_key=order_key,
+        observe=validation_rmse,
+    )
+    longest = max(config.epochs, config.modern_budget)
+    return errors(model, state, problem) | {
+        "nonfinite": ~jnp.isfinite(curve[-1]),
+        "validation_rmse": curve[-1],
+        "curve": jnp.pad(curve, (0, longest - kind.epochs), constant_values=jnp.nan),
+    }
+
+
+def errors(model: FeedForward, state: TrainState, problem: Problem) -> dict[str, Array]:
+    """Return a network's errors in the target's units, and what it makes of the surface."""
+    # One pass over everything compiles once; three passes would compile three times.
+    everything = [problem.test.inputs, problem.train.inputs, problem.surface]
+    ends = np.cumsum([len(inputs) for inputs in everything])[:-1]
+    outputs = predict_blocks(model, state, jnp.concatenate(everything))
+    predictions, fitted, surface = jnp.split(outputs, ends)
+    unit = problem.target_scale.deviation[0]
+    by_distance, share = cusp_errors(predictions, problem.clean_test, problem.cusps)
+    return {
+        "train_rmse": unit * rmse(fitted, problem.train.targets),
+        "test_rmse": unit * rmse(predictions, problem.test.targets),
+        "clean_rmse": unit * rmse(predictions, problem.clean_test),
+        "cusp_rmse": unit * by_distance,
+        "cusp_share": share,
+        "map": points.restore(problem.target_scale, surface).reshape(MAP_SIDE, MAP_SIDE),
+    }
+
+
+@cache
+def count_parameters(config: Config, kind: Kind) -> int:
+    """Return the number of trained parameters."""
+
+    def init(key):
+        return make_model(config, kind, key).init(key, jnp.zeros((1, 2)))["params"]
+
+    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))

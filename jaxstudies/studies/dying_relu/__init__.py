@@ -1,0 +1,30 @@
+"""Dying ReLU: how often does a deep, narrow network collapse to a constant?
+
+Lu, Su and Karniadakis (arXiv 1808.04947) report that over 90 % of ReLU networks with ten layers of
+two units end as constants. The study trains thousands of them, each on data of its own, counts the
+collapsed ones before and after training under several rules, and pairs ReLU with Leaky ReLU on the
+same seeds.
+"""
+
+from jaxstudies.studies.dying_relu.claims import claims
+from jaxstudies.studies.dying_relu.config import Config, data, settings
+from jaxstudies.studies.dying_relu.counts import condense, derive, summarize
+from jaxstudies.studies.dying_relu.figures import plot
+from jaxstudies.studies.dying_relu.simulation import AXES, RUNS_PER_DEVICE, simulate
+
+QUICK = ("--seeds", "200")
+
+__all__ = [
+    "AXES",
+    "QUICK",
+    "RUNS_PER_DEVICE",
+    "Config",
+    "claims",
+    "condense",
+    "data",
+    "derive",
+    "plot",
+    "settings",
+    "simulate",
+    "summarize",
+]

@@ -1,0 +1,139 @@
+"""The networks of the dying-ReLU study: trained, and measured before and after."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxstudies.engine import prng
+from jaxstudies.networks import diagnostics
+from jaxstudies.networks.data import TARGETS, Dataset, grid_inputs, uniform_inputs
+from jaxstudies.networks.models import MLP, initializer, leaky_relu, switch
+from jaxstudies.studies.dying_relu.config import Config
+from jaxstudies.training import TrainState, fit, init_state, mean_loss, variables
+
+LOSSES = {"mse": optax.losses.squared_error, "mae": lambda y, target: jnp.abs(y - target)}
+DORMANCY = (0.0, 0.025, 0.1)
+KINDS = ("dead", "linear", *(f"dormant_{tau:g}" for tau in DORMANCY))
+"""Kinds of unit whose shares are recorded."""
+GRID_POINTS = 1024
+CURVE = np.linspace(0, GRID_POINTS - 1, 64).round().astype(int)
+"""Grid points at which the learned function is kept, both ends among them."""
+MOST_OUTPUTS = 2
+RUNS_PER_DEVICE = 128
+"""Of ten layers of two units 512 took twice the time, as they leave the caches."""
+AXES = {
+    "collapsed": ("stage", "rule"),
+    "first_dead_layer": ("stage",),
+    "r2": ("stage",),
+    "constant": ("output",),
+    "units": ("stage", "kind", "layer"),
+    "curve": ("point",),
+}
+"""Stages are before and after training, rules `diagnostics.COLLAPSE_RULES`, kinds `KINDS`."""
+
+
+def measure(model: MLP, state: TrainState, grid: Dataset, profiles: bool) -> dict[str, jax.Array]:
+    """Return what is recorded of a network at one stage, given the noise-free target on a grid.
+
+    With `profiles` that includes the shares of units of each of `KINDS` by layer.
+    """
+
+    def observe(layer: diagnostics.LayerSeen) -> dict[str, jax.Array]:
+        silent = {"silent": jnp.all(layer.slopes == 0)}
+        if not profiles:
+            return silent
+        dormant = (diagnostics.dormant_share(layer.activations, tau) for tau in DORMANCY)
+        shares = (*diagnostics.unit_states(layer.derivatives), *dormant)
+        return silent | {"units": jnp.stack(shares)}
+
+    seen = diagnostics.probe(model, variables(state), grid.inputs, observe)
+    return {
+        "collapsed": jnp.stack(list(diagnostics.collapse(seen, grid.targets).values())),
+        "r2": diagnostics.r_squared(seen.outputs, grid.targets),
+        "first_dead_layer": diagnostics.first_dead_layer(seen.layers["silent"]),
+        "outputs": seen.outputs,
+        **({"units": seen.layers["units"].T} if profiles else {}),
+    }
+
+
+def padded(array: jax.Array, length: int) -> jax.Array:
+    """Fill up the last axis with NaN: settings that differ in it share a table."""
+    widths = [(0, 0)] * (array.ndim - 1) + [(0, length - array.shape[-1])]
+    return jnp.pad(array, widths, constant_values=jnp.nan)
+
+
+def simulate(
+    key, leaky, target, init, epochs, shuffle_seed, *, config: Config, targets, depth, width, loss, profiles
+) -> dict[str, jax.Array]:
+    """Train one network on data of its own.
+
+    Args:
+        key: Random key of this network.
+        leaky: Whether the activation is Leaky ReLU rather than ReLU.
+        target: Index into `targets`.
+        init: Index into the config's initializations.
+        epochs: Passes through the data.
+        shuffle_seed: Seed of the order of the examples, shared by all networks.
+        config: The study's configuration.
+        targets: Names of targets of one dimension and one number of outputs.
+        depth: Hidden layers.
+        width: Units per hidden layer.
+        loss: Name of the loss.
+        profiles: Whether what differs from layer to layer, and the curve, is recorded.
+
+    Returns:
+        Numbers and arrays by name, whose axes `AXES` names. The gaps are distances of the constant,
+        which is the mean output, from mean and median of the target, in its standard deviations.
+    """
+    data_key, init_key, train_key = jax.random.split(key, 3)
+    dimension = TARGETS[targets[0]].dimension
+    functions = [TARGETS[name].function for name in targets]
+
+    def labeled(inputs):
+        return Dataset(inputs, jax.lax.switch(target, functions, inputs))
+
+    data = labeled(uniform_inputs(data_key, config.num_examples, dimension))
+    grid = labeled(grid_inputs(GRID_POINTS, dimension))
+    inits = [initializer(name, config.init_std) for name in config.inits]
+    activation = partial(leaky_relu, jnp.where(leaky, config.negative_slope, 0.0))
+    model = MLP(depth, width, grid.targets.shape[1], activation, switch(inits, init), config.linear_first_layer)
+    optimizer = optax.adam(config.learning_rate)
+    born = init_state(init_key, model, optimizer, data.inputs)
+    # The number of epochs is data, so that the study's budget and the long one share a program.
+    trained, _ = fit(
+        train_key,
+        model,
+        optimizer,
+        LOSSES[loss],
+        data,
+        num_epochs=epochs,
+        state=born,
+        batch_size=config.batch_size,
+        shuffle_key=jax.random.fold_in(prng.key(shuffle_seed), 2**32 - 1),
+    )
+    both = jax.tree.map(lambda *a: jnp.stack(a), born, trained)
+    seen = jax.lax.map(lambda state: measure(model, state, grid, profiles), both)
+    finite = diagnostics.all_finite((trained.params, seen["outputs"]))
+    outputs = seen.pop("outputs")[1]
+    constant, deviation = outputs.mean(axis=0), grid.targets.std(axis=0)
+
+    def gap(center):
+        return jnp.max(jnp.abs(constant - center) / deviation)
+
+    if profiles:
+        seen["units"] = padded(seen["units"], max(config.depths))
+        seen["curve"] = outputs[CURVE, 0]
+    # A network with NaN or infinity is neither dead nor alive.
+    seen["collapsed"] = seen["collapsed"].at[1].set(seen["collapsed"][1] & finite)
+    return {
+        "nonfinite": ~finite,
+        "train_loss": mean_loss(model, trained, data, LOSSES[loss]),
+        "test_loss": LOSSES[loss](outputs, grid.targets).mean(),
+        "constant": padded(constant, MOST_OUTPUTS),
+        "gap_to_mean": gap(grid.targets.mean(axis=0)),
+        "gap_to_median": gap(jnp.median(grid.targets, axis=0)),
+        **seen,
+    }

@@ -1,0 +1,149 @@
+"""How the networks of the initialization study are drawn.
+
+A setting is a matrix of independent entries, which all settings of a kind share on a seed, times a
+scale for each layer. So settings are compared on the same draws, and the largest product, of the
+first layer, is computed once for each kind.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from jaxstudies.networks.activations import Activation
+from jaxstudies.networks.models import Layer, orthonormalize
+
+InitName = Literal[
+    "normal",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "orthogonal",
+    "lsuv",
+]
+
+NUM_PIXELS, NUM_CLASSES = 784, 10
+DRAWS = ("normal", "truncated", "uniform", "orthogonal")
+TRUNCATED_DEVIATION = 0.87962566103423978
+"""Standard deviation of N(0, 1) truncated at +-2."""
+
+
+class Matrices(NamedTuple):
+    """Matrices (inputs, outputs) of the first, the hidden (stacked) and the last layers."""
+
+    first: Float[Array, "*draws pixels width"]
+    hidden: Float[Array, "*draws layers width width"]
+    last: Float[Array, "*draws width classes"]
+
+
+class Networks(NamedTuple):
+    """A network: first, hidden (stacked) and last layers."""
+
+    first: Layer
+    hidden: Layer
+    last: Layer
+
+
+class Scales(NamedTuple):
+    """What multiplies the weights of the first, the hidden and the last layers."""
+
+    first: Float[Array, ""]
+    hidden: Float[Array, "*layers"]
+    last: Float[Array, ""]
+
+
+def weight_scale(init: str, sigma: float, inputs: int, outputs: int) -> float:
+    """Return the standard deviation of a weight, which for an orthogonal layer is of all of them.
+
+    For `lsuv` it is that of the orthogonal layer it starts from.
+    """
+    if init == "normal":
+        return sigma
+    if init in ("orthogonal", "lsuv"):
+        return max(inputs, outputs) ** -0.5
+    rule = init.split("_")[0]
+    variance = {"glorot": 2 / (inputs + outputs), "he": 2 / inputs, "lecun": 1 / inputs}[rule]
+    return variance**0.5
+
+
+def layer_scales(init: str, sigma: float, width: int) -> list[float]:
+    """Return the standard deviations of a weight in the first, a hidden and the last layer."""
+    sizes = (NUM_PIXELS, width), (width, width), (width, NUM_CLASSES)
+    return [weight_scale(init, sigma, *size) for size in sizes]
+
+
+def draw_of(init: str) -> str:
+    """Return which of `DRAWS` an initialization scales."""
+    kind = "orthogonal" if init == "lsuv" else init.split("_")[-1]
+    return "truncated" if init != "normal" and kind == "normal" else kind
+
+
+def draw_matrices(
+    key: Key[Array, ""], num_hidden: int, width: int, draws: tuple[str, ...] = DRAWS
+) -> Matrices:
+    """Draw each layer's matrix once in each kind of draw, with weights of variance 1.
+
+    The orthogonal matrices are made of the normal ones. The entries of all layers are drawn at
+    once, which compiles in a third of the time.
+    """
+    shapes = (NUM_PIXELS, width), (num_hidden, width, width), (width, NUM_CLASSES)
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    keys, size = jax.random.split(key, 3), (int(ends[-1]),)
+
+    def cut(flat):
+        pieces = jnp.split(flat, [int(end) for end in ends[:-1]])
+        return Matrices(*(p.reshape(shape) for p, shape in zip(pieces, shapes, strict=True)))
+
+    normal = cut(jax.random.normal(keys[0], size))
+
+    def draw(kind):
+        if kind == "truncated":
+            flat = jax.random.truncated_normal(keys[1], -2.0, 2.0, size)
+            return cut(flat / TRUNCATED_DEVIATION)
+        if kind == "uniform":
+            return cut(jax.random.uniform(keys[2], size, minval=-(3**0.5), maxval=3**0.5))
+        if kind == "normal":
+            return normal
+        first, hidden, last = normal
+        matrices = (orthonormalize(first), jax.vmap(orthonormalize)(hidden), orthonormalize(last))
+        return Matrices(*(max(matrix.shape[-2:]) ** 0.5 * matrix for matrix in matrices))
+
+    return jax.tree.map(lambda *kinds: jnp.stack(kinds), *map(draw, draws))
+
+
+def lsuv_scales(
+    matrices: Matrices,
+    inputs: Float[Array, "images pixels"],
+    activation: Activation,
+    linear_first_layer: bool,
+) -> Scales:
+    """Return scales that bring each layer's pre-activations to variance 1 over units and images.
+
+    References:
+        Mishkin and Matas 2016, arXiv 1511.06422.
+    """
+    z = matrices.first.T @ inputs.T
+    first = 1 / z.std()
+    h = z * first if linear_first_layer else activation(z * first)
+
+    def adapt(h, kernel):
+        z = kernel.T @ h
+        return activation(z / z.std()), 1 / z.std()
+
+    h, hidden = jax.lax.scan(adapt, h, matrices.hidden)
+    return Scales(first, hidden, 1 / (matrices.last.T @ h).std())
+
+
+def build(drawn: Matrices, draw: Int[Array, ""], scales: Scales) -> Networks:
+    """Return the network of one of the kinds of draws, scaled; biases are zero."""
+
+    def layer(kernels, scale):
+        kernel = kernels[draw]
+        kernel = kernel * jnp.broadcast_to(scale, kernel.shape[:-2])[..., None, None]
+        return Layer(kernel, jnp.zeros((*kernel.shape[:-2], kernel.shape[-1])))
+
+    return Networks(*map(layer, drawn, scales))

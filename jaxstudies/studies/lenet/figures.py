@@ -1,0 +1,248 @@
+"""The figures of the LeNet-5 study."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, MultipleLocator, NullLocator
+from scipy.special import expit, logit
+
+from jaxstudies.evidence import intervals
+from jaxstudies.networks.convnets import HIDDEN_LAYERS
+from jaxstudies.output import plotting
+from jaxstudies.output.table import stacked
+from jaxstudies.studies.lenet import claims
+from jaxstudies.studies.lenet.config import ARMS
+from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, SPLITS
+from jaxstudies.studies.lenet.summary import curves
+from jaxstudies.study import Results, select
+
+COLORS = [plotting.COLORS[i] for i in (6, 0, 1, 5, 2, 3)]
+LOOK = {arm: {"color": color, "marker": mark} for arm, color, mark in zip(ARMS, COLORS, "osD^vP", strict=True)}
+LOOK |= {
+    "running": {"label": "running averages", "color": "0.5", "ls": "--", "marker": "o", "ms": 6, "mfc": "white"},
+    "precise": {"label": "precise statistics", "color": "0.1", "ls": "-", "marker": "o", "ms": 6, "mfc": "0.1"},
+}
+"""How arms are drawn, and estimators where no arm is meant."""
+NESTED = {"standardized": 2.1, "bn_input": 1.4, "raw_bn": 0.7}
+"""Relative sizes of arms that coincide under precise statistics: each shows around the next."""
+SIDE = {"running": -1, "precise": 1}
+MEASURE = {"accuracy": "accuracy in %", "loss": "cross-entropy (nats)"}
+KIND_WORDS = ("learned scale", "learned bias", "running mean", "running variance (log scale)")
+SHIFT_TICKS = (0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50)
+LOSS_TICKS = tuple(m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5))
+ACCURACY_TICKS = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
+DIFFERENCE_TICKS = (-100, -10, -1, -0.1, 0, 0.1, 1, 10, 100)
+MOST = 1 - 1e-4  # where an accuracy of 1 is drawn, at the upper edge
+
+
+def side_by_side(runs: pd.DataFrame, width: float) -> Iterator[tuple[str, pd.DataFrame, float]]:
+    """Yield each arm with its rows and its place, arms standing `width` apart around 0."""
+    groups = runs.groupby("arm", sort=False)
+    for index, (arm, rows) in enumerate(groups):
+        yield str(arm), rows, width * (index - (groups.ngroups - 1) / 2)
+
+
+def band(values: np.ndarray) -> np.ndarray:
+    """Return the mean of each column and the ends of its 95 % t interval (the mean without one)."""
+    drawn = intervals.mean_intervals(values)
+    return np.where(np.isnan(drawn), drawn[0], drawn)
+
+
+def set_ticks(ax: Axes, scale: str, ticks: tuple[float, ...], ends: np.ndarray, unit: float = 1) -> None:
+    """Give the y axis a scale with plain ticks alone, labeled in a unit."""
+    ax.set_yscale(scale)
+    ax.set_yticks(ticks, [f"{tick / unit:g}" for tick in ticks])
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_ylim(*ends)
+
+
+def set_scale(ax: Axes, measure: str, values: np.ndarray) -> None:
+    """Give an axis the scale of a measure: accuracies a logit one in percent, losses a log one."""
+    ends = np.array([values.min(), values.max()], float)
+    if measure == "accuracy":  # with half a logit of margin
+        ends = expit(logit(ends.clip(0.05, MOST)) + np.log([1 / 1.3, 1.3]))
+        set_ticks(ax, "logit", ACCURACY_TICKS, ends, unit=0.01)
+    else:
+        set_ticks(ax, "log", LOSS_TICKS, ends * [1 / 1.2, 1.2])
+
+
+def draw_curves(ax: Axes, runs: pd.DataFrame, measure: str, split: str, estimator: str, lw: float = 1.6) -> None:
+    """Draw mean and 95 % band over seeds of one measure for every arm."""
+    for arm, rows, _ in side_by_side(runs, 0):
+        values = curves(rows, measure, estimator, split)
+        ends = (1e-3, MOST) if measure == "accuracy" else (values.min(axis=0), np.inf)
+        mean, low, high = band(values).clip(*ends)
+        epochs, size = np.arange(1, len(mean) + 1), NESTED.get(arm, 1)
+        ax.plot(epochs, mean, ls=LOOK[estimator]["ls"], ms=4 * size, lw=lw * size, **LOOK[arm])
+        ax.fill_between(epochs, low, high, color=LOOK[arm]["color"], alpha=0.15, lw=0)
+    set_scale(ax, measure, stacked(runs, measure)[..., SPLITS.index(split)])
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="epoch", ylabel=MEASURE[measure])
+    ax.grid(alpha=0.3)
+
+
+def draw_final(ax: Axes, runs: pd.DataFrame, title: str) -> None:
+    """Draw each seed's final test accuracy: open with running averages, filled with precise."""
+    arms = runs["arm"].unique()
+    for (position, arm), estimator in product(enumerate(arms), ESTIMATORS):
+        values = curves(runs[runs["arm"] == arm], "accuracy", estimator, "test")[:, -1].clip(0.05, MOST)
+        spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else 0.0
+        at = position + 0.16 * SIDE[estimator] + spread
+        fill = "white" if estimator == "running" else LOOK[arm]["color"]
+        ax.plot(at, values, ls="", ms=5, mfc=fill, **LOOK[arm])
+    set_scale(ax, "accuracy", stacked(runs, "accuracy")[:, -1, :, SPLITS.index("test")])
+    ax.set_xticks(range(len(arms)), arms, rotation=30, ha="right")
+    ax.set(title=title, ylabel="final test accuracy in %", xlim=(-0.5, len(arms) - 0.5))
+    ax.grid(axis="y", alpha=0.3)
+
+
+def name_contrast(weights: claims.Weights) -> str:
+    """Return a weighted sum of arms in words."""
+    first, second, *rest = (f"{'+' if w > 0 else '−'} {arm}" for arm, w in weights.items())
+    first = first.removeprefix("+ ")
+    return f"interaction: {first}\n{' '.join([second, *rest])}" if rest else f"{first} {second}"
+
+
+def draw_differences(ax: Axes, runs: pd.DataFrame, title: str) -> None:
+    """Draw paired differences of final test accuracy, in points, with 95 % t intervals."""
+    arms, of = set(runs["arm"]), partial(select, runs, AXES)
+    shown = [weights for weights in claims.CONTRASTS if set(weights) <= arms]
+    ax.set_title(title)
+    if not shown:
+        ax.set_axis_off()
+        return
+    ax.axvspan(-claims.MARGIN, claims.MARGIN, color="0.9", zorder=0)
+    ax.axvline(0, color="0.4", lw=1)
+    for (row, weights), estimator in product(enumerate(shown), ESTIMATORS):
+        values = claims.contrast(of, weights, estimator).to_numpy()
+        mean, low, high = intervals.mean_interval(values)
+        look, at = LOOK[estimator], row + 0.17 * SIDE[estimator]
+        ax.plot(values, np.full(len(values), at), ".", color=look["color"], ms=4, alpha=0.6)
+        ax.plot([low, high], [at, at], color=look["color"], lw=1.6)
+        ax.plot(mean, at, **look)
+    ax.set_xscale("symlog", linthresh=0.1, linscale=0.6)
+    ax.set_xticks(DIFFERENCE_TICKS, [f"{tick:g}" for tick in DIFFERENCE_TICKS])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_yticks(range(len(shown)), list(map(name_contrast, shown)))
+    ax.set(ylim=(len(shown) - 0.5, -0.5), xlabel=f"difference in points (symlog scale; gray: ±{claims.MARGIN:g})")
+    ax.grid(axis="x", alpha=0.3)
+
+
+def draw_units(axes: np.ndarray, runs: pd.DataFrame, titles: tuple[str, str]) -> None:
+    """Draw by layer how unit variance differs between modes, and how correlated the units are."""
+    shift, coadaptation = axes
+    shift.axhline(1, color="0.4", lw=1)
+    for ax, name, title in zip(axes, ("variance_shift", "coadaptation"), titles, strict=True):
+        for arm, rows, place in side_by_side(runs, 0.08):
+            mean, low, high = band(stacked(rows, name).astype(float))
+            at, ends = np.arange(len(mean)) + place, [mean - low, high - mean]
+            ax.errorbar(at, mean, ends, ms=5, lw=1, capsize=2, **LOOK[arm])
+        ax.set_xticks(range(len(HIDDEN_LAYERS)), HIDDEN_LAYERS)
+        ax.set_title(title)
+        ax.grid(axis="y", alpha=0.3)
+    shown = stacked(runs, "variance_shift").astype(float)
+    set_ticks(shift, "log", SHIFT_TICKS, np.array([shown.min() / 1.1, shown.max() * 1.1]))
+    shift.set_ylabel("unit variance, training / evaluation")
+    coadaptation.set(ylim=(0, 1), ylabel="mean |correlation| of units")
+
+
+def draw_parameters(ax: Axes, runs: pd.DataFrame, kind: str) -> None:
+    """Draw violins of one kind of batch-norm parameter by layer and arm; the input as points."""
+    width = 0.8 / max(runs["arm"].nunique(), 1)
+    for (arm, rows, place), (position, layer) in product(side_by_side(runs, width), enumerate(NORMS)):
+        values = stacked(rows, layer)[:, KINDS.index(kind)].ravel()
+        values = values[np.isfinite(values)]
+        if kind == "var":
+            values = np.log10(np.maximum(values, 1e-12))
+        if position == 0 or len(np.unique(values)) < 2:
+            ax.plot(np.full(len(values), position + place), values, ls="", ms=4, **LOOK[arm])
+            continue
+        parts = ax.violinplot(values, [position + place], widths=width, showmedians=True, showextrema=False)
+        plt.setp(parts["bodies"], facecolor=LOOK[arm]["color"], alpha=0.6)
+        plt.setp(parts["cmedians"], color="black", lw=1)
+    ax.set_xticks(range(len(NORMS)), ("input", *HIDDEN_LAYERS))
+    if kind == "var":
+        ax.yaxis.set_major_locator(MultipleLocator(1))
+        ax.yaxis.set_major_formatter("$10^{{{x:g}}}$")
+    ax.set_ylabel(KIND_WORDS[KINDS.index(kind)])
+    ax.grid(axis="y", alpha=0.3)
+
+
+def finished(figure: Figure, results: Results, title: str, ncols: int, names: Iterable[str]) -> Figure:
+    """Give a figure a legend, and a title that names data set, networks and epochs at `{}`."""
+    seeds, epochs = results.runs.groupby("arm").size().min(), len(results.runs["loss"].iloc[0])
+    handles = [Line2D([], [], **{"label": name, "ms": 5} | LOOK[name]) for name in names]
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
+    figure.suptitle(title.format(f"{results.config.dataset}, n = {seeds} seeds per arm, {epochs} epochs"))
+    return figure
+
+
+def plot_curves(results: Results, measure: str) -> Figure:
+    """Draw accuracy or loss by epoch on the three splits, a row for each estimator."""
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6.4), sharex=True, sharey=True)
+    for ax, (estimator, split) in zip(axes.flat, product(ESTIMATORS, SPLITS), strict=True):
+        draw_curves(ax, results.runs, measure, split, estimator)
+        ax.set_title(f"{split}, {LOOK[estimator]['label']}")
+        ax.label_outer()
+    set_scale(axes[0, 0], measure, stacked(results.runs, measure))
+    title = "LeNet-5 in evaluation mode ({}; mean, 95 % t interval over seeds)"
+    return finished(figure, results, title, 6, results.runs["arm"].unique())
+
+
+def plot_final(results: Results) -> Figure:
+    """Draw final accuracies as a point per seed, and paired differences."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.8))
+    draw_final(axes[0], results.runs, "each point a seed")
+    draw_differences(axes[1], results.runs, "paired by seed: mean, 95 % t interval")
+    return finished(figure, results, "Test accuracy after training ({})", 2, ESTIMATORS)
+
+
+def plot_parameters(results: Results) -> Figure:
+    """Draw violins of the batch-norm parameters by layer, the input included."""
+    normalized = results.runs[results.runs[NORMS[1]].notna()]
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7.2))
+    for ax, kind in zip(axes.flat, KINDS, strict=True):
+        draw_parameters(ax, normalized, kind)
+    title = "Batch norm after training ({}; all units of all seeds, bar: median; input: one unit)"
+    return finished(figure, results, title, 4, normalized["arm"].unique())
+
+
+def plot_units(results: Results) -> Figure:
+    """Draw variance shift and co-adaptation by layer."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6))
+    draw_units(axes, results.runs, ("variance shift (1: none)", "co-adaptation"))
+    title = "Units by layer ({}; mean, 95 % t interval over seeds)"
+    return finished(figure, results, title, 6, results.runs["arm"].unique())
+
+
+def plot_page(results: Results) -> Figure:
+    """Draw the study on one page."""
+    runs = results.runs
+    figure, axes = plt.subplots(4, 2, figsize=(8.3, 11.7))
+    panels = product((("accuracy", "test"), ("loss", "validation")), ESTIMATORS)
+    for ax, ((measure, split), estimator) in zip(axes[:2].flat, panels, strict=True):
+        draw_curves(ax, runs, measure, split, estimator, lw=1.3)
+        ax.set_title(f"{split} {measure}, {LOOK[estimator]['label']}")
+    draw_final(axes[2, 0], runs, "open: running, filled: precise")
+    draw_differences(axes[2, 1], runs, "paired differences of test accuracy")
+    axes[2, 1].tick_params(axis="y", labelsize=8)
+    axes[2, 1].xaxis.label.set_size(8)
+    draw_units(axes[3], runs, ("variance shift by layer", "co-adaptation by layer"))
+    title = "LeNet-5 ({}; mean and 95 % t interval over seeds)"
+    with plt.rc_context({"legend.fontsize": 8}):
+        return finished(figure, results, title, 4, [*runs["arm"].unique(), *ESTIMATORS])
+
+
+def plot(results: Results) -> dict[str, Figure]:
+    """Draw curves, final accuracies, units by layer, all on a page, and batch norm if there is."""
+    drawn = {measure: plot_curves(results, measure) for measure in ("accuracy", "loss")}
+    drawn |= {"final": plot_final(results), "units": plot_units(results), "page": plot_page(results)}
+    # In a table of arms without batch norm there is no such column.
+    return drawn | ({"batch_norm": plot_parameters(results)} if NORMS[1] in results.runs else {})

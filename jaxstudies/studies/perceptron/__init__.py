@@ -1,0 +1,17 @@
+"""Perceptron criterion against hinge loss: which separates the half square better?
+
+Points are uniform in the unit square, of class +1 where x1 > x2. A linear classifier without bias
+learns from 20 of them, by sequential updates from W = 0, and is held to the closed form of its
+accuracy and to 1,000 test points. The study does so for thousands of pairs of training sets, with
+other rules beside the two: averaged perceptron, hard-margin SVM, middle of the version space.
+"""
+
+from jaxstudies.studies.perceptron.claims import claims
+from jaxstudies.studies.perceptron.config import Config, settings
+from jaxstudies.studies.perceptron.figures import plot
+from jaxstudies.studies.perceptron.simulation import RUNS_PER_DEVICE, simulate
+from jaxstudies.studies.perceptron.summary import summarize
+
+QUICK = ("--seeds", "2000")
+
+__all__ = ["QUICK", "RUNS_PER_DEVICE", "Config", "claims", "plot", "settings", "simulate", "summarize"]

@@ -1,0 +1,31 @@
+"""The table of results: a row per rule, size, learning rate, budget and margin."""
+
+import numpy as np
+import pandas as pd
+
+from jaxstudies.evidence import intervals, theory
+from jaxstudies.study import Results
+
+KEYS = ["rule", "num_train", "learning_rate", "epochs", "margin"]
+
+
+def summarize(results: Results) -> pd.DataFrame:
+    """Return a row per setting: mean accuracy with its t interval, spread, lower tail, flips.
+
+    `theory_accuracy` is given where a closed form is known, for the middle of the version space.
+    A setting that stands in several parts is taken from the first.
+    """
+    runs = results.runs.astype({"accuracy": float})
+    groups = runs.groupby(["part", *KEYS], sort=False, dropna=False)
+    accuracy = groups["accuracy"]
+    rows = accuracy.agg(n="size", mean="mean", sd="std", q05=lambda a: np.quantile(a, 0.05))
+    others = ["consistent", "flip_fraction", "converged", "updates", "test_accuracy"]
+    rows = rows.join(groups[others].mean()).reset_index()
+    mean, low, high = intervals.t_intervals(rows["mean"], rows["sd"], rows["n"])
+    exact = 1 - theory.bayes_point_error(rows["num_train"].to_numpy())
+    rows = rows.assign(
+        mean_accuracy=mean, low=low, high=high, theory_accuracy=np.where(rows["rule"] == "bayes_point", exact, np.nan)
+    )
+    columns = [*KEYS[:4], "n", "mean_accuracy", "low", "high", "sd", "q05", "consistent"]
+    columns += ["flip_fraction", "theory_accuracy", "margin", "converged", "updates"]
+    return rows.drop_duplicates(KEYS, ignore_index=True)[[*columns, "test_accuracy"]]

@@ -1,0 +1,126 @@
+"""The map of born-dead networks, held against theory and against networks of each depth."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_dying_relu import in_blocks_of, not_blank, results_of
+
+from jaxstudies.commands import command
+from jaxstudies.commands.main import load
+from jaxstudies.evidence import theory
+from jaxstudies.studies import born_dead, dying_relu
+
+STUDY = load("born_dead")
+
+
+def births(first_dead_layers):
+    """A table of births, derived as it is when it is read."""
+    labels = ("map", "relu", "abs", "he_normal", 5, 2, "mse", 0)
+    rows = dict(zip(born_dead.KIND, labels, strict=False))
+    layers = np.array(first_dead_layers)
+    runs = pd.DataFrame(rows | {"seed": np.arange(len(layers)), "first_dead_layer": layers})
+    return born_dead.derive(runs).assign(count=1)
+
+
+@pytest.mark.parametrize("init", ["he_normal", "glorot_uniform"])
+def test_born_dead_share_lies_within_the_theory(init):
+    """Every depth and width, bounds and the exact value, within four standard errors."""
+    n = 4000
+    config = born_dead.Config(seeds=n, init=init, depths=(1, 2, 5, 10), widths=(2, 3, 5))
+    summary = born_dead.summarize(results_of(STUDY, config))
+    assert len(summary) == 4 * 3
+    for _, row in summary.iterrows():
+        low, high = theory.born_dead_bounds(row["depth"], row["width"])
+        if row["depth"] == 2:
+            low = high = theory.born_dead_two_layers(row["width"])
+        margin = 4 * np.sqrt(max(high * (1 - high), low * (1 - low)) / n)
+        assert low - margin <= row["fraction"] <= high + margin
+        assert (row["theory_low"], row["theory_high"]) == theory.born_dead_bounds(row["depth"], row["width"])
+
+
+def test_the_map_agrees_with_the_networks_of_dying_relu():
+    """At birth within four standard errors, as the draws differ; trained exactly."""
+    n = 2000
+    shape = {"seeds": n, "epochs": 1, "num_examples": 64, "depths": (3,), "widths": (2,)}
+    config = dying_relu.Config(long_epochs=0, activations=("relu",), **shape)
+    direct = dying_relu.summarize(results_of(load("dying_relu"), config))
+    config = born_dead.Config(trained_seeds=n, **shape)
+    mapped = born_dead.summarize(results_of(STUDY, config))
+    (row,) = (row for _, row in mapped[mapped["epochs"] == 0].iterrows())
+    other = direct[(direct["stage"] == "born") & (direct["rule"] == "zero_slope")].iloc[0]
+    error = np.sqrt(2 * row["fraction"] * (1 - row["fraction"]) / n)
+    assert row["fraction"] == pytest.approx(other["fraction"], abs=4 * error)
+    columns = ["stage", "rule", "n", "count", "died", "revived"]
+    here, there = mapped.loc[mapped["epochs"] > 0, columns], direct[columns]
+    pd.testing.assert_frame_equal(here.reset_index(drop=True), there)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("born_dead")
+    flags = [
+        "--epochs",
+        "1",
+        "--trained-seeds",
+        "8",
+        "--depths",
+        "1",
+        "3",
+        "--widths",
+        "2",
+        "--num-examples",
+        "64",
+        "--seed",
+        "3",
+        "--out",
+        str(out),
+    ]
+    command.main(STUDY, flags)
+    return out
+
+
+def test_the_map_with_training(finished):
+    summary = pd.read_csv(finished / "summary.csv")
+    born = summary[(summary["stage"] == "born") & (summary["epochs"] == 0)]
+    assert len(born) == 2 and (born["n"] >= 20_000).all()
+    trained = summary[summary["stage"] == "trained"]
+    assert len(trained) == 2 * 5 and (trained["n"] == 8).all()
+    assert not_blank(finished / "map.png")
+    assert json.loads((finished / "claims.json").read_text()) == []
+    for more in ([], ["--epochs", "1"], ["--trained-seeds", "8"]):
+        (finished / "map.png").unlink()
+        command.main(STUDY, ["--plots-only", "--out", str(finished), *more])
+        assert not_blank(finished / "map.png")
+
+
+def test_the_map_expands_counts_and_nothing_that_trained_networks_have():
+    """Twenty copies of hundreds of columns of every network took six gigabytes."""
+    runs = births([0, 2, 5] * 1000).assign(r2=np.nan)
+    expanded = born_dead.expand_depths(born_dead.condense(runs), [1, 2, 5])
+    assert "r2" not in expanded and len(expanded) == 3 * 3
+    dead = expanded[expanded["outcome"] > 0].groupby("depth")["count"].sum()
+    assert dead.to_dict() == {2: 1000, 5: 2000}
+
+
+@pytest.mark.parametrize("at", [0, 1, 17, 60])
+def test_counts_add_over_seeds(at):
+    runs = births(np.random.default_rng(0).integers(0, 6, 60))
+    whole = born_dead.condense(runs)
+    assert whole["count"].sum() == len(runs)
+    halves = [runs[runs["seed"] < at], runs[runs["seed"] >= at]]
+    for pieces in (map(born_dead.condense, halves), [born_dead.condense(halves[0]), halves[1]]):
+        again = born_dead.condense(pd.concat(pieces, ignore_index=True))
+        pd.testing.assert_frame_equal(
+            *(kinds.astype(str).sort_values("first_dead_layer", ignore_index=True) for kinds in (again, whole))
+        )
+
+
+def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path):
+    in_blocks_of(3000, finished, tmp_path)
+    command.main(STUDY, ["--plots-only", "--out", str(tmp_path)])
+    read = command.read_results(STUDY, tmp_path)[0].runs
+    assert read["seed"].max() == 2999 and len(read) < 4000
+    one, other = (path / "summary.csv" for path in (finished, tmp_path))
+    assert one.read_bytes() == other.read_bytes()

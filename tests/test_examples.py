@@ -1,0 +1,62 @@
+"""Every example of a reader's own study, and every study of the package, run small to its end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from jaxstudies import study
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "scripts" / "examples").glob("*.py"))
+SMALL = {
+    "born_dead": ["--seeds", "40", "--depths", "1", "2", "5", "--widths", "2", "3"],
+    "depth_width": ["--seeds", "1", "--epochs", "1", "--shapes", "16,32", "--num-examples", "400"],
+    "dying_relu": ["--seeds", "6", "--epochs", "1", "--long-epochs", "0", "--num-examples", "128"],
+    "initialization": ["--seeds", "1", "--dataset", "digits", "--activations", "tanh"],
+    "lenet": ["--seeds", "1", "--dataset", "digits", "--epochs", "1", "--arms", "plain"],
+    "order_chaos": ["--seeds", "1", "--dataset", "digits", "--points", "3", "--width", "10"],
+    "perceptron": ["--seeds", "20", "--no-map", "--num-test", "50"],
+}
+
+
+def run(out, *command):
+    done = subprocess.run(
+        [sys.executable, *map(str, command), "--out", str(out)],
+        capture_output=True, text=True, cwd=out.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {"runs.parquet", "effects.parquet", "summary.csv", "claims.json", "config.json"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert list(out.glob("*.png"))
+    return json.loads((out / "claims.json").read_text())
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_a_study_of_fifty_lines(path, tmp_path):
+    assert len(path.read_text().splitlines()) < 50
+    claims = run(tmp_path / "out", path, "--seeds", "4")
+    assert claims and all(claim["n"] == 4 for claim in claims)
+    table = pd.read_parquet(tmp_path / "out" / "runs.parquet")
+    assert set(table["seed"]) == {0, 1, 2, 3}
+
+
+def test_a_file_anywhere_is_a_study_of_the_command(tmp_path):
+    (path,) = (path for path in EXAMPLES if path.stem == "xor")
+    flags = ["--seeds", "3", "--width", "2", "--learning-rate", "0.1:1:4:log"]
+    run(tmp_path / "out", "-m", "jaxstudies", path, *flags)
+    table = pd.read_parquet(tmp_path / "out" / "runs.parquet")
+    assert len(table) == 12 and table["learning_rate"].nunique() == 4
+
+
+def test_every_study_has_a_small_run():
+    assert set(SMALL) == set(study.packaged())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_a_study_runs_small(name, tmp_path):
+    run(tmp_path / "out", "-m", "jaxstudies", name, *SMALL[name])

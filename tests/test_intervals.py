@@ -1,0 +1,221 @@
+"""Every interval agrees with its formula, and covers as often as it says."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, t, ttest_1samp
+
+from jaxstudies.evidence import intervals
+
+TRIALS = 2000
+LEAST = 0.95 - 4 * (0.95 * 0.05 / TRIALS) ** 0.5 - 0.01
+"""Four standard errors below 95 % in that many trials, and 1 % for discreteness."""
+
+
+def coverage(hits, trials=TRIALS):
+    """Four standard errors of a coverage of 95 % in so many trials, and 1 % for discreteness."""
+    return pytest.approx(0.95, abs=4 * (0.95 * 0.05 / trials) ** 0.5 + 0.01), np.mean(hits)
+
+
+def test_wilson_agrees_with_its_formula():
+    k, n, z = 37, 120, 1.959963984540054
+    center = (k + z**2 / 2) / (n + z**2)
+    half = z / (n + z**2) * np.sqrt(k * (n - k) / n + z**2 / 4)
+    assert intervals.wilson(k, n) == pytest.approx((k / n, center - half, center + half))
+
+
+@given(n=st.integers(1, 10**6), level=st.floats(0.5, 0.999), data=st.data())
+def test_wilson_is_scipys(n, level, data):
+    count = data.draw(st.integers(0, n))
+    theirs = binomtest(count, n).proportion_ci(level, method="wilson")
+    ours = intervals.wilson(count, n, level)
+    assert ours == pytest.approx((count / n, theirs.low, theirs.high), rel=1e-9, abs=1e-12)
+
+
+@given(n=st.integers(1, 10**6), data=st.data())
+def test_wilson_holds_the_share_and_stays_in_range(n, data):
+    share, low, high = intervals.wilson(data.draw(st.integers(0, n)), n)
+    assert 0 <= low <= share <= high <= 1
+
+
+def test_wilson_of_arrays_is_wilson_of_each():
+    counts, n = np.array([0, 3, 7, 7, 0]), np.array([5, 5, 9, 7, 0])
+    for level in (0.95, 0.8):
+        together = np.array(intervals.wilson_intervals(counts, n, level))
+        each = [intervals.wilson(*pair, level) for pair in zip(counts.tolist(), n.tolist(), strict=True)]
+        np.testing.assert_array_equal(together.T, each)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.1, 0.02])
+def test_wilson_covers(p):
+    counts = np.random.default_rng(4).binomial(300, p, TRIALS)
+    _, low, high = intervals.wilson_intervals(counts, np.full(TRIALS, 300))
+    # Score intervals cover on average over shares, not at each (Brown, Cai and DasGupta 2001).
+    expected, measured = coverage((low <= p) & (p <= high))
+    assert measured == pytest.approx(expected.expected, abs=expected.abs + 0.01)
+
+
+@pytest.mark.parametrize(("p", "q"), [(0.95, 0.9), (0.5, 0.3), (0.02, 0.02)])
+def test_difference_covers(p, q):
+    rng = np.random.default_rng(0)
+    first, second = rng.binomial(300, p, TRIALS), rng.binomial(200, q, TRIALS)
+    hits = []
+    for a, b in zip(first, second, strict=True):
+        _, low, high = intervals.difference_of_shares(int(a), 300, int(b), 200)
+        hits.append(low <= p - q <= high)
+    assert np.mean(hits) >= LEAST
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0.2, 0.1), (0.6, 0.0), (0.02, 0.02)])
+def test_paired_difference_covers(only_first, only_second):
+    rng = np.random.default_rng(1)
+    hits = []
+    for _ in range(TRIALS):
+        u = rng.random(150)
+        first = int((u < only_first).sum())
+        second = int((u < only_first + only_second).sum()) - first
+        _, low, high = intervals.paired_difference_of_shares(first, second, len(u))
+        hits.append(low <= only_first - only_second <= high)
+    assert np.mean(hits) >= LEAST
+
+
+def test_shares_differ_by_one_at_most():
+    assert intervals.paired_difference_of_shares(0, 5, 5)[:2] == (-1, -1)
+    assert intervals.paired_difference_of_shares(1000, 0, 1000)[::2] == (1, 1)
+
+
+def test_mean_interval_covers():
+    samples = np.random.default_rng(2).normal(3.0, 2.0, (TRIALS, 8))
+    hits = [low <= 3.0 <= high for _, low, high in map(intervals.mean_interval, samples)]
+    expected, measured = coverage(hits)
+    assert measured == expected
+
+
+def test_mean_interval_is_scipys():
+    values = np.random.default_rng(5).normal(size=20)
+    for level in (0.95, 0.5):
+        theirs = ttest_1samp(values, 0).confidence_interval(level)
+        expected = pytest.approx((values.mean(), theirs.low, theirs.high))
+        assert intervals.mean_interval(values, level) == expected
+
+
+def test_means_of_columns_are_means():
+    values = np.random.default_rng(3).normal(size=(9, 4))
+    together = intervals.mean_intervals(values)
+    np.testing.assert_array_equal(together.T, [intervals.mean_interval(c) for c in values.T])
+
+
+def test_intervals_from_moments_are_those_of_the_values():
+    rng = np.random.default_rng(6)
+    samples = [rng.normal(3, 2, n) for n in (2, 5, 1, 40)]
+    moments = np.array([(v.mean(), v.std(ddof=1) if len(v) > 1 else np.nan, len(v)) for v in samples])
+    for level in (0.95, 0.8):
+        together = np.array(intervals.t_intervals(*moments.T, level))
+        each = [intervals.mean_interval(v, level) for v in samples]
+        np.testing.assert_allclose(together.T, each)
+    assert np.isnan(intervals.t_intervals(*np.array([[np.nan], [np.nan], [0]]))).all()
+
+
+def test_geometric_mean_is_the_mean_of_logarithms_and_covers():
+    samples = np.random.default_rng(7).lognormal(1.0, 2.0, (TRIALS, 8))
+    found = np.array([intervals.geometric_mean(values) for values in samples])
+    logs = [intervals.mean_interval(np.log(values)) for values in samples]
+    np.testing.assert_allclose(np.log(found), logs)
+    expected, measured = coverage((found[:, 1] <= np.e) & (np.e <= found[:, 2]))
+    assert measured == expected
+
+
+def test_what_has_no_logarithm_is_left_out_of_the_geometric_mean():
+    values = np.array([1.0, 2.0, 4.0])
+    odd = np.array([0.0, 1.0, -3.0, 2.0, np.nan, 4.0, np.inf])
+    assert intervals.geometric_mean(odd) == intervals.geometric_mean(values)
+
+
+def test_difference_of_quantiles_of_pairs():
+    first = np.arange(1.0, 102.0)
+    assert intervals.quantile_difference(first, first - 3, 0.25) == pytest.approx((3, 3, 3))
+    estimate, low, high = intervals.quantile_difference(first, first[::-1] / 2, 0.5)
+    assert low < estimate < high and estimate == 51 - 25.5
+
+
+def test_difference_of_quantiles_covers():
+    rng, trials, hits = np.random.default_rng(8), 300, []
+    for _ in range(trials):
+        common = rng.normal(size=200)
+        pair = common + rng.normal(size=200), 1 + 2 * (common + rng.normal(size=200))
+        _, low, high = intervals.quantile_difference(*pair, 0.5)
+        hits.append(low <= -1 <= high)
+    assert np.mean(hits) >= 0.95 - 4 * (0.95 * 0.05 / trials) ** 0.5 - 0.01
+
+
+def points(rng, slope, noise, n):
+    x = np.linspace(0, 3, n)
+    return x, 1 + slope * x + noise * rng.normal(size=n)
+
+
+def test_difference_of_slopes_covers():
+    rng, hits = np.random.default_rng(9), []
+    for _ in range(TRIALS):
+        lines = points(rng, 2.0, 0.5, 12), points(rng, 0.5, 2.0, 8)
+        _, low, high = intervals.difference_of_slopes(*lines[0], *lines[1])
+        hits.append(low <= 1.5 <= high)
+    assert np.mean(hits) >= LEAST
+
+
+def test_a_slope_is_that_of_the_normal_equations():
+    x, y = points(np.random.default_rng(10), -0.7, 0.3, 15)
+    slope, error, df = intervals.slope(x, y)
+    design = np.stack([np.ones_like(x), x], axis=1)
+    solution, residual, *_ = np.linalg.lstsq(design, y, rcond=None)
+    covariance = residual[0] / 13 * np.linalg.inv(design.T @ design)
+    assert (slope, error, df) == (pytest.approx(solution[1]), pytest.approx(covariance[1, 1] ** 0.5), 13)
+
+
+def test_slopes_of_equal_lines_are_compared_by_students_t():
+    """Welch's degrees of freedom are the sum where both errors are equal."""
+    x, y = points(np.random.default_rng(11), 1.0, 0.3, 15)
+    _, error, _ = intervals.slope(x, y)
+    half = t.ppf(0.975, 2 * 13) * 2**0.5 * error
+    assert intervals.difference_of_slopes(x, y, x, y + 1) == pytest.approx((0, -half, half), abs=1e-12)
+
+
+def test_without_data_there_is_no_number():
+    none, one = np.array([]), np.array([1.0])
+    for interval in (
+        intervals.wilson(0, 0),
+        intervals.difference_of_shares(0, 0, 1, 2),
+        intervals.difference_of_shares(1, 2, 0, 0),
+        intervals.paired_difference_of_shares(0, 0, 0),
+        intervals.mean_interval(none),
+        intervals.geometric_mean(none),
+        intervals.quantile_difference(none, none, 0.5),
+        intervals.difference_of_slopes(none, none, none, none),
+        intervals.difference_of_slopes(np.arange(5.0), np.arange(5.0) ** 2, one, one),
+        intervals.difference_of_slopes(np.ones(5), np.arange(5.0), np.arange(5.0), np.ones(5)),
+    ):
+        assert np.isnan(interval).all()
+
+
+def test_of_one_value_there_is_a_mean_and_no_interval():
+    mean, *ends = intervals.mean_interval(np.array([3.0]))
+    assert mean == 3.0 and np.isnan(ends).all()
+
+
+@pytest.mark.parametrize("level", [0.8, 0.99])
+def test_a_higher_level_is_a_wider_interval(level):
+    rng = np.random.default_rng(12)
+    x, y = points(rng, 1.0, 0.3, 15)
+    for function, arguments in (
+        (intervals.wilson, (3, 10)),
+        (intervals.difference_of_shares, (3, 10, 5, 10)),
+        (intervals.paired_difference_of_shares, (10, 5, 50)),
+        (intervals.mean_interval, (y,)),
+        (intervals.geometric_mean, (np.exp(y),)),
+        (intervals.quantile_difference, (y, x, 0.5)),
+        (intervals.difference_of_slopes, (x, y, x, y[::-1])),
+    ):
+        estimate, low, high = function(*arguments, level=level)
+        usual = function(*arguments)
+        assert estimate == usual[0]
+        assert (high - low > usual[2] - usual[1]) == (level > 0.95)
