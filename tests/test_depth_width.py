@@ -114,8 +114,9 @@ def test_batch_norm_does_not_see_the_test_batch():
     optimizer = optax.sgd(0.1)
     inputs = jax.random.normal(jax.random.key(0), (256, 2))
     points = Dataset(inputs, inputs[:, :1])
-    state = init_state(jax.random.key(1), model, optimizer, inputs)
-    state, _ = train_step(
+    state = jax.jit(init_state, static_argnums=(1, 2))(jax.random.key(1), model, optimizer, inputs)
+    step = jax.jit(train_step, static_argnames=("model", "optimizer", "loss_fn"))
+    state, _ = step(
         state, points, jax.random.key(2), model=model, optimizer=optimizer, loss_fn=optax.losses.squared_error
     )
     apply = jax.jit(lambda x: model.apply(variables(state), x))
@@ -163,8 +164,8 @@ def test_with_batch_norm_biases_change_nothing():
         outputs, _ = network.apply({**state, "params": params}, inputs, mutable=["batch_stats"], **options)
         return jnp.mean((outputs - 1.0) ** 2)
 
-    ours, gradient = jax.value_and_grad(loss)(state["params"], model, train=True)
-    theirs, expected = jax.value_and_grad(loss)(state["params"], Reference())
+    networks = partial(loss, network=model, train=True), partial(loss, network=Reference())
+    (ours, gradient), (theirs, expected) = (jax.jit(jax.value_and_grad(f))(state["params"]) for f in networks)
     assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
     for name in gradient:
         jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), gradient[name], expected[name])
@@ -189,6 +190,7 @@ def test_a_linear_target_is_learned_to_the_noise_floor(recipe, rate):
     assert 0.1 * (1 - 0.065) < error < 0.1 * (1 + 0.065 + 0.01 + 0.04)
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def trained(widths, room, recipe, activation, features):
     """Train a network padded to a room for some steps; return its state and its outputs."""
     config = depth_width.Config(num_features=4, shapes=("8",))
@@ -246,7 +248,8 @@ def test_initial_parameters_are_uniform_within_their_bounds():
 
 
 def test_a_random_order_holds_every_number_once_and_is_uniform():
-    orders = np.stack([random_order(jax.random.key(i), 5) for i in range(6000)])
+    keys = jax.vmap(jax.random.key)(jnp.arange(6000))
+    orders = np.asarray(jax.jit(jax.vmap(partial(random_order, n=5)))(keys))
     assert (np.sort(orders, axis=1) == np.arange(5)).all()
     _, counts = np.unique(orders @ 5 ** np.arange(5), return_counts=True)
     assert len(counts) == 120

@@ -114,9 +114,7 @@ def test_backpropagation_against_finite_differences(linear):
             logits = last.kernel.T @ h + last.bias[:, None]
             return -jnp.sum(jax.nn.log_softmax(logits, axis=0)[labels, jnp.arange(4)])
 
-        seen = diagnostics.backpropagate(
-            jnp.tanh, projection, hidden, last, labels, linear_first_layer=linear
-        )
+        seen = diagnostics.backpropagate(jnp.tanh, projection, hidden, last, labels, linear_first_layer=linear)
         zero = np.zeros((3, 5, 4))
         for at in np.ndindex(3, 5, 2):
             kick = zero.copy()
@@ -135,12 +133,7 @@ def test_training_and_measuring_see_the_same_network(linear):
     first, hidden, last, inputs = small_network(linear)
     networks = draws.Networks(first, hidden, last)
     seen = diagnostics.backpropagate(
-        jnp.tanh,
-        simulation.project(networks, inputs),
-        hidden,
-        last,
-        jnp.zeros(4, int),
-        linear_first_layer=linear,
+        jnp.tanh, simulation.project(networks, inputs), hidden, last, jnp.zeros(4, int), linear_first_layer=linear
     )
     outputs = simulation.logits_of(networks, inputs, jnp.tanh, linear)
     np.testing.assert_allclose(outputs, seen.logits.T, rtol=1e-5, atol=1e-5)
@@ -331,11 +324,7 @@ def test_script_end_to_end_with_training(tmp_path):
 
 @pytest.mark.parametrize(
     "flags, named",
-    [
-        (("--depth", "1"), "--depth 1"),
-        (("--sigmas", "-1"), "--sigmas -1"),
-        (("--phase",), "scripts/order_chaos.py"),
-    ],
+    [(("--depth", "1"), "--depth 1"), (("--sigmas", "-1"), "--sigmas -1"), (("--phase",), "scripts/order_chaos.py")],
 )
 def test_bad_flags_are_named(tmp_path, capsys, flags, named):
     with pytest.raises(SystemExit) as stop:

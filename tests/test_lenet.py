@@ -278,9 +278,9 @@ def check_batch_norm_parameters(runs):
         finite = np.isfinite(stacked(standardized, layer))
         assert finite.all() if layer != "input_norm" else not finite.any()
     # The input's running variance is that of all pixels, up to what is left of its start at 1.
-    loaded = load("digits", None)
-    left = 0.99 ** (2 * (loaded.num_train // 32))
-    expected = left + (1 - left) * loaded.deviation**2
+    _, num_train, _, deviation = load("digits", None)
+    left = 0.99 ** (2 * (num_train // 32))
+    expected = left + (1 - left) * deviation**2
     variances = stacked(both, "input_norm")[:, KINDS.index("var"), 0]
     np.testing.assert_allclose(variances, expected, rtol=0.02)
     np.testing.assert_allclose(stacked(plain, "variance_shift"), 1, rtol=1e-4)

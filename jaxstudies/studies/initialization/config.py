@@ -26,14 +26,7 @@ class Config:
     """Directory with MNIST's four .gz files, or of tensorflow-datasets (JAXSTUDIES_DATA_DIR)."""
     activations: tuple[ActivationName, ...] = ("tanh", "sigmoid", "relu")
     """Activations, paired on the same seeds and images."""
-    inits: tuple[InitName, ...] = (
-        "normal",
-        "glorot_normal",
-        "he_normal",
-        "lecun_normal",
-        "orthogonal",
-        "lsuv",
-    )
+    inits: tuple[InitName, ...] = ("normal", "glorot_normal", "he_normal", "lecun_normal", "orthogonal", "lsuv")
     """Initializations of all layers; lsuv is for ReLU networks, and left out with others."""
     sigmas: tuple[Annotated[float, Gt(0)], ...] = (0.10, 0.14, 0.28)
     """Standard deviations of the weights with normal."""
@@ -73,12 +66,7 @@ def data(config: Config) -> dict[str, np.ndarray]:
         DataError: The images are missing or damaged.
     """
     train, test = mnist.load(config.dataset, config.data_dir)
-    return {
-        "images": train.images,
-        "labels": train.labels,
-        "test_images": test.images,
-        "test_labels": test.labels,
-    }
+    return {"images": train.images, "labels": train.labels, "test_images": test.images, "test_labels": test.labels}
 
 
 def inits_of(config: Config, activation: str) -> list[tuple[str, float]]:

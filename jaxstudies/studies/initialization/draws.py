@@ -16,14 +16,7 @@ from jaxstudies.networks.activations import Activation
 from jaxstudies.networks.models import Layer, orthonormalize
 
 InitName = Literal[
-    "normal",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "lecun_normal",
-    "orthogonal",
-    "lsuv",
+    "normal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "orthogonal", "lsuv"
 ]
 
 NUM_PIXELS, NUM_CLASSES = 784, 10
@@ -82,9 +75,7 @@ def draw_of(init: str) -> str:
     return "truncated" if init != "normal" and kind == "normal" else kind
 
 
-def draw_matrices(
-    key: Key[Array, ""], num_hidden: int, width: int, draws: tuple[str, ...] = DRAWS
-) -> Matrices:
+def draw_matrices(key: Key[Array, ""], num_hidden: int, width: int, draws: tuple[str, ...] = DRAWS) -> Matrices:
     """Draw each layer's matrix once in each kind of draw, with weights of variance 1.
 
     The orthogonal matrices are made of the normal ones. The entries of all layers are drawn at
@@ -116,10 +107,7 @@ def draw_matrices(
 
 
 def lsuv_scales(
-    matrices: Matrices,
-    inputs: Float[Array, "images pixels"],
-    activation: Activation,
-    linear_first_layer: bool,
+    matrices: Matrices, inputs: Float[Array, "images pixels"], activation: Activation, linear_first_layer: bool
 ) -> Scales:
     """Return scales that bring each layer's pre-activations to variance 1 over units and images.
 

@@ -92,9 +92,7 @@ def plot_violins(born: pd.DataFrame, config: Config) -> Figure:
     Activations whose sizes differ tenfold, as those of ReLU do, are drawn on a logarithmic scale.
     """
     listed = settings(born)
-    figure, axes = plt.subplots(
-        2, len(listed), figsize=(1.2 + 1.95 * len(listed), 5.6), sharey="row", squeeze=False
-    )
+    figure, axes = plt.subplots(2, len(listed), figsize=(1.2 + 1.95 * len(listed), 5.6), sharey="row", squeeze=False)
     activations = [samples(rows, "activation_sample") for _, rows in listed]
     gradients = [log10(np.abs(samples(rows, "gradient_sample"))) for _, rows in listed]
     sizes = [np.percentile(np.abs(values), 99) for values in activations]
@@ -169,9 +167,7 @@ def plot_moments(summary: pd.DataFrame) -> Figure:
     """
     born = summary[summary["stage"] == "born"]
     names = list(born["activation"].unique())
-    figure, axes = plt.subplots(
-        2, len(names), figsize=(1.5 + 3.6 * len(names), 7), sharex=True, squeeze=False
-    )
+    figure, axes = plt.subplots(2, len(names), figsize=(1.5 + 3.6 * len(names), 7), sharex=True, squeeze=False)
     cut = ""
     for (top, bottom), name in zip(axes.T, names, strict=True):
         shown = born[born["activation"] == name]
@@ -228,9 +224,7 @@ def plot_gradients(summary: pd.DataFrame) -> Figure:
 def plot_training(results: Results) -> Figure:
     """Draw the training loss by epoch, and test accuracy against the slope at initialization."""
     groups = list(results.runs.dropna(subset="grad").groupby("activation", sort=False))
-    figure, axes = plt.subplots(
-        2, len(groups), figsize=(1.5 + 3.6 * len(groups), 7), squeeze=False, sharey="row"
-    )
+    figure, axes = plt.subplots(2, len(groups), figsize=(1.5 + 3.6 * len(groups), 7), squeeze=False, sharey="row")
     for (top, bottom), (name, runs) in zip(axes.T, groups, strict=True):
         for label, rows, color, marker, _ in styled(runs):
             estimates = mean_intervals(stacked(rows, "epoch_loss").astype(float))
@@ -245,8 +239,7 @@ def plot_training(results: Results) -> Figure:
     axes[1, 0].set_ylabel("test accuracy (a point per network)")
     legend_below(figure, axes)
     figure.suptitle(
-        f"What vanishing costs (epochs: {results.config.epochs}, "
-        f"n = {groups[0][1]['seed'].nunique()} networks each)"
+        f"What vanishing costs (epochs: {results.config.epochs}, n = {groups[0][1]['seed'].nunique()} networks each)"
     )
     return figure
 
@@ -256,8 +249,7 @@ def plot(results: Results) -> dict[str, Figure]:
     summary = summarize(results)
     runs = results.runs.dropna(subset="grad")
     drawn = {
-        f"violins_{name}": plot_violins(rows, results.config)
-        for name, rows in runs.groupby("activation", sort=False)
+        f"violins_{name}": plot_violins(rows, results.config) for name, rows in runs.groupby("activation", sort=False)
     }
     drawn |= {"moments": plot_moments(summary), "gradients": plot_gradients(summary)}
     if results.config.epochs:

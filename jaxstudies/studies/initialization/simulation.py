@@ -12,14 +12,7 @@ from jaxstudies.networks.activations import Activation, activation_named, with_s
 from jaxstudies.networks.data import Dataset, as_inputs
 from jaxstudies.networks.models import SCAN_UNROLL
 from jaxstudies.studies.initialization.config import Config
-from jaxstudies.studies.initialization.draws import (
-    NUM_CLASSES,
-    Networks,
-    Scales,
-    build,
-    draw_matrices,
-    lsuv_scales,
-)
+from jaxstudies.studies.initialization.draws import NUM_CLASSES, Networks, Scales, build, draw_matrices, lsuv_scales
 from jaxstudies.training import fit, predict_blocks, random_order
 
 STAGES = ("born", "trained")
@@ -127,12 +120,7 @@ def measure(
     def look(picked, units):
         inputs, classes = as_inputs(images[picked]), labels[picked].astype(jnp.int32)
         seen = diagnostics.backpropagate(
-            activation,
-            project(inputs),
-            networks.hidden,
-            networks.last,
-            classes,
-            linear_first_layer=linear_first_layer,
+            activation, project(inputs), networks.hidden, networks.last, classes, linear_first_layer=linear_first_layer
         )
         sums = block_sums(seen, classes, steepest)
         if not linear_first_layer:
@@ -152,9 +140,7 @@ def measure(
 
 def averages(totals: dict[str, Array], num_images: int, width: int) -> dict[str, Array]:
     """Return what a network's sums over images and units say."""
-    means = {
-        name: totals[name] / (num_images * width) for name in ("mean", "second_moment", "saturation", "grad")
-    }
+    means = {name: totals[name] / (num_images * width) for name in ("mean", "second_moment", "saturation", "grad")}
     norms = jnp.linalg.norm(totals["weights"], axis=(1, 2))
     if "first" in totals:
         norms = jnp.concatenate([jnp.linalg.norm(totals["first"])[None], norms])
@@ -170,12 +156,7 @@ def averages(totals: dict[str, Array], num_images: int, width: int) -> dict[str,
 
 
 def train(
-    key: Key[Array, ""],
-    networks: Networks,
-    activation: Activation,
-    data: Dataset,
-    test: Dataset,
-    config: Config,
+    key: Key[Array, ""], networks: Networks, activation: Activation, data: Dataset, test: Dataset, config: Config
 ) -> tuple[Networks, dict[str, Array]]:
     """Train a network; return it with its test accuracy and each epoch's mean loss."""
 

@@ -91,9 +91,7 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
     """Return the table of gradients: first over last hidden layer, and the slope, by setting."""
     listed = []
     for labels, rows in by_setting(results):
-        grad, grad_l2, slope = (
-            at_stage(rows, name, labels["stage"]) for name in ("grad", "grad_l2", "slope")
-        )
+        grad, grad_l2, slope = (at_stage(rows, name, labels["stage"]) for name in ("grad", "grad_l2", "slope"))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios, ratios_l2 = grad[:, 0] / grad[:, -1], grad_l2[:, 0] / grad_l2[:, -1]
         ratio, low, high = geometric_mean(ratios)

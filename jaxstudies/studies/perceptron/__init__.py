@@ -7,11 +7,22 @@ other rules beside the two: averaged perceptron, hard-margin SVM, middle of the 
 """
 
 from jaxstudies.studies.perceptron.claims import claims
-from jaxstudies.studies.perceptron.config import Config, settings
+from jaxstudies.studies.perceptron.config import Config, derive, settings
 from jaxstudies.studies.perceptron.figures import plot
-from jaxstudies.studies.perceptron.simulation import RUNS_PER_DEVICE, simulate
+from jaxstudies.studies.perceptron.simulation import AXES, RUNS_PER_DEVICE, simulate
 from jaxstudies.studies.perceptron.summary import summarize
 
 QUICK = ("--seeds", "2000")
 
-__all__ = ["QUICK", "RUNS_PER_DEVICE", "Config", "claims", "plot", "settings", "simulate", "summarize"]
+__all__ = [
+    "AXES",
+    "QUICK",
+    "RUNS_PER_DEVICE",
+    "Config",
+    "claims",
+    "derive",
+    "plot",
+    "settings",
+    "simulate",
+    "summarize",
+]

@@ -26,18 +26,18 @@ class Learners(NamedTuple):
     (Rosenblatt 1958), 1 the hinge loss."""
     averaged: Bool[Array, " learners"]
     """Whether the average of the weights over all steps is what is learned."""
-    epochs: Int[Array, " learners"]
-    """Passes through the points."""
+    epochs: Int[Array, "learners budgets"]
+    """Budgets: passes through the points, ascending."""
 
 
 class Trained(NamedTuple):
-    """What each learner learned from each training set."""
+    """What each learner learned from each training set within each budget."""
 
-    weights: Float[Array, "learners 2 sets *batch"]
+    weights: Float[Array, "learners budgets 2 sets *batch"]
     """Averages are given as sums over the steps up to the first epoch without an update: averages
     up to a factor, which predictions do not depend on."""
-    updates: Int[Array, "learners sets *batch"]
-    converged: Bool[Array, "learners sets *batch"]
+    updates: Int[Array, "learners budgets sets *batch"]
+    converged: Bool[Array, "learners budgets sets *batch"]
     """Whether the last epoch had no update, after which nothing changes any more."""
 
 
@@ -64,9 +64,13 @@ def _learn(signed: Array, num_train: Array, learner: Learners, averaged: bool) -
         total = tuple(jnp.where(last > 0, a + b, a) for a, b in zip(total, sums, strict=True))
         return weights, total, updates + new, new
 
+    def until_next_budget(state, num_epochs):
+        weights, total, updates, last = state = jax.lax.fori_loop(0, num_epochs, epoch, state)
+        return state, Trained(jnp.stack(total if averaged else weights), updates, last == 0)
+
     start = zeros, zeros if averaged else (), none, none + 1
-    weights, total, updates, last = jax.lax.fori_loop(0, learner.epochs, epoch, start)
-    return Trained(jnp.stack(total if averaged else weights), updates, last == 0)
+    steps = jnp.diff(learner.epochs, prepend=jnp.zeros(1, learner.epochs.dtype))
+    return jax.lax.scan(until_next_budget, start, steps)[1]
 
 
 def _train(signed: Array, num_train: Array, learners: Learners) -> Trained:
@@ -107,7 +111,7 @@ def _train_mapped(size, batched, signed, num_train, learners):
         rows = (
             a if mapped else jnp.broadcast_to(a, (size, *a.shape)) for a, mapped in zip(learners, settings, strict=True)
         )
-        trained = train(signed, num_train, Learners(*(a.ravel() for a in rows)))
+        trained = train(signed, num_train, Learners(*(a.reshape(-1, *a.shape[2:]) for a in rows)))
         trained = jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), trained)
     return trained, jax.tree.map(lambda _: True, trained)
 

@@ -9,8 +9,12 @@ from jaxstudies.networks.data import half_square
 from jaxstudies.studies.perceptron.config import RULES
 from jaxstudies.studies.perceptron.rules import Learners, bayes_point, hard_margin, train
 
-RUNS_PER_DEVICE = 4096
-"""Enough training sets for each of the map's learners; a run takes a few hundred numbers."""
+RUNS_PER_DEVICE = 2500
+"""A few hundred training sets for each rule; the study and the learning curve share a program."""
+AXES = {
+    name: ("budget",)
+    for name in ("epochs", "accuracy", "test_accuracy", "consistent", "flip_fraction", "updates", "converged")
+} | {"w1": ("budget",), "w2": ("budget",)}
 
 
 def simulate(
@@ -19,7 +23,7 @@ def simulate(
     num_train: Int[Array, ""],
     learning_rate: Float[Array, ""],
     margin: Float[Array, ""],
-    epochs: Int[Array, " 1"],
+    epochs: Int[Array, " budgets"],
     *,
     max_train: int,
     num_test: int,
@@ -32,13 +36,13 @@ def simulate(
         num_train: Training points.
         learning_rate: Learning rate of a sequential rule.
         margin: Its margin, see `Learners`.
-        epochs: Its passes through the points; 0 for the other rules.
+        epochs: Its budgets, passes through the points, ascending; 0 for the other rules.
         max_train: Points drawn per set, of which the first `num_train` count.
         num_test: Test points.
 
     Returns:
-        Numbers of the first training set (`flip_fraction` compares both), and its `gamma`, the
-        largest margin, and `radius`, the largest norm of a point.
+        By budget, numbers of the first training set (`flip_fraction` compares both); and its
+        `gamma`, the largest margin, and `radius`, the largest norm of a point.
     """
     first_key, second_key, test_key = jax.random.split(key, 3)
     sets = jax.vmap(half_square, (0, None))(jnp.stack([first_key, second_key]), max_train)
@@ -47,28 +51,30 @@ def simulate(
     valid = jnp.arange(max_train) < num_train
 
     averaged = rule == RULES.index("averaged_perceptron")
-    learners = Learners(learning_rate[None], margin[None], averaged, epochs)
+    learners = Learners(learning_rate[None], margin[None], averaged, epochs[None])
     trained = train(signed, num_train, learners)
     svm, gamma = jax.vmap(hard_margin, (-1, None), (-1, 0))(signed, valid)
     middle = jax.vmap(bayes_point, (-1, None), -1)(signed, valid)
     is_svm, is_middle = (rule[0] == RULES.index(name) for name in ("svm", "bayes_point"))
-    w1, w2 = jnp.where(is_svm, svm, jnp.where(is_middle, middle, trained.weights[0]))
+    learned = jnp.where(is_svm, svm[None], jnp.where(is_middle, middle[None], trained.weights[0]))
+    w1, w2 = learned[:, 0], learned[:, 1]
 
     def predict(i, inputs):
-        return w1[i] * inputs[:, 0] + w2[i] * inputs[:, 1] >= 0
+        return w1[:, i, None] * inputs[None, :, 0] + w2[:, i, None] * inputs[None, :, 1] >= 0
 
     first, second = predict(0, test.inputs), predict(1, test.inputs)
-    fitted = predict(0, sets.inputs[0]) == (sets.targets[0, :, 0] > 0)
+    fitted = predict(0, sets.inputs[0]) == (sets.targets[0, :, 0] > 0)[None]
     norms = jnp.linalg.norm(sets.inputs[0], axis=1)
     return {
-        "accuracy": theory.half_square_accuracy(w1[0], w2[0]),
-        "test_accuracy": jnp.mean(first == (test.targets[:, 0] > 0)),
-        "consistent": jnp.all(fitted | ~valid),
-        "flip_fraction": jnp.mean(first != second),
-        "updates": trained.updates[0, 0],
-        "converged": is_svm | is_middle | trained.converged[0, 0],
-        "w1": w1[0],
-        "w2": w2[0],
+        "epochs": epochs,
+        "accuracy": theory.half_square_accuracy(w1[:, 0], w2[:, 0]),
+        "test_accuracy": jnp.mean(first == (test.targets[:, 0] > 0)[None], axis=1),
+        "consistent": jnp.all(fitted | ~valid[None], axis=1),
+        "flip_fraction": jnp.mean(first != second, axis=1),
+        "updates": trained.updates[0, :, 0],
+        "converged": is_svm | is_middle | trained.converged[0, :, 0],
+        "w1": w1[:, 0],
+        "w2": w2[:, 0],
         "gamma": gamma[0],
         "radius": jnp.max(jnp.where(valid, norms, 0)),
     }
