@@ -203,7 +203,7 @@ def select(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]], measure: str
         raise ValueError(f"{measure} with {labels}: several settings have these labels")
     if picks:
         place = tuple(picks.get(name, slice(None)) for name in axes[measure])
-        values = values.map(lambda array: array[place])
+        values = values.map(lambda array: array[place], na_action="ignore")
     values = as_outcomes(values)
     return values.dropna().astype(np.int8) if pd.api.types.is_bool_dtype(values) else values
 

@@ -384,7 +384,7 @@ def test_settings_of_different_depths_share_a_table():
 
 def test_profiles_are_left_out_where_seeds_are_many(finished):
     few, many = (set(shapes_of(dying_relu.Config(seeds=n))) for n in (100_000, 100_001))
-    assert few - many == {"units", "curve"}
+    assert few - many == {"units", "curve", "constant", "first_dead_layer"}
     results = command.read_results(STUDY, finished)[0]
     results = results._replace(runs=results.runs.drop(columns=["units", "curve"]))
     assert set(dying_relu.plot(results)) == {"shares", "r2"}

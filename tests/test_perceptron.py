@@ -29,7 +29,7 @@ def runs():
     config = perceptron.Config(num_train=(5, 20), convergence_epochs=300, map=False)
     made = design.make_design(perceptron.simulate, perceptron.settings(config))
     blocks = monte_carlo.run_design(perceptron.simulate, made, num_seeds=2000)
-    return pd.concat(map(to_pandas, blocks), ignore_index=True)
+    return perceptron.derive(pd.concat(map(to_pandas, blocks), ignore_index=True))
 
 
 def by_hand(signed, rate, margin, epochs):
@@ -53,7 +53,7 @@ def sets(num_sets, size, seed=0):
 
 
 def learners(*rows):
-    """Make learners from tuples of learning rate, margin, whether averaged, and epochs."""
+    """Make learners from tuples of learning rate, margin, whether averaged, and budgets."""
     rates, margins, averaged, epochs = map(jnp.array, zip(*rows, strict=True))
     return Learners(rates, margins, averaged, epochs)
 
@@ -62,27 +62,27 @@ def learners(*rows):
 def test_training_is_the_sequential_loop(margin):
     signed, budgets = sets(4, 12), (3, 7)
     # A rate that is a power of two, so that float32 and float64 tell the same points apart.
-    kinds = list(itertools.product((False, True), budgets))
-    trained = train(signed, jnp.int32(10), learners(*((0.5, margin, *kind) for kind in kinds)))
-    for i, (row, (averaged, epochs)) in itertools.product(range(4), enumerate(kinds)):
+    kinds = [(0.5, margin, averaged, budgets) for averaged in (False, True)]
+    trained = train(signed, jnp.int32(10), learners(*kinds))
+    for i, averaged, (budget, epochs) in itertools.product(range(4), (0, 1), enumerate(budgets)):
         w, total, updates = by_hand(np.asarray(signed[:, :10, i], float), 0.5, margin, epochs)
-        assert trained.updates[row, i] == updates
+        assert trained.updates[averaged, budget, i] == updates
         # Sums over the steps of all epochs round more.
         expected, tolerance = (total, 1e-4) if averaged else (w, 1e-5)
-        np.testing.assert_allclose(trained.weights[row, :, i], expected, tolerance, tolerance)
+        np.testing.assert_allclose(trained.weights[averaged, budget, :, i], expected, tolerance, tolerance)
 
 
 def test_perceptron_does_not_depend_on_learning_rate():
     rates = jnp.array([2.0**-7, 1.0, 2.0**5])  # powers of two scale W without rounding
-    trained = train(sets(50, 20), jnp.int32(20), learners(*((rate, 0.0, False, 20) for rate in rates)))
-    scaled = trained.weights / rates[:, None, None]
+    trained = train(sets(50, 20), jnp.int32(20), learners(*((rate, 0.0, False, (20,)) for rate in rates)))
+    scaled = trained.weights / rates[:, None, None, None]
     assert (scaled == scaled[:1]).all()
     assert (trained.updates == trained.updates[:1]).all()
 
 
 def test_mapped_learners_and_sets_are_looped_ones():
     points = jnp.stack([sets(2, 8, seed) for seed in range(3)])
-    one = [(0.5, 0.0, False, 4), (0.25, 1.0, False, 2), (0.5, 0.0, True, 4)]
+    one = [(0.5, 0.0, False, (2, 4)), (0.25, 1.0, False, (1, 2)), (0.5, 0.0, True, (3, 4))]
     rows = learners(*one)
 
     def per_set(signed):
@@ -97,7 +97,7 @@ def test_mapped_learners_and_sets_are_looped_ones():
 
 
 def test_points_and_learners_mapped_at_once_are_refused():
-    points, rows = jnp.stack([sets(2, 8)] * 2), learners((0.5, 0.0, False, 4), (0.5, 1.0, False, 4))
+    points, rows = jnp.stack([sets(2, 8)] * 2), learners((0.5, 0.0, False, (4,)), (0.5, 1.0, False, (4,)))
     with pytest.raises(NotImplementedError, match="not both at once"):
         jax.vmap(lambda s, r: train(s, jnp.int32(8), jax.tree.map(lambda a: a[None], r)))(points, rows)
 

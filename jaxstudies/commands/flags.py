@@ -23,7 +23,7 @@ class UsageError(Exception):
     """A mistake of the user's: one line that names the flag, the value and the way out."""
 
 
-def parse(flags: Any, argv: list[str] | None = None, **settings: Any) -> Any:
+def parse(flags: type, argv: list[str] | None = None, **settings: Any) -> Any:
     """Return an instance of a dataclass, filled in from flags.
 
     Args:
@@ -69,7 +69,7 @@ def explained(*kinds: type) -> type:
     return dataclasses.make_dataclass("Flags", [fields[name] for name in order], frozen=True)
 
 
-def metavar(hint: Any) -> str | None:
+def metavar(hint: object) -> str | None:
     """Return what stands for the value of an optional flag, if it is not a choice of words."""
     many = False
     while get_args(hint):
@@ -112,7 +112,7 @@ def one_line(box: str) -> str:
     return f"{text} (--help explains every flag)"
 
 
-def check_values(part: Any) -> None:
+def check_values(part: object) -> None:
     """Check numbers against the bounds in their type annotations.
 
     Raises:
@@ -138,7 +138,7 @@ def check_values(part: Any) -> None:
                     raise UsageError(f"{flag} {number}: must be {least}{most}")
 
 
-def bounds(hint: Any) -> Iterator[tuple[float, float, bool]]:
+def bounds(hint: object) -> Iterator[tuple[float, float, bool]]:
     """Yield (low, high, whether low itself is allowed) for each bound inside a type."""
     for bound in getattr(hint, "__metadata__", ()):
         if isinstance(bound, at.Ge):

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -121,7 +122,7 @@ def compile_block(
         program.
     """
     mesh = make_mesh(size, devices)
-    everywhere, by_seed, by_setting = (PartitionSpec(), PartitionSpec("seeds"), PartitionSpec("settings"))
+    everywhere, by_seed, by_setting = PartitionSpec(), PartitionSpec("seeds"), PartitionSpec("settings")
 
     def spread(tree, spec):
         return jax.device_put(tree, NamedSharding(mesh, spec))
@@ -137,19 +138,12 @@ def compile_block(
         fixed = spread(group.fixed, everywhere) | data
         return (spread(prng.key(seed), everywhere), spread(seeds, by_seed), spread(mapped, by_setting), fixed)
 
-    def block(*arguments):
-        return run_block(simulate, dict(group.static), *arguments)
-
     # Each device maps its own runs and nothing is communicated. check_vma must be off: with it, a
     # gradient inside the simulation with respect to anything that no seed has touched yet (a bias
     # of zeros) would be summed over the devices, and seeds would train one another.
-    mapped = jax.shard_map(
-        block,
-        mesh=mesh,
-        in_specs=(everywhere, by_seed, by_setting, everywhere),
-        out_specs=PartitionSpec("seeds", "settings"),
-        check_vma=False,
-    )
+    specs = {"in_specs": (everywhere, by_seed, by_setting, everywhere), "out_specs": PartitionSpec(*mesh.axis_names)}
+    block = partial(run_block, simulate, dict(group.static))
+    mapped = jax.shard_map(block, mesh=mesh, check_vma=False, **specs)
     # Accelerators would round the factors of matrix products to 8 or 11 bits otherwise.
     with jax.default_matmul_precision("highest"):
         lowered = jax.jit(mapped).lower(*place(0, 0, 0, group))
@@ -200,15 +194,14 @@ class Programs:
         todo = [(corner, asked)]
         while todo:
             (setting, start), rest = todo[0]
-            program = self.compiled.get(identity)
-            size = program.size if program else size
             try:
-                if program is None:
+                if identity not in self.compiled:
                     before = time.perf_counter()
                     run = compile_block(self.simulate, group, self.data, size, self.devices)
-                    program = self.compiled[identity] = Program(size, run)
+                    self.compiled[identity] = Program(size, run)
                     compiling += time.perf_counter() - before
-                values = program.run(seed, start, setting, group)
+                size, run = self.compiled[identity]
+                values = run(seed, start, setting, group)
             except (MemoryError, RuntimeError) as error:
                 size = halve(size, self.devices, error)
                 self.free(identity)

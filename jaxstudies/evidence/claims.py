@@ -57,7 +57,7 @@ class Claim:
     level: float = 0.95
     """Confidence level of the interval."""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict:
         """Return all but the code, as JSON has it."""
         return {
             "id": self.id, "claim": self.claim, "source": self.source, "unit": self.unit,
@@ -175,7 +175,7 @@ def as_effects(effect: Effect) -> pd.DataFrame:
     return rows.dropna(subset=[name for name in ("value", "other") if name in rows])
 
 
-def judge(record: Mapping[str, Any], effects: pd.DataFrame) -> Verdict:
+def judge(record: Mapping, effects: pd.DataFrame) -> Verdict:
     """Hold the interval of an effect against the region in which the claim is true.
 
     The claim is supported if the whole interval lies inside the region, refuted if it lies wholly

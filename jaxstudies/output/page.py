@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
@@ -41,7 +41,7 @@ class Section(NamedTuple):
     """Its docstring."""
     ran: str
     """Seeds, configuration and commit in words."""
-    verdicts: tuple[dict[str, Any], ...]
+    verdicts: tuple[dict, ...]
     figures: dict[str, bytes]
     """The PNG files by name."""
     problem: str = ""
@@ -71,7 +71,7 @@ def read_section(directory: Path) -> Section:
         raise UnreadableResults(f"{directory}: no results of a study ({error!r})") from error
 
 
-def what_ran(origin: dict[str, Any]) -> Iterator[str]:
+def what_ran(origin: dict) -> Iterator[str]:
     """Yield a study's name, seeds, configuration and commit, as far as they are known."""
     yield origin["study"]
     if "num_seeds" in origin:
@@ -110,7 +110,7 @@ def page(sections: list[Section], note: str = "") -> str:
     )
 
 
-def table(claims: list[tuple[int, dict[str, Any]]], names: list[str] | None = None) -> str:
+def table(claims: list[tuple[int, dict]], names: list[str] | None = None) -> str:
     """Return a table of verdicts; claims that no run tests are left out and counted.
 
     Args:
@@ -126,7 +126,7 @@ def table(claims: list[tuple[int, dict[str, Any]]], names: list[str] | None = No
     return (shown if rows else "") + (note if left_out else "")
 
 
-def row(verdict: dict[str, Any], first: str = "") -> str:
+def row(verdict: dict, first: str = "") -> str:
     """Return a verdict as a row behind its first cell."""
     said = {key: escape(verdict[key]) for key in ("claim", "source", "verdict", "unit", "method")}
     effect, low, high = (number(verdict[key]) for key in ("effect", "low", "high"))

@@ -153,30 +153,11 @@ def draw_measure(rows: pd.DataFrame, varying: list[str], measure: str, outcome: 
     for ax, (level, part) in zip(axes[0], panels, strict=True):
         lines = list(part.groupby(hue, sort=False))[:MOST_LINES] if hue else [("", part)]
         for color, (name, line) in zip(COLORS, lines, strict=False):
-            if x is None:
-                line = line.assign(all="all runs")
+            label = f"{name:g}" if isinstance(name, float) else str(name)
+            line = line if x else line.assign(all="all runs")
             if x and len(line) > MOST_POINTS and pd.api.types.is_numeric_dtype(line[x]):
                 line = pool(line, x, outcome)
-            label = f"{name:g}" if isinstance(name, float) else str(name)
-            few = len(line) <= FEW_POINTS
-            sns.lineplot(
-                line,
-                x=x or "all",
-                y="estimate",
-                marker="o" if few else None,
-                color=color,
-                ax=ax,
-                errorbar=None,
-                label=label,
-                legend=False,
-            )
-            if few:
-                ends = np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])
-                ends = np.nan_to_num(ends).clip(min=0)
-                marks = {"fmt": "none", "color": color, "capsize": 3}
-                ax.errorbar(line[x or "all"], line["estimate"], ends, **marks)
-            else:
-                ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.25, lw=0)
+            draw_line(ax, line, x or "all", color, label)
         ax.set(xlabel=(x or "").replace("_", " "), ylabel=measure.replace("_", " "))
         if panel:
             ax.set_title(f"{panel.replace('_', ' ')} {level}")
@@ -189,6 +170,18 @@ def draw_measure(rows: pd.DataFrame, varying: list[str], measure: str, outcome: 
         figure.legend(*handles, title=title_of, loc="outside lower center", ncols=MOST_LINES)
     figure.suptitle(title)
     return figure
+
+
+def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: str, label: str) -> None:
+    """Draw estimates over x, with intervals where they are few and a band where they are many."""
+    few = len(line) <= FEW_POINTS
+    style = {"color": color, "label": label, "marker": "o" if few else None}
+    sns.lineplot(line, x=x, y="estimate", ax=ax, errorbar=None, legend=False, **style)
+    if few:
+        ends = np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])
+        ax.errorbar(line[x], line["estimate"], np.nan_to_num(ends).clip(min=0), fmt="none", color=color, capsize=3)
+    else:
+        ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.25, lw=0)
 
 
 def pool(line: pd.DataFrame, x: str, outcome: bool) -> pd.DataFrame:

@@ -9,8 +9,8 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +23,8 @@ FORMAT = 2
 ARRAY_BYTES = 2**28
 """Arrays are read of as many rows as fit into this; behind, in a long table, they are missing."""
 
+Shapes = dict[str, jax.ShapeDtypeStruct]
+"""Shape and type of each measure."""
 Piece = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
 """Settings (by position), seeds, and measures with axes of seeds and settings first."""
 
@@ -35,7 +37,7 @@ class OtherFormat(UnreadableRuns):
     """A table of runs was written by a version with another format."""
 
 
-def check_measures(labels: Iterable[str], shapes: dict[str, Any], axes: dict[str, tuple]) -> None:
+def check_measures(labels: Iterable[str], shapes: Shapes, axes: dict[str, tuple]) -> None:
     """Check that what a simulation returns can be a table.
 
     Args:
@@ -62,7 +64,7 @@ def check_measures(labels: Iterable[str], shapes: dict[str, Any], axes: dict[str
             raise ValueError(f"AXES names {name!r}, which simulate does not return")
 
 
-def make_schema(labels: dict[str, np.ndarray], shapes: dict[str, Any], axes: dict[str, tuple[str, ...]]) -> pa.Schema:
+def make_schema(labels: dict[str, np.ndarray], shapes: Shapes, axes: dict[str, tuple[str, ...]]) -> pa.Schema:
     """Return the table's columns: labels, `seed`, measures."""
     fields = [pa.field(name, _label_type(column)) for name, column in labels.items()]
     fields.append(pa.field("seed", pa.int64()))

@@ -18,17 +18,5 @@ from jaxstudies.studies.depth_width.summary import summarize
 
 QUICK = (*("--seeds", "2", "--epochs", "3", "--modern-epochs", "5"), *("--shapes", "512", "64-64", "128-256-128"))
 
-__all__ = [
-    "AXES",
-    "QUICK",
-    "Config",
-    "Kind",
-    "beside",
-    "claims",
-    "count_parameters",
-    "data",
-    "plot",
-    "settings",
-    "simulate",
-    "summarize",
-]
+__all__ = ["AXES", "QUICK", "Config", "beside", "claims", "data", "plot", "settings", "simulate", "summarize"]
+__all__ += ["Kind", "count_parameters"]

@@ -1,6 +1,6 @@
 """What the networks stand beside: other regressors, the floor of the noise, one network's time."""
 
-import time
+import timeit
 from collections.abc import Callable
 from functools import partial
 
@@ -16,7 +16,7 @@ from jaxstudies.networks import baselines
 from jaxstudies.networks.data import Dataset
 from jaxstudies.studies.depth_width.config import Config, Kind
 from jaxstudies.studies.depth_width.design import networks
-from jaxstudies.studies.depth_width.problem import Splits, cusp_errors, data, find_cusps, make_splits, rmse
+from jaxstudies.studies.depth_width.problem import cusp_errors, data, find_cusps, make_splits, rmse
 from jaxstudies.studies.depth_width.simulation import first_state, make_bounds, make_model, make_optimizer
 from jaxstudies.training import TrainState, epoch_batches, fit
 
@@ -39,35 +39,32 @@ def beside(config: Config, remember: Remember) -> dict[str, pd.DataFrame]:
         kind = network.kind._replace(widths=network.shape)
         training = seconds(str(i), partial(seconds_to_train, config, kind, train))
         alone.append(network.labels | {"seconds_per_epoch": shuffling + training})
-    rows = fit_baselines(make_splits(config), config.noise_variance, remember)
-    return {"baselines": rows, "alone": pd.DataFrame(alone)}
+    return {"baselines": fit_baselines(config, remember), "alone": pd.DataFrame(alone)}
 
 
-def fit_baselines(splits: Splits, noise_variance: float, remember: Remember) -> pd.DataFrame:
+def fit_baselines(config: Config, remember: Remember) -> pd.DataFrame:
     """Fit what is not a network to all the training and validation data; a row each, and the floor.
 
     `test_rmse_error` is the standard error of the test error over the test points.
     """
-    inputs, targets = (
-        np.concatenate([a, b]).astype(float) for a, b in zip(splits.train, splits.validation, strict=True)
-    )
-    test, test_targets = (np.asarray(a, float) for a in splits.test)
-    where = find_cusps(splits.test.inputs)
-    rows = []
+    (*known, test), clean_test = make_splits(config)
+    inputs, targets = (np.concatenate(arrays).astype(float) for arrays in zip(*known, strict=True))
+    test_inputs, test_targets = (np.asarray(a, float) for a in test)
+    cusps, rows = find_cusps(test.inputs), []
     for name in tqdm(baselines.REGRESSORS, desc="baselines", unit="baseline", delay=1):
-        predict = partial(baselines.predict, name, inputs, targets[:, 0], test)
+        predict = partial(baselines.predict, name, inputs, targets[:, 0], test_inputs)
         kept = remember(f"baseline-{name}", lambda of=predict: {"predictions": of()[:, None]})
         squares = (kept["predictions"] - test_targets) ** 2
         error = squares.mean() ** 0.5
         predictions = jnp.asarray(kept["predictions"], jnp.float32)
-        by_distance, share = cusp_errors(predictions, splits.clean_test, where)
+        by_distance, share = cusp_errors(predictions, clean_test, cusps)
         row = {"part": "baseline", "shape": name, "test_rmse": error, "cusp_share": float(share)}
         row["test_rmse_error"] = squares.std() / (2 * error * len(squares) ** 0.5)
-        row["clean_rmse"] = float(rmse(predictions, splits.clean_test))
+        row["clean_rmse"] = float(rmse(predictions, clean_test))
         rows.append(row | {"cusp_rmse": by_distance.tolist()})
-    rows.append({"part": "floor", "shape": "floor", "test_rmse": noise_variance**0.5})
-    zero = {"depth": 0, "hidden_units": 0, "parameters": 0, "seed": 0}
-    return pd.DataFrame(rows).assign(recipe="baseline", nonfinite=False, **zero)
+    rows.append({"part": "floor", "shape": "floor", "test_rmse": config.noise_variance**0.5})
+    same = {"recipe": "baseline", "nonfinite": False, "depth": 0, "hidden_units": 0, "parameters": 0, "seed": 0}
+    return pd.DataFrame(rows).assign(**same)
 
 
 def seconds_to_shuffle(train: Dataset, batch_size: int) -> float:
@@ -87,7 +84,7 @@ def seconds_to_train(config: Config, kind: Kind, train: Dataset) -> float:
     num_steps = num_points // size
     batches = Dataset(*(a[: num_steps * size].reshape(num_steps, size, -1) for a in train))
     model = make_model(config, kind, jax.random.key(0))
-    optimizer = make_optimizer(kind.recipe, 1e-6, 1000)
+    optimizer, loss_fn = make_optimizer(kind.recipe, 1e-6, 1000), optax.losses.squared_error
 
     def first(key: jax.Array) -> TrainState:
         return first_state(key, model, optimizer, make_bounds(config, kind, kind.widths))
@@ -96,8 +93,7 @@ def seconds_to_train(config: Config, kind: Kind, train: Dataset) -> float:
         def batch(step):
             return Dataset(*(a[step] for a in batches))
 
-        key, loss_fn = prng.key(0), optax.losses.squared_error
-        return fit(key, model, optimizer, loss_fn, batch, num_epochs=1, num_steps=num_steps, state=state).state
+        return fit(prng.key(0), model, optimizer, loss_fn, batch, num_epochs=1, num_steps=num_steps, state=state).state
 
     # The numbers make no difference to the time, and zeros need no program to be drawn.
     shapes = jax.eval_shape(first, jax.random.key(0))
@@ -109,9 +105,4 @@ def least_seconds(function: Callable, *arguments) -> float:
     """Return the seconds that a compiled function takes, the least of three."""
     compiled = jax.jit(function).lower(*arguments).compile()
     jax.block_until_ready(compiled(*arguments))
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    return min(timeit.repeat(lambda: jax.block_until_ready(compiled(*arguments)), number=1, repeat=3))

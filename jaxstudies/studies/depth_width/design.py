@@ -19,41 +19,41 @@ COMPILE_SECONDS = 2.5
 
 
 class Network(NamedTuple):
-    """A network that is trained at several learning rates."""
+    """A network that is trained at several learning rates; those of one `kind` share a program."""
 
     part: str
     shape: Shape
     kind: Kind
-    """The same for all that share a program."""
     rates: list[float]
 
     @property
     def labels(self) -> dict[str, object]:
         """Labels by which its rows are found."""
-        shape = "-".join(map(str, self.shape))
-        return {"part": self.part, "shape": shape, "recipe": self.kind.recipe}
+        return {"part": self.part, "shape": "-".join(map(str, self.shape)), "recipe": self.kind.recipe}
 
 
 def networks(config: Config) -> list[Network]:
     """List the networks: every shape by every recipe, then the modern one."""
-    shapes, listed = choose_shapes(config.shapes), []
-    for recipe in config.recipes:
-        common = (recipe, config.features, config.activation, config.epochs, config.batch_size)
-        num_runs = config.seeds * len(learning_rates(config, recipe, shapes[0]))
-
-        def estimate(room, common=common, num_runs=num_runs):
-            return num_runs * run_seconds(config, Kind(room, *common))
-
-        room_of = rooms(shapes, estimate, COMPILE_SECONDS)
-        # Shapes that share a program come one after another.
-        place = list(dict.fromkeys(room_of.values())).index
-        for shape in sorted(shapes, key=lambda s, place=place, of=room_of: place(of[s])):
-            rates = learning_rates(config, recipe, shape)
-            listed.append(Network("shapes", shape, Kind(room_of[shape], *common), rates))
+    listed = [network for recipe in config.recipes for network in recipe_networks(config, recipe)]
     if config.modern_budget:
         kind = Kind(MODERN, "adam", "fourier", "relu", config.modern_budget, config.batch_size)
         listed.append(Network("modern", MODERN, kind, MODERN_RATES))
     return listed
+
+
+def recipe_networks(config: Config, recipe: str) -> list[Network]:
+    """List the networks of all shapes by a recipe, those that share a program one after another."""
+    shapes = choose_shapes(config.shapes)
+    rates = {shape: learning_rates(config, recipe, shape) for shape in shapes}
+    num_runs = config.seeds * len(rates[shapes[0]])
+
+    def kind(room: Shape) -> Kind:
+        return Kind(room, recipe, config.features, config.activation, config.epochs, config.batch_size)
+
+    room_of = rooms(shapes, lambda room: num_runs * run_seconds(config, kind(room)), COMPILE_SECONDS)
+    place = list(dict.fromkeys(room_of.values())).index
+    ordered = sorted(shapes, key=lambda shape: place(room_of[shape]))
+    return [Network("shapes", shape, kind(room_of[shape]), rates[shape]) for shape in ordered]
 
 
 def settings(config: Config) -> list[Setting]:
@@ -63,12 +63,8 @@ def settings(config: Config) -> list[Setting]:
     for network in chosen:
         kind, shape = network.kind, network.shape
         cost = run_seconds(config, kind) + COMPILE_SECONDS / runs_of[kind] / config.seeds
-        labels: dict[str, object] = {
-            **network.labels,
-            "depth": len(shape),
-            "hidden_units": sum(shape),
-            "parameters": count_parameters(config, kind._replace(widths=shape)),
-        }
+        labels = network.labels | {"depth": len(shape), "hidden_units": sum(shape)}
+        labels["parameters"] = count_parameters(config, kind._replace(widths=shape))
         for rate in network.rates:
             arguments = {"widths": shape, "rate": rate, "kind": kind}
             listed.append(Setting(labels | {"learning_rate": rate}, arguments, cost=cost))
@@ -82,8 +78,7 @@ def run_seconds(config: Config, kind: Kind) -> float:
     could share a program then do not, which cost seconds of minutes.
     """
     num_inputs = 2 * config.num_features if kind.features == "fourier" else 2
-    layers = pairwise((num_inputs, *kind.widths, 1))
-    parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)
+    parameters = sum((inputs + 1) * outputs for inputs, outputs in pairwise((num_inputs, *kind.widths, 1)))
     seconds = 0.01 + 1e-4 * sum(kind.widths) + 5.5e-6 * parameters
     return kind.epochs * config.num_examples / 1e5 * seconds
 
@@ -103,9 +98,7 @@ def rooms(shapes: tuple[Shape, ...], seconds: Callable[[Shape], float], compile_
 
     def saved(pair):
         room = tuple(map(max, *pair))
-        members = (groups[shape] for shape in pair)
-        longer = (len(m) * (seconds(room) - seconds(s)) for s, m in zip(pair, members, strict=True))
-        return compile_seconds - sum(longer)
+        return compile_seconds - sum(len(groups[shape]) * (seconds(room) - seconds(shape)) for shape in pair)
 
     while True:
         pairs = [pair for pair in combinations(groups, 2) if len(pair[0]) == len(pair[1])]

@@ -1,15 +1,20 @@
 """The figures of the study of depth against width."""
 
-import itertools
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import ArrayLike
 
 from jaxstudies.evidence import intervals
 from jaxstudies.networks import data
@@ -19,11 +24,13 @@ from jaxstudies.studies.depth_width.summary import chosen, summarize
 from jaxstudies.study import Results
 
 RECIPES = {"sgd": "SGD, Nesterov; batch norm in 2+ layers", "adam": "Adam, cosine decay; no norm"}
-MARKERS = {1: "o", 2: "s", 3: "^"}
-MODERN_COLOR = plotting.COLORS[4]
-STAR = {"color": MODERN_COLOR, "ms": 13, "mec": "black", "mew": 0.6}
 STYLES = {"sgd": "--", "adam": "-"}
+MODERN = "ReLU on Fourier features"
+MODERN_COLOR = plotting.COLORS[4]
+STAR = {"color": MODERN_COLOR, "marker": "*", "ls": "", "ms": 13, "mec": "black", "mew": 0.6}
 BASELINES = ("constant", "1-nearest neighbor", "boosted trees", "Delaunay", "RBF", "floor")
+BELOW = {"loc": "outside lower center"}
+ERROR = "test RMSE (units of f)"
 
 
 def plot(results: Results) -> dict[str, Figure]:
@@ -36,18 +43,18 @@ def plot(results: Results) -> dict[str, Figure]:
     drawn = {"cusps": plot_cusps(runs)}
     if shapes.empty:
         return drawn
-    drawn |= {"rmse": plot_rmse(summary), "time": plot_time(shapes), "curves": plot_curves(runs)}
+    drawn |= {"rmse": plot_rmse(shapes, summary), "time": plot_time(shapes), "curves": plot_curves(runs)}
     if (shapes["depth"] == 2).any():
-        drawn["two_layers"] = plot_two_layers(shapes)
+        drawn["two_layers"] = plot_two_layers(shapes[shapes["depth"] == 2])
     mapped = runs[runs["map"].notna() & np.isfinite(runs["validation_rmse"])]
     if len(mapped):
         drawn["error_map"] = plot_error_map(mapped.loc[mapped["validation_rmse"].idxmin()])
     return drawn
 
 
-def depth_color(depth: int) -> str:
-    """Return the color of a depth."""
-    return plotting.COLORS[(depth - 1) % len(plotting.COLORS)]
+def look(depth: int) -> dict[str, str]:
+    """Return the color and the marker of a depth."""
+    return {"color": plotting.COLORS[(depth - 1) % len(plotting.COLORS)], "marker": "os^"[depth - 1 : depth] or "D"}
 
 
 def plural(count: int, noun: str) -> str:
@@ -55,114 +62,89 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("s" if count != 1 else "")
 
 
-def depth_label(depth: int) -> str:
-    """Return the name of a depth."""
-    return plural(depth, "hidden layer")
-
-
-def plain_log(axis) -> None:
+def plain_log(axis: Axis) -> None:
     """Label a logarithmic axis with plain numbers."""
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
-def spread_labels(values: np.ndarray, factor: float) -> np.ndarray:
-    """Move positions on a logarithmic axis apart until each is `factor` above the one below."""
-    order = np.argsort(values)
-    placed = np.array(values, float)
-    for below, above in itertools.pairwise(order):
-        placed[above] = max(placed[above], placed[below] * factor)
-    return placed
-
-
 def count_seeds(rows: pd.DataFrame) -> str:
     """Return the seeds per row in words."""
-    counts = sorted(set(rows["n"])) or [0]
-    least = f"{counts[0]} to " if len(counts) > 1 else ""
-    return f"n = {least}{plural(counts[-1], 'seed')}"
+    least, most = rows["n"].min(), rows["n"].max()
+    return "n = " + (f"{least} to " if least < most else "") + plural(most, "seed")
 
 
-def cut_below(mean: np.ndarray | pd.Series, low: np.ndarray | pd.Series) -> tuple[np.ndarray, str]:
+def cut_below(mean: ArrayLike, low: ArrayLike) -> tuple[np.ndarray, str]:
     """Return where intervals' lower ends are drawn on a logarithmic axis, and a note if any is cut.
 
     Of few seeds an interval may reach below 0, which such an axis does not have.
     """
-    least = np.asarray(mean) / 3
-    note = "; intervals cut at a third of the mean" if np.any(np.asarray(low) < least) else ""
-    return np.maximum(np.asarray(low), least), note
+    least, low = np.asarray(mean) / 3, np.asarray(low)
+    return np.maximum(low, least), "; intervals cut at a third of the mean" if np.any(low < least) else ""
 
 
-def draw_shapes(ax: Axes, shapes: pd.DataFrame, x: str, style: str, points: bool) -> None:
+def draw_band(ax: Axes, x: ArrayLike, band: np.ndarray, color: str, style: str, alpha: float = 0.2, **line) -> None:
+    """Draw a curve and a band; `band` holds the curve and the ends."""
+    ax.plot(x, band[0], style, color=color, **line)
+    ax.fill_between(x, band[1], band[2], color=color, alpha=alpha, lw=0)
+
+
+def draw_depths(ax: Axes, shapes: pd.DataFrame, x: str, style: str, points: bool) -> None:
     """Draw the mean error of the shapes of each depth against `x`, with the shapes' range.
 
     With points each shape is drawn too, with its interval.
     """
     for depth, group in shapes.groupby("depth"):
-        color = depth_color(depth)
+        middle, drawn = group["rmse"], look(depth)
         if points:
-            middle = group["rmse"]
-            low, _ = cut_below(middle, group["low"])
-            ends = [middle - low, group["high"] - middle]
-            dots = {"color": color, "ms": 4, "mec": "none", "alpha": 0.5, "elinewidth": 0.7}
-            ax.errorbar(group[x], middle, ends, fmt=MARKERS.get(depth, "D"), **dots)
-        if x == "hidden_units":
-            curve = group.groupby(x)["rmse"].agg(["mean", "min", "max"])
-        else:
-            # So many parameters differ that a total of its own has no band: bins of 2.
-            octave = np.floor(np.log2(group[x]))
-            curve = group.groupby(octave)["rmse"].agg(["mean", "min", "max"])
-            curve.index = np.exp(np.log(group[x]).groupby(octave).mean())
-        single = MARKERS.get(depth, "D") if len(curve) == 1 and not points else None
-        ax.plot(curve.index, curve["mean"], style, color=color, lw=1.8, marker=single)
-        ax.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.18, lw=0)
+            ends = [middle - cut_below(middle, group["low"])[0], group["high"] - middle]
+            ax.errorbar(group[x], middle, ends, **drawn, ls="", ms=4, mec="none", alpha=0.5, elinewidth=0.7)
+        # So many parameters differ that a total of its own has no band: bins of 2.
+        bins = group[x] if x == "hidden_units" else np.floor(np.log2(group[x]))
+        curve = middle.groupby(bins).agg(["mean", "min", "max"])
+        place = np.exp(np.log(group[x]).groupby(bins).mean())
+        marker = drawn["marker"] if len(curve) == 1 and not points else None
+        draw_band(ax, place, curve.to_numpy().T, drawn["color"], style, 0.18, lw=1.8, marker=marker)
 
 
-def draw_baselines(ax: Axes, values: pd.Series) -> None:
-    """Draw the errors of the baselines, and the floor of the noise, as lines."""
+def draw_baselines(ax: Axes, values: pd.Series, named: bool) -> None:
+    """Draw the baselines' errors as lines; to the right their names, as high but apart."""
+    values = values.sort_values()
     for name, value in values.items():
         color, lw, ls = ("black", 1.3, "-") if name == "floor" else ("0.55", 0.8, ":")
-        ax.axhline(value, color=color, zorder=0, lw=lw, ls=ls)
-
-
-def name_baselines(ax: Axes, values: pd.Series) -> None:
-    """Write the baselines' names and errors to the right of their lines."""
+        ax.axhline(value, color=color, lw=lw, ls=ls, zorder=0)
     low, high = ax.get_ylim()
-    heights = spread_labels(values.to_numpy(), (high / low) ** 0.055)
-    for (name, value), height in zip(values.items(), heights, strict=True):
-        style = {"fontsize": 8, "va": "center", "annotation_clip": False}
-        place = {"xy": (1.01, height), "xycoords": ("axes fraction", "data")}
-        ax.annotate(f"{name} {value:.3g}", **place, **style)
+    apart = (high / low) ** (0.055 * np.arange(len(values)))
+    heights = (values / apart).cummax() * apart
+    for name in values.index if named else ():
+        place = {"xy": (1.01, heights[name]), "xycoords": ("axes fraction", "data"), "annotation_clip": False}
+        ax.annotate(f"{name} {values[name]:.3g}", **place, fontsize=8, va="center")
 
 
-def plot_rmse(summary: pd.DataFrame) -> Figure:
+def plot_rmse(shapes: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Draw the error against hidden units and parameters, a curve per depth, a row per recipe.
 
     Those rows show the range of the shapes. A last one shows all, down to the floor of the noise.
     """
-    shapes = summary[(summary["part"] == "shapes") & summary["rmse"].notna()]
     modern = summary[summary["part"] == "modern"]
-    lines = summary[summary["recipe"] == "baseline"].set_index("shape")["rmse"]
-    lines = lines[[name for name in BASELINES if lines.get(name, 0) > 0]]
+    lines = summary[summary["recipe"] == "baseline"].set_index("shape")["rmse"].reindex(BASELINES)
+    lines = lines[lines > 0]
     near = lines[lines.between(shapes["rmse"].min() / 1.2, shapes["rmse"].max() * 1.2)]
-    recipes = list(shapes["recipe"].unique())
-    rows, size = len(recipes) + 1, (11.5, 4.2 + 3.2 * len(recipes))
-    figure, axes = plt.subplots(rows, 2, figsize=size, sharex="col", squeeze=False)
-    for row in (axes[:-1].ravel(), axes[-1]):
-        for ax in row[1:]:
-            ax.sharey(row[0])
-    for (i, j), ax in np.ndenumerate(axes):
-        x, last = ("hidden_units", "parameters")[j], i == len(recipes)
-        draw_baselines(ax, lines if last else near)
-        for recipe in recipes if last else recipes[i : i + 1]:
-            draw_shapes(ax, shapes[shapes["recipe"] == recipe], x, STYLES[recipe], not last)
-        if last:
-            ax.plot(modern[x], modern["rmse"], "*", **STAR)
-    for ax in axes.flat:
-        ax.set(xscale="log", yscale="log")
-    for ax in axes[:-1, 1]:
-        name_baselines(ax, near)
-    name_baselines(axes[-1, 1], lines)
-    label_rmse(axes, recipes)
+    parts = [*shapes.groupby("recipe", sort=False), (None, shapes)]
+    scales = {"xscale": "log", "yscale": "log"}
+    figure, axes = plt.subplots(len(parts), 2, figsize=(11.5, 1 + 3.2 * len(parts)), sharex="col", subplot_kw=scales)
+    for first, *others in (axes[:-1].flat, axes[-1]):
+        for ax in others:
+            ax.sharey(first)
+    for (recipe, rows), row in zip(parts, axes, strict=True):
+        for ax, x in zip(row, ("hidden_units", "parameters"), strict=True):
+            for style, group in rows.groupby(rows["recipe"].map(STYLES), sort=False):
+                draw_depths(ax, group, x, style, points=recipe is not None)
+            if recipe is None:
+                ax.plot(modern[x], modern["rmse"], **STAR)
+    for (i, named), ax in np.ndenumerate(axes):
+        draw_baselines(ax, near if i < len(parts) - 1 else lines, named == 1)
+    label_rmse(axes, [RECIPES.get(recipe, "the whole range, down to the floor of the noise") for recipe, _ in parts])
     name_depths(figure, shapes, modern)
     _, note = cut_below(shapes["rmse"], shapes["low"])
     figure.suptitle(
@@ -172,163 +154,141 @@ def plot_rmse(summary: pd.DataFrame) -> Figure:
     return figure
 
 
-def label_rmse(axes: np.ndarray, recipes: list[str]) -> None:
-    """Write titles, and name and scale the axes."""
-    for (left, right), recipe in zip(axes, [*recipes, None], strict=True):
-        whole = "the whole range, down to the floor of the noise"
-        left.set_title(RECIPES[recipe] if recipe else whole, loc="left")
-        left.set_ylabel("test RMSE (units of f)")
+def label_rmse(axes: np.ndarray, titles: list[str]) -> None:
+    """Write a title over each row, and name and scale the axes."""
+    for (left, right), title in zip(axes, titles, strict=True):
+        left.set_title(title, loc="left")
+        left.set_ylabel(ERROR)
         right.tick_params(labelleft=False)
-    plotting.plain_log_ticks(axes[0, 0].yaxis)
-    axes[-1, 0].set_xlabel("hidden units in all")
-    axes[-1, 0].xaxis.set_major_locator(LogLocator(2))
-    plain_log(axes[-1, 0].xaxis)
-    axes[-1, 1].set_xlabel("trained parameters (curve: mean by octave)")
-    plotting.plain_log_ticks(axes[-1, 1].xaxis)
-    plain_log(axes[-1, 0].yaxis)
+    left, right = axes[-1]
+    left.set_xlabel("hidden units in all")
+    left.xaxis.set_major_locator(LogLocator(2))
+    right.set_xlabel("trained parameters (curve: mean by octave)")
+    for axis in (axes[0, 0].yaxis, right.xaxis):
+        plotting.plain_log_ticks(axis)
+    for axis in (left.xaxis, left.yaxis):
+        plain_log(axis)
 
 
 def name_depths(figure: Figure, shapes: pd.DataFrame, modern: pd.DataFrame) -> None:
     """Draw the legend below."""
-    handles = []
-    for depth, group in shapes.groupby("depth"):
-        label = f"{depth_label(depth)} ({plural(group['shape'].nunique(), 'shape')})"
-        style = {"color": depth_color(depth), "marker": MARKERS.get(depth, "D"), "ms": 4}
-        handles.append(Line2D([], [], label=label, **style))
+    counts = shapes.groupby("depth")["shape"].nunique()
+    labels = {depth: f"{plural(depth, 'hidden layer')} ({plural(n, 'shape')})" for depth, n in counts.items()}
+    handles = [Line2D([], [], label=label, ms=4, **look(depth)) for depth, label in labels.items()]
     if len(modern):
-        label = "ReLU on Fourier features, Adam, a longer budget"
-        handles.append(Line2D([], [], ls="", marker="*", label=label, **STAR))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
+        handles.append(Line2D([], [], label=f"{MODERN}, Adam, a longer budget", **STAR))
+    figure.legend(handles=handles, **BELOW, ncols=4, fontsize=9)
+
+
+def recipe_panels(rows: pd.DataFrame, margin: float, width: float) -> tuple[Figure, dict[Axes, pd.DataFrame]]:
+    """Return a figure of a panel per recipe, side by side, and the panels with their rows."""
+    groups = dict(list(rows.groupby("recipe", sort=False)))
+    size = (margin + width * len(groups), 4.6)
+    figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
+    for ax, recipe in zip(axes[0], groups, strict=True):
+        ax.set_title(RECIPES[recipe])
+    return figure, dict(zip(axes[0], groups.values(), strict=True))
 
 
 def plot_time(shapes: pd.DataFrame) -> Figure:
     """Draw the seconds of an epoch against parameters, alone and within the batch."""
-    recipes = list(shapes["recipe"].unique())
-    figure, axes = plt.subplots(1, len(recipes), figsize=(1.0 + 5.2 * len(recipes), 4.6), sharey=True, squeeze=False)
-    for ax, recipe in zip(axes[0], recipes, strict=True):
-        for depth, group in shapes[shapes["recipe"] == recipe].groupby("depth"):
-            style = {"color": depth_color(depth), "ls": "none", "ms": 5}
-            style["marker"] = MARKERS.get(depth, "D")
-            label = f"{depth_label(depth)}, one network alone"
-            ax.plot(group["parameters"], group["seconds_per_epoch"], label=label, **style)
+    figure, panels = recipe_panels(shapes, 1.0, 5.2)
+    first, *_ = panels
+    for ax, rows in panels.items():
+        for depth, group in rows.groupby("depth"):
+            draw = partial(ax.plot, group["parameters"], **look(depth), ls="", ms=5)
+            layers = plural(depth, "hidden layer")
+            draw(group["seconds_per_epoch"], label=f"{layers}, one network alone")
             if group["seconds_in_batch"].notna().any():
-                style |= {"label": f"{depth_label(depth)}, per network in the batch", "mfc": "none"}
-                ax.plot(group["parameters"], group["seconds_in_batch"], **style)
-        ax.set(xscale="log", yscale="log", xlabel="trained parameters", title=RECIPES[recipe])
+                draw(group["seconds_in_batch"], label=f"{layers}, per network in the batch", mfc="none")
+        ax.set(xscale="log", yscale="log", xlabel="trained parameters")
         plotting.plain_log_ticks(ax.xaxis)
         ax.grid(alpha=0.25, which="both", lw=0.5)
-    axes[0, 0].set_ylabel("seconds per epoch")
-    plotting.plain_log_ticks(axes[0, 0].yaxis)
-    handles, place = axes[0, 0].get_legend_handles_labels(), "outside lower center"
-    figure.legend(*handles, loc=place, ncols=1 + len(recipes), fontsize=8)
+    first.set_ylabel("seconds per epoch")
+    plotting.plain_log_ticks(first.yaxis)
+    figure.legend(*first.get_legend_handles_labels(), **BELOW, ncols=1 + len(panels), fontsize=8)
     words = "each point one shape;\nin the batch, padding to shared shapes included"
     figure.suptitle(f"Training time of an epoch ({words})")
     return figure
 
 
+def best_networks(runs: pd.DataFrame, by: list[str]) -> Iterator[tuple[pd.DataFrame, str, str, str]]:
+    """Yield the networks of the shape best on validation data in each group, then the modern ones.
+
+    Yields:
+        Their rows, name, color and line style.
+    """
+    finite = runs[~runs["nonfinite"].astype(bool)]
+    for _, group in finite[finite["part"] == "shapes"].groupby(by, sort=False):
+        shape, recipe = group.groupby(["shape", "recipe"])["validation_rmse"].mean().idxmin()
+        rows = group[(group["shape"] == shape) & (group["recipe"] == recipe) & group["curve"].notna()]
+        yield rows, f"{shape}, {recipe} (n = {len(rows)})", look(rows["depth"].iloc[0])["color"], STYLES[recipe]
+    rows = finite[(finite["part"] == "modern") & finite["curve"].notna()]
+    if len(rows):
+        yield rows, f"{rows['shape'].iloc[0]}, {MODERN} (n = {len(rows)})", MODERN_COLOR, "-"
+
+
 def plot_curves(runs: pd.DataFrame) -> Figure:
     """Draw the validation error over epochs: the best shape of each depth, and the modern one."""
     figure, ax = plt.subplots(figsize=(7.5, 4.8))
-    shapes = runs[(runs["part"] == "shapes") & ~runs["nonfinite"].astype(bool)]
-    for (recipe, depth), group in shapes.groupby(["recipe", "depth"], sort=False):
-        best = group.groupby("shape")["validation_rmse"].mean().idxmin()
-        rows, label = group[group["shape"] == best], f"{best}, {recipe}"
-        draw_curve(ax, rows, depth_color(depth), label, STYLES[recipe])
-    modern = runs[(runs["part"] == "modern") & ~runs["nonfinite"].astype(bool)]
-    if len(modern):
-        label = f"{modern['shape'].iloc[0]}, ReLU on Fourier features"
-        draw_curve(ax, modern, MODERN_COLOR, label, "-")
+    for rows, label, color, style in best_networks(runs, ["recipe", "depth"]):
+        curves = table.stacked(rows, "curve")
+        curves = curves[:, ~np.isnan(curves).all(axis=0)]
+        epoch = np.arange(1, curves.shape[1] + 1)
+        band = np.stack([reduce(curves, axis=0) for reduce in (np.mean, np.min, np.max)])
+        draw_band(ax, epoch, band, color, style, label=label, marker="o" if len(epoch) < 4 else None)
     ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="validation RMSE (units of f)")
-    plotting.plain_log_ticks(ax.xaxis)
-    plotting.plain_log_ticks(ax.yaxis)
+    for axis in (ax.xaxis, ax.yaxis):
+        plotting.plain_log_ticks(axis)
     ax.legend(fontsize=8, loc="lower left")
     ax.set_title("The best shape of each depth and recipe (mean over seeds, band: their range)")
     return figure
 
 
-def draw_curve(ax: Axes, group: pd.DataFrame, color: str, label: str, style: str) -> None:
-    """Draw mean and range over seeds of the validation error by epoch."""
-    curves = table.stacked(group[group["curve"].notna()], "curve")
-    curves = curves[:, ~np.isnan(curves).all(axis=0)]
-    epoch = np.arange(1, curves.shape[1] + 1)
-    marker = "o" if len(epoch) < 4 else None
-    label = f"{label} (n = {len(curves)})"
-    ax.plot(epoch, curves.mean(axis=0), style, color=color, label=label, marker=marker)
-    ax.fill_between(epoch, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.2, lw=0)
-
-
-def draw_cusps(ax: Axes, rows: pd.DataFrame, name: str, color: str) -> str:
-    """Draw the error by distance to the cusps: mean and 95 % t band over seeds, if several.
-
-    Returns:
-        A note if the band is cut.
-    """
-    errors = table.stacked(rows[rows["cusp_rmse"].notna()], "cusp_rmse")
-    mean, low, high = intervals.mean_intervals(errors)
-    share = f"{rows['cusp_share'].mean():.0%} of squared error within 4"
-    distance = np.arange(len(mean))
-    low, note = cut_below(mean, low)
-    ax.plot(distance, mean, "o-", color=color, ms=4, label=f"{name}: {share}")
-    ax.fill_between(distance, low, high, color=color, alpha=0.2, lw=0)
-    return note
-
-
 def plot_cusps(runs: pd.DataFrame) -> Figure:
-    """Draw the error on clean targets by distance to the nearer line of cusps."""
+    """Draw the error on clean targets by distance to the cusps: mean and 95 % t band over seeds."""
     figure, ax = plt.subplots(figsize=(7.8, 5.0))
-    finite = runs[~runs["nonfinite"].astype(bool)]
-    notes = [""]
-    for depth, group in finite[finite["part"] == "shapes"].groupby("depth"):
-        means = group.groupby(["shape", "recipe"])["validation_rmse"].mean()
-        shape, recipe = min(means.index, key=means.__getitem__)
-        best = group[(group["shape"] == shape) & (group["recipe"] == recipe)]
-        name = f"{shape}, {recipe} (n = {len(best)})"
-        notes.append(draw_cusps(ax, best, name, depth_color(depth)))
-    modern = finite[finite["part"] == "modern"]
-    if len(modern):
-        name = f"{modern['shape'].iloc[0]}, ReLU on Fourier features (n = {len(modern)})"
-        notes.append(draw_cusps(ax, modern, name, MODERN_COLOR))
-    for name, color in (("Delaunay", "0.6"), ("RBF", "black")):
-        draw_cusps(ax, runs[runs["shape"] == name], name, color)
-    pairs = itertools.pairwise(CUSP_EDGES)
-    labels = [f"{a:g}-{b:g}" if np.isfinite(b) else f"> {a:g}" for a, b in pairs]
+    lines = list(best_networks(runs.sort_values("depth", kind="stable"), ["depth"]))
+    lines += [
+        (runs[runs["shape"] == name], name, color, "-") for name, color in (("Delaunay", "0.6"), ("RBF", "black"))
+    ]
+    notes = []
+    for rows, name, color, _ in lines:
+        mean, low, high = intervals.mean_intervals(table.stacked(rows, "cusp_rmse"))
+        low, note = cut_below(mean, low)
+        notes.append(note.replace("; ", ";\n"))
+        label = f"{name}: {rows['cusp_share'].mean():.0%} of squared error within 4"
+        draw_band(ax, np.arange(len(mean)), np.stack([mean, low, high]), color, "o-", ms=4, label=label)
     floor = runs.loc[runs["part"] == "floor", "test_rmse"].iloc[0]
     if floor > 0:
         ax.axhline(floor, color="black", ls=":", lw=1, label=f"noise {floor:.3g}")
-    ax.set_xlabel("distance to the nearer line of cusps (units of x)")
-    ax.set_ylabel("RMSE on clean test targets (units of f)")
-    ax.set_yscale("log")
+    words = {"xlabel": "distance to the nearer line of cusps (units of x)"}
+    ax.set(yscale="log", ylabel="RMSE on clean test targets (units of f)", **words)
+    labels = [f"{a:g}-{b:g}" if np.isfinite(b) else f"> {a:g}" for a, b in pairwise(CUSP_EDGES)]
     ax.set_xticks(range(len(labels)), labels)
     plain_log(ax.yaxis)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
-    note = max(notes).replace("; ", ";\n")
+    figure.legend(**BELOW, ncols=2, fontsize=8)
     ax.set_title(
         "What stands in the way: the cusps (best shape of each depth by validation;\n"
-        f"mean and 95 % t interval over n seeds; Delaunay and RBF are fitted once{note})"
+        f"mean and 95 % t interval over n seeds; Delaunay and RBF are fitted once{max(notes)})"
     )
     return figure
 
 
-def plot_two_layers(shapes: pd.DataFrame) -> Figure:
+def plot_two_layers(rows: pd.DataFrame) -> Figure:
     """Draw the mean error of the two-layer shapes over their widths."""
-    rows = shapes[shapes["depth"] == 2]
-    widths = rows["shape"].str.split("-", expand=True).astype(int)
-    rows = rows.assign(first=widths[0], second=widths[1])
-    recipes = list(rows["recipe"].unique())
-    figure, axes = plt.subplots(1, len(recipes), figsize=(1.6 + 4.3 * len(recipes), 4.6), sharey=True, squeeze=False)
-    norm = LogNorm(rows["rmse"].min(), max(rows["rmse"].max(), rows["rmse"].min() * 1.01))
-    for ax, recipe in zip(axes[0], recipes, strict=True):
-        table = rows[rows["recipe"] == recipe].pivot(index="second", columns="first", values="rmse")
-        image = ax.imshow(table, origin="lower", cmap="viridis", norm=norm, aspect="auto")
-        for (i, j), value in np.ndenumerate(table.to_numpy()):
-            if np.isfinite(value):
-                tone = "white" if norm(value) < 0.55 else "black"
-                ax.text(j, i, f"{value:.3g}", ha="center", va="center", color=tone, fontsize=9)
-        ax.set_xticks(range(table.shape[1]), table.columns)
-        ax.set_yticks(range(table.shape[0]), table.index)
-        ax.set(xlabel="units in the first layer", title=RECIPES[recipe])
-    axes[0, 0].set_ylabel("units in the second layer")
-    bar = figure.colorbar(image, ax=axes[0, -1], label="test RMSE (units of f)")
+    rows = rows.assign(**rows["shape"].str.extract("(?P<first>.+)-(?P<second>.+)").astype(int))
+    least, most = rows["rmse"].min(), rows["rmse"].max()
+    style = {"norm": LogNorm(least, max(most, least * 1.01)), "cmap": "viridis", "cbar": False}
+    figure, panels = recipe_panels(rows, 1.6, 4.3)
+    for ax, group in panels.items():
+        errors = group.pivot(index="second", columns="first", values="rmse")
+        sns.heatmap(errors, ax=ax, annot=True, fmt=".3g", annot_kws={"fontsize": 9}, **style)
+        ax.invert_yaxis()
+        ax.tick_params(axis="y", labelrotation=0)
+        ax.set(xlabel="units in the first layer", ylabel="units in the second layer")
+        ax.label_outer()
+    bar = figure.colorbar(ax.collections[0], ax=ax, label=ERROR)
     plain_log(bar.ax.yaxis)
     bar.ax.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     figure.suptitle(f"Two hidden layers (mean of {count_seeds(rows)})")
@@ -339,27 +299,23 @@ def plot_error_map(best: pd.Series) -> Figure:
     """Draw the surface, what the best network makes of it, and the error, with the cusp lines."""
     bound, learned = data.EGGHOLDER_BOUND, best["map"]
     surface = np.asarray(data.eggholder(map_inputs())).reshape(learned.shape)
-    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.4), sharex=True, sharey=True)
-    extent = (-bound, bound, -bound, bound)
-    limit = np.abs(surface).max()
-    error = np.abs(learned - surface)
+    error, limit = np.abs(learned - surface), np.abs(surface).max()
     high = np.nanmax(error)
-    panels = (
-        ("the function", surface, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}),
-        ("the network", learned, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}),
-        ("absolute error", error, {"cmap": "magma", "norm": LogNorm(high / 1000, high)}),
-    )
+    signed = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+    panels = {"the function": (surface, signed), "the network": (learned, signed)}
+    norm = LogNorm(high / 1000, high)
+    panels["absolute error"] = np.maximum(error, high / 1000), {"cmap": "magma", "norm": norm}
     line = np.array([-bound, bound])
-    for ax, (title, values, style) in zip(axes, panels, strict=True):
-        clipped = np.maximum(values, high / 1000) if "norm" in style else values
-        image = ax.imshow(clipped, origin="lower", extent=extent, **style)
+    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.4), sharex=True, sharey=True)
+    for ax, (title, (values, style)) in zip(axes, panels.items(), strict=True):
+        image = ax.imshow(values, origin="lower", extent=(*line, *line), **style)
         figure.colorbar(image, ax=ax, shrink=0.85, label="units of f")
         ax.set(title=title, xlabel="x1", xlim=line, ylim=line)
-    for slope, offset, label in ((-0.5, -47, "cusp lines"), (1, -47, None)):
-        axes[0].plot(line, slope * line + offset, color="black", lw=0.9, ls=":", label=label)
+    for slope, label in ((-0.5, "cusp lines"), (1, None)):
+        axes[0].plot(line, slope * line - 47, color="black", lw=0.9, ls=":", label=label)
     axes[0].legend(loc="upper left", fontsize=8, frameon=True)
     axes[0].set_ylabel("x2")
-    kind = "ReLU on Fourier features" if best["part"] == "modern" else best["recipe"]
+    kind = MODERN if best["part"] == "modern" else best["recipe"]
     figure.suptitle(
         f"The network best on validation data: {best['shape']}, {kind}, seed {best['seed']}; "
         f"RMSE {best['test_rmse']:.3g} on noisy test targets"

@@ -15,35 +15,37 @@ from jaxtyping import Array, Int, Key
 
 from jaxstudies.engine import prng
 from jaxstudies.networks.models import Layer
-from jaxstudies.studies.depth_width.shapes import Shape
+from jaxstudies.studies.depth_width.config import Config, Kind
+
+Widths = Sequence[int | Int[Array, ""]]
+"""Widths of the hidden layers, which may be traced."""
 
 
-def initial_bounds(
-    widths: Sequence[int | Int[Array, ""]], room: Shape, num_inputs: int, sine: bool, wave_inputs: bool
-) -> dict[str, Layer]:
+def make_bounds(config: Config, kind: Kind, widths: Widths) -> dict[str, Layer]:
     """Return what the initial weights and biases are uniform within, 0 where there is padding.
 
     By PyTorch's default that is +-1 / sqrt(fan-in). With sines it is He's +-sqrt(6 / fan-in) and no
     bias, but in a first layer that sees the points themselves +-30 / fan-in, and biases over a
     period (Sitzmann et al. 2020, arXiv 2006.09661).
 
+    Biases are random: with zero biases every kink of the first layer starts on a line through the
+    origin, and shallow networks hardly leave that.
+
     Args:
-        widths: Hidden widths of the network, which may be traced.
-        room: Hidden widths it is padded to.
-        num_inputs: Inputs of the first layer.
-        sine: Whether the activation is the sine.
-        wave_inputs: Whether the first layer sees Fourier features.
+        config: The study's configuration.
+        kind: The network, padded.
+        widths: Its own hidden widths.
     """
+    waves, room = kind.features == "fourier", kind.widths
+    num_inputs = 2 * config.num_features if waves else 2
     layers = {}
     sizes = zip(pairwise((num_inputs, *widths, 1)), pairwise((num_inputs, *room, 1)), strict=True)
     for i, ((fan_in, outputs), (rows, columns)) in enumerate(sizes):
         kernel = bias = 1 / jnp.sqrt(fan_in)
-        if sine:
-            first = i == 0 and not wave_inputs
-            kernel, bias = (30 / fan_in, np.pi) if first else (jnp.sqrt(6 / fan_in), 0.0)
+        if kind.activation == "sine":
+            kernel, bias = (jnp.sqrt(6 / fan_in), 0.0) if i or waves else (30 / fan_in, np.pi)
         row, column = jnp.arange(rows) < fan_in, jnp.arange(columns) < outputs
-        inside = row[:, None] & column[None]
-        name = "last" if i == len(room) else f"layer_{i}"
+        name, inside = "last" if i == len(room) else f"layer_{i}", row[:, None] & column[None]
         layers[name] = Layer(jnp.where(inside, kernel, 0.0), jnp.where(column, bias, 0.0))
     return layers
 

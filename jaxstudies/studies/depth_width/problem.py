@@ -20,14 +20,8 @@ NEAR = 4.0
 """Distance to a cusp below which the share of the squared error is told."""
 MAP_SIDE = 96
 
-
-class Splits(NamedTuple):
-    """The data of a study, in the function's own units."""
-
-    train: Dataset
-    validation: Dataset
-    test: Dataset
-    clean_test: Float[Array, "test 1"]
+Splits = tuple[tuple[Dataset, Dataset, Dataset], Float[Array, "test 1"]]
+"""The points to train, to validate and to test, and the test points' targets without noise."""
 
 
 class Cusps(NamedTuple):
@@ -54,23 +48,24 @@ class Problem(NamedTuple):
 # Operation by operation, the data would be sixty programs to compile instead of two.
 @partial(jax.jit, static_argnums=0)
 def make_splits(config: Config) -> Splits:
-    """Draw the points and split them 72 : 8 : 20."""
+    """Draw the points, in the function's own units, and split them 72 : 8 : 20."""
     key = jax.random.fold_in(prng.key(config.seed), 2**32 - 1)
     noisy, clean = points.eggholder_dataset(key, config.num_examples, config.noise_variance)
     ends = [0, int(0.72 * config.num_examples), int(0.8 * config.num_examples), config.num_examples]
     train, validation, test = (Dataset(*(a[start:end] for a in noisy)) for start, end in pairwise(ends))
-    return Splits(train, validation, test, clean[ends[2] :])
+    return (train, validation, test), clean[ends[2] :]
 
 
 @partial(jax.jit, static_argnums=0)
 def standardized(config: Config, splits: Splits) -> Problem:
     """Return the data as the networks see them; with `raw`, as they are."""
-    scale, target_scale = (points.standardization(a) for a in splits.train)
+    parts, clean_test = splits
+    scale, target_scale = (points.standardization(a) for a in parts[0])
     if config.raw:
         scale, target_scale = (Standardization(jnp.zeros(d), jnp.ones(d)) for d in (2, 1))
     inputs, targets = (partial(points.standardize, one) for one in (scale, target_scale))
-    train, validation, test = (Dataset(inputs(part.inputs), targets(part.targets)) for part in splits[:3])
-    clean, surface, where = targets(splits.clean_test), inputs(map_inputs()), find_cusps(splits.test.inputs)
+    train, validation, test = (Dataset(inputs(part.inputs), targets(part.targets)) for part in parts)
+    clean, surface, where = targets(clean_test), inputs(map_inputs()), find_cusps(parts[2].inputs)
     return Problem(train, validation, test, clean, surface, where, target_scale)
 
 
@@ -102,11 +97,6 @@ def find_cusps(inputs: Float[Array, "n 2"]) -> Cusps:
 def cusp_errors(
     predictions: Float[Array, "n 1"], clean: Float[Array, "n 1"], cusps: Cusps
 ) -> tuple[Float[Array, " bins"], Float[Array, ""]]:
-    """Return the errors on clean targets by distance to the cusps.
-
-    Returns:
-        The RMSE in each bin of `CUSP_EDGES`, NaN where it is empty; and the share of the squared
-        error that lies near a cusp.
-    """
+    """Return the RMSE on clean targets in each bin of `CUSP_EDGES`, and the share of the squared error near a cusp."""
     squares = ((predictions - clean) ** 2)[:, 0]
     return jnp.sqrt(cusps.bins @ squares), jnp.sum(cusps.near * squares) / jnp.sum(squares)

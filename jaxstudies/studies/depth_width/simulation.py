@@ -1,18 +1,17 @@
 """One network on the Eggholder function: its training at a learning rate, and its errors."""
 
-from collections.abc import Sequence
 from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from jaxstudies.networks import data as points
 from jaxstudies.networks.models import FeedForward, Layer, fourier_features, leaky_relu, zero_bias
 from jaxstudies.studies.depth_width.config import Config, Kind
-from jaxstudies.studies.depth_width.padding import draw_layers, initial_bounds
+from jaxstudies.studies.depth_width.padding import Widths, draw_layers, make_bounds
 from jaxstudies.studies.depth_width.problem import MAP_SIDE, Problem, cusp_errors, rmse
 from jaxstudies.training import TrainState, fit, predict_blocks, start_state
 
@@ -25,25 +24,10 @@ def make_model(config: Config, kind: Kind, key: Key[Array, ""]) -> FeedForward:
     if kind.features == "fourier":
         frequencies = config.fourier_scale * jax.random.normal(key, (config.num_features, 2))
         features = partial(fourier_features, frequencies)
-    return FeedForward(
-        kind.widths,
-        num_outputs=1,
-        activation=jnp.sin if kind.activation == "sine" else partial(leaky_relu, 0.0),
-        init_layer=partial(zero_bias, jax.nn.initializers.zeros),
-        batch_norm=kind.recipe == "sgd" and len(kind.widths) > 1,
-        features=features,
-    )
-
-
-def make_bounds(config: Config, kind: Kind, widths: Sequence[int | Int[Array, ""]]) -> dict[str, Layer]:
-    """Return the bounds of the initial parameters of a network of some widths in its room.
-
-    Biases are random: with zero biases every kink of the first layer starts on a line through the
-    origin, and shallow networks hardly leave that.
-    """
-    fourier = kind.features == "fourier"
-    num_inputs = 2 * config.num_features if fourier else 2
-    return initial_bounds(widths, kind.widths, num_inputs, kind.activation == "sine", fourier)
+    activation = jnp.sin if kind.activation == "sine" else partial(leaky_relu, 0.0)
+    init_layer = partial(zero_bias, jax.nn.initializers.zeros)
+    batch_norm = kind.recipe == "sgd" and len(kind.widths) > 1
+    return FeedForward(kind.widths, 1, activation, init_layer, batch_norm=batch_norm, features=features)
 
 
 def make_optimizer(recipe: str, rate: float | Float[Array, ""], num_steps: int) -> optax.GradientTransformation:
@@ -63,13 +47,7 @@ def first_state(
 
 
 def simulate(
-    key: Key[Array, ""],
-    problem: Problem,
-    widths: Sequence[Int[Array, ""]],
-    rate: Float[Array, ""],
-    *,
-    config: Config,
-    kind: Kind,
+    key: Key[Array, ""], problem: Problem, widths: Widths, rate: Float[Array, ""], *, config: Config, kind: Kind
 ) -> dict[str, Array]:
     """Train one network at one learning rate.
 
@@ -87,31 +65,21 @@ def simulate(
     init_key, features_key, order_key = jax.random.split(key, 3)
     model = make_model(config, kind, features_key)
     num_train = len(problem.train.inputs)
-    num_steps = num_train // min(kind.batch_size, num_train) * kind.epochs
-    optimizer = make_optimizer(kind.recipe, rate, num_steps)
-    unit = problem.target_scale.deviation[0]
+    optimizer = make_optimizer(kind.recipe, rate, num_train // min(kind.batch_size, num_train) * kind.epochs)
 
     def validation_rmse(state):
         outputs = predict_blocks(model, state, problem.validation.inputs)
-        return unit * rmse(outputs, problem.validation.targets)
+        return problem.target_scale.deviation[0] * rmse(outputs, problem.validation.targets)
 
-    state, (_, curve) = fit(
-        key,
-        model,
-        optimizer,
-        optax.losses.squared_error,
-        problem.train,
-        num_epochs=kind.epochs,
-        batch_size=kind.batch_size,
-        state=first_state(init_key, model, optimizer, make_bounds(config, kind, widths)),
-        shuffle_key=order_key,
-        observe=validation_rmse,
-    )
-    longest = max(config.epochs, config.modern_budget)
+    start = first_state(init_key, model, optimizer, make_bounds(config, kind, widths))
+    train = partial(fit, state=start, shuffle_key=order_key, observe=validation_rmse)
+    train = partial(train, num_epochs=kind.epochs, batch_size=kind.batch_size)
+    state, (_, curve) = train(key, model, optimizer, optax.losses.squared_error, problem.train)
+    behind = max(config.epochs, config.modern_budget) - kind.epochs
     return errors(model, state, problem) | {
         "nonfinite": ~jnp.isfinite(curve[-1]),
         "validation_rmse": curve[-1],
-        "curve": jnp.pad(curve, (0, longest - kind.epochs), constant_values=jnp.nan),
+        "curve": jnp.pad(curve, (0, behind), constant_values=jnp.nan),
     }
 
 

@@ -91,8 +91,8 @@ def plot_functions(runs: pd.DataFrame, most: int = 50) -> Figure:
     figure, axes = plt.subplots(
         len(activations), 2, figsize=(8.5, 0.6 + 2.9 * len(activations)), sharex=True, sharey=True, squeeze=False
     )
-    grid = np.asarray(grid_inputs(GRID_POINTS, 1))
-    x, curves = grid[CURVE, 0], table.stacked(runs, "curve")
+    grid = grid_inputs(GRID_POINTS, 1)
+    x, curves = np.asarray(grid)[CURVE, 0], table.stacked(runs, "curve")
     y = np.asarray(TARGETS[runs["target"].iloc[0]].function(grid))
     finite = ~runs["nonfinite"].to_numpy(bool)
     dead_of = has(runs["outcome"], "trained", "zero_slope").to_numpy()

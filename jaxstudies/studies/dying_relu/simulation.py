@@ -35,19 +35,13 @@ AXES = {
 """Stages are before and after training, rules `diagnostics.COLLAPSE_RULES`, kinds `KINDS`."""
 
 
-def measure(model: MLP, state: TrainState, grid: Dataset, profiles: bool) -> dict[str, jax.Array]:
-    """Return what is recorded of a network at one stage, given the noise-free target on a grid.
-
-    With `profiles` that includes the shares of units of each of `KINDS` by layer.
-    """
+def measure(model: MLP, state: TrainState, grid: Dataset) -> dict[str, jax.Array]:
+    """Return what is recorded of a network at one stage, given the noise-free target on a grid."""
 
     def observe(layer: diagnostics.LayerSeen) -> dict[str, jax.Array]:
-        silent = {"silent": jnp.all(layer.slopes == 0)}
-        if not profiles:
-            return silent
         dormant = (diagnostics.dormant_share(layer.activations, tau) for tau in DORMANCY)
         shares = (*diagnostics.unit_states(layer.derivatives), *dormant)
-        return silent | {"units": jnp.stack(shares)}
+        return {"silent": jnp.all(layer.slopes == 0), "units": jnp.stack(shares)}
 
     seen = diagnostics.probe(model, variables(state), grid.inputs, observe)
     return {
@@ -55,7 +49,7 @@ def measure(model: MLP, state: TrainState, grid: Dataset, profiles: bool) -> dic
         "r2": diagnostics.r_squared(seen.outputs, grid.targets),
         "first_dead_layer": diagnostics.first_dead_layer(seen.layers["silent"]),
         "outputs": seen.outputs,
-        **({"units": seen.layers["units"].T} if profiles else {}),
+        "units": seen.layers["units"].T,
     }
 
 
@@ -82,7 +76,7 @@ def simulate(
         depth: Hidden layers.
         width: Units per hidden layer.
         loss: Name of the loss.
-        profiles: Whether what differs from layer to layer, and the curve, is recorded.
+        profiles: Whether what differs from layer to layer, the constant and the curve are recorded.
 
     Returns:
         Numbers and arrays by name, whose axes `AXES` names. The gaps are distances of the constant,
@@ -115,7 +109,7 @@ def simulate(
         shuffle_key=jax.random.fold_in(prng.key(shuffle_seed), 2**32 - 1),
     )
     both = jax.tree.map(lambda *a: jnp.stack(a), born, trained)
-    seen = jax.lax.map(lambda state: measure(model, state, grid, profiles), both)
+    seen = jax.lax.map(lambda state: measure(model, state, grid), both)
     finite = diagnostics.all_finite((trained.params, seen["outputs"]))
     outputs = seen.pop("outputs")[1]
     constant, deviation = outputs.mean(axis=0), grid.targets.std(axis=0)
@@ -123,16 +117,20 @@ def simulate(
     def gap(center):
         return jnp.max(jnp.abs(constant - center) / deviation)
 
+    units, first_dead_layer = seen.pop("units"), seen.pop("first_dead_layer")
     if profiles:
-        seen["units"] = padded(seen["units"], max(config.depths))
-        seen["curve"] = outputs[CURVE, 0]
+        seen |= {
+            "constant": padded(constant, MOST_OUTPUTS),
+            "first_dead_layer": first_dead_layer,
+            "units": padded(units, max(config.depths)),
+            "curve": outputs[CURVE, 0],
+        }
     # A network with NaN or infinity is neither dead nor alive.
     seen["collapsed"] = seen["collapsed"].at[1].set(seen["collapsed"][1] & finite)
     return {
         "nonfinite": ~finite,
         "train_loss": mean_loss(model, trained, data, LOSSES[loss]),
         "test_loss": LOSSES[loss](outputs, grid.targets).mean(),
-        "constant": padded(constant, MOST_OUTPUTS),
         "gap_to_mean": gap(grid.targets.mean(axis=0)),
         "gap_to_median": gap(jnp.median(grid.targets, axis=0)),
         **seen,

@@ -84,9 +84,8 @@ def spikes(identifier: str, words: str, share: float, of_running: str) -> Claim:
 
     method = f"{of_running} with running averages - largest rise with precise statistics, "
     method += "from an epoch to the next, mean over arms with batch norm, t interval over seeds"
-    return Claim(
-        f"spikes.{identifier}", f"{SPIKES}: {words}", effect, POSITIVE, WU, unit="validation loss", method=method
-    )
+    said = f"{SPIKES}: {words}"
+    return Claim(f"spikes.{identifier}", said, effect, POSITIVE, WU, unit="validation loss", method=method)
 
 
 CLAIMS = (

@@ -7,10 +7,10 @@ other rules beside the two: averaged perceptron, hard-margin SVM, middle of the 
 """
 
 from jaxstudies.studies.perceptron.claims import claims
-from jaxstudies.studies.perceptron.config import Config, derive, settings
+from jaxstudies.studies.perceptron.config import Config, settings
 from jaxstudies.studies.perceptron.figures import plot
 from jaxstudies.studies.perceptron.simulation import AXES, RUNS_PER_DEVICE, simulate
-from jaxstudies.studies.perceptron.summary import summarize
+from jaxstudies.studies.perceptron.summary import derive, summarize
 
 QUICK = ("--seeds", "2000")
 

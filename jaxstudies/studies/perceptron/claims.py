@@ -1,7 +1,6 @@
 """Hinge loss held against the perceptron criterion, on the training sets that both learned from."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +17,9 @@ class Pair:
 
     name: str
     words: str
-    perceptron: dict[str, Any]
+    perceptron: dict[str, object]
     """Labels of its setting."""
-    hinge: dict[str, Any]
+    hinge: dict[str, object]
     converged: bool = False
     """Whether only sets count on which both converged."""
 

@@ -1,19 +1,17 @@
 """What is asked for, and the settings that follow from it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Literal
 
 import numpy as np
-import pandas as pd
 from annotated_types import Gt, Interval
 
-from jaxstudies.output.table import stacked
 from jaxstudies.study import Setting
 
 RuleName = Literal["perceptron", "hinge", "averaged_perceptron", "svm", "bayes_point"]
 RULES: tuple[RuleName, ...] = ("perceptron", "hinge", "averaged_perceptron", "svm", "bayes_point")
-LABELS = ("part", "rule")
 CLOSED = ("svm", "bayes_point")
 """Rules without a learning rate and epochs."""
 
@@ -65,54 +63,43 @@ class Config:
         return tuple(n for n in CURVE_SIZES if n not in self.num_train) if alone else ()
 
 
-def settings(config: Config) -> list[Setting]:
-    """List the settings: those asked for, then the learning curve and the map beside them.
+def part_settings(c: Config, part: str, size: int, rules, rates, margins, budgets, num_seeds=None) -> Iterator[Setting]:
+    """Yield the product of rules, rates, the hinge's margins, and budgets, so many to a setting as are asked for."""
+    width = len(c.budgets)
+    for rule in rules:
+        closed = rule in CLOSED
+        kinds = [(None, None)] if closed else product(rates, margins if rule == "hinge" else (0.0,))
+        for (rate, margin), start in product(kinds, range(0, len(budgets), width)):
+            some = (0,) if closed else budgets[start : start + width]
+            labels = {"part": part, "rule": rule, "num_train": size, "learning_rate": rate, "margin": margin}
+            arguments = {
+                # As arrays these are mapped, and all rules share a launch.
+                "rule": np.array([RULES.index(rule)]),
+                "epochs": np.array([*some, *some[-1:] * (width - len(some))]),
+                "num_train": size,
+                "learning_rate": rate or 0.0,
+                "margin": margin or 0.0,
+                "max_train": size if part == "map" else max(c.num_train + c.curve_sizes),
+                "num_test": c.num_test,
+            }
+            yield Setting(labels | {"budgets": start // width}, arguments, num_seeds)
 
-    The label `part` says what a setting is for: `study`, `curve` or `map`. A setting has as many
-    budgets as are asked for; those of the map are shared out among its settings.
+
+def settings(config: Config) -> Iterator[Setting]:
+    """Yield the settings: those asked for, then the learning curve and the map beside them.
+
+    The label `part` says what a setting is for: `study`, `curve` or `map`.
     """
-    c, width = config, len(config.budgets)
-    listed: list[Setting] = []
-
-    def add(part, size, rules, rates, margins, budgets, num_seeds=None):
-        for rule in rules:
-            kinds = [(None, None)]
-            if rule not in CLOSED:
-                kinds = list(product(rates, margins if rule == "hinge" else (0.0,)))
-            for (rate, margin), start in product(kinds, range(0, len(budgets), width)):
-                some = budgets[start : start + width] if rule not in CLOSED else (0,)
-                labels = {"part": part, "rule": rule, "num_train": size, "learning_rate": rate, "margin": margin}
-                arguments = {
-                    # As arrays these are mapped, and all rules share a launch.
-                    "rule": np.array([RULES.index(rule)]),
-                    "epochs": np.array([*some, *some[-1:] * (width - len(some))]),
-                    "num_train": size,
-                    "learning_rate": rate or 0.0,
-                    "margin": margin or 0.0,
-                    "max_train": size if part == "map" else max(c.num_train + c.curve_sizes),
-                    "num_test": c.num_test,
-                }
-                listed.append(Setting(labels | {"budgets": start // width}, arguments, num_seeds))
-
+    c = config
+    asked = c.rules, c.learning_rates, c.margins
     for size in c.num_train:
-        add("study", size, c.rules, c.learning_rates, c.margins, c.budgets)
+        yield from part_settings(c, "study", size, *asked, c.budgets)
     # A set of the curve stops at the longest of the budgets asked for.
     short = tuple(min(budget, max(c.epochs)) for budget in c.budgets)
     for size in c.curve_sizes:
-        add("curve", size, c.rules, c.learning_rates, c.margins, short, CURVE_SETS)
+        yield from part_settings(c, "curve", size, *asked, short, CURVE_SETS)
     if c.map:
         size, first = c.num_train[0], c.margins[:1]
         # The perceptron's predictions do not depend on its learning rate: one is enough.
-        add("map", size, ["perceptron"], c.learning_rates[:1], first, MAP_EPOCHS, MAP_SETS)
-        add("map", size, ["hinge"], MAP_RATES, first, MAP_EPOCHS, MAP_SETS)
-    return listed
-
-
-def derive(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per budget, each budget once; rules without epochs have none."""
-    arrays = {name: stacked(runs, name) for name in runs if runs[name].dtype == object and name not in LABELS}
-    epochs = arrays["epochs"]
-    once = np.diff(epochs, axis=1, prepend=-1) > 0
-    plain = runs.drop(columns=["budgets", *arrays]).loc[runs.index.repeat(once.sum(axis=1))]
-    rows = plain.reset_index(drop=True).assign(**{name: values[once] for name, values in arrays.items()})
-    return rows.assign(epochs=rows["epochs"].where(rows["epochs"] > 0).astype(float))
+        yield from part_settings(c, "map", size, ["perceptron"], c.learning_rates[:1], first, MAP_EPOCHS, MAP_SETS)
+        yield from part_settings(c, "map", size, ["hinge"], MAP_RATES, first, MAP_EPOCHS, MAP_SETS)

@@ -4,9 +4,21 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.evidence import intervals, theory
+from jaxstudies.output.table import stacked
+from jaxstudies.studies.perceptron.simulation import AXES
 from jaxstudies.study import Results
 
 KEYS = ["rule", "num_train", "learning_rate", "epochs", "margin"]
+
+
+def derive(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per budget, each budget once; rules without epochs have none."""
+    arrays = {name: stacked(runs, name) for name in AXES}
+    epochs = arrays["epochs"]
+    once = np.diff(epochs, axis=1, prepend=-1) > 0
+    plain = runs.drop(columns=["budgets", *arrays]).loc[runs.index.repeat(once.sum(axis=1))]
+    rows = plain.reset_index(drop=True).assign(**{name: values[once] for name, values in arrays.items()})
+    return rows.assign(epochs=rows["epochs"].where(rows["epochs"] > 0).astype(float))
 
 
 def summarize(results: Results) -> pd.DataFrame:
