@@ -17,7 +17,7 @@ import pytest
 
 from jaxstudies import study as studies
 from jaxstudies.commands import command
-from jaxstudies.engine import monte_carlo, programs
+from jaxstudies.engine import monte_carlo, prng, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.evidence.claims import judge_all
@@ -51,7 +51,7 @@ def images(num=32):
 
 @cache
 def init(model):
-    return jax.jit(model.init)(jax.random.key(1), images(2))
+    return jax.jit(model.init)(prng.key(1), images(2))  # of the study's keys, which compile sooner than JAX's
 
 
 def without_input_norm(state):
@@ -187,7 +187,7 @@ def test_dropout_is_active_in_training_only_and_where_it_was_asked_for(position)
     x, state = images(), init(PLAIN)
     model = LeNet5(use_dropout=True, dropout_position=position, input_rate=0.0)
     assert jax.jit(model.apply).lower(state, x).as_text() == jax.jit(PLAIN.apply).lower(state, x).as_text()
-    kept = {"rngs": {"dropout": jax.random.key(1)}, "mutable": ["intermediates"]}
+    kept = {"rngs": {"dropout": prng.key(1)}, "mutable": ["intermediates"]}
     _, seen = jax.jit(lambda state: model.apply(state, x, train=True, **kept))(state)
     layers = seen["intermediates"]["activations"]
     zeros = [float(jnp.mean(h == 0)) for h in layers]
@@ -377,7 +377,7 @@ def test_training_step_with_dropout_and_batch_norm_follows_its_keys():
     batch = Dataset(images(16), jax.nn.one_hot(jnp.arange(16) % 10, 10))
     kinds = {"model": model, "optimizer": optimizer, "loss_fn": optax.losses.softmax_cross_entropy}
     step = jax.jit(lambda key: train_step(state, batch, key, **kinds)[1])
-    first, again, other = (step(jax.random.key(k)) for k in (1, 1, 2))
+    first, again, other = (step(prng.key(k)) for k in (1, 1, 2))
     assert first == again and first != other
     assert variables(state)["batch_stats"]
 

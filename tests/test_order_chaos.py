@@ -101,11 +101,11 @@ def test_judge_on_made_up_factors():
 
 
 def test_diagram_end_to_end(tmp_path):
-    argv = ["--seeds", "2", "--points", "4", "--width", "20", "--dataset", "digits"]
-    argv += ["--activations", "relu", "tanh"]
+    argv = ["--seeds", "2", "--points", "3", "--width", "10", "--dataset", "digits"]
+    argv += ["--activations", "relu", "tanh", "--depth", "8"]
     command.main(load("order_chaos"), [*argv, "--out", str(tmp_path)])
     summary = pd.read_csv(tmp_path / "summary.csv")
-    assert len(summary) == 2 * 16
+    assert len(summary) == 2 * 9
     # For ReLU chi is sigma_w^2 / 2 whatever the bias.
     relu = summary[summary["activation"] == "relu"]
     np.testing.assert_allclose(relu["chi"], relu["sigma_w"] ** 2 / 2, rtol=1e-6)

@@ -6,8 +6,10 @@ factor of squared gradients per layer, is below 1, gradients vanish and inputs a
 between (Poole et al. 2016; Schoenholz et al. 2017, arXiv 1611.01232).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Annotated
 
 import jax
@@ -27,13 +29,11 @@ from jaxstudies.networks.activations import ActivationName, activation_named, on
 from jaxstudies.networks.data import as_inputs
 from jaxstudies.study import Claim, Results, Setting
 
-RANGES = {"sigmoid": (16.0, 4.0), "relu": (2.6, 2.0)}
-"""Largest sigma_w and sigma_b of the diagrams; of other activations (3, 2)."""
-IMAGES = 8
-"""Images sent through each network."""
-RUNS_PER_DEVICE = 1024
-"""Four seeds with all 256 points, whose layers stay in the caches."""
+RANGES = {"sigmoid": (16.0, 4.0), "relu": (2.6, 2.0)}  # largest sigma_w and sigma_b; of others (3, 2)
+IMAGES = 8  # sent through each network
+RUNS_PER_DEVICE = 1024  # four seeds with all 256 points, whose layers stay in the caches
 QUICK = ("--seeds", "4", "--points", "8", "--dataset", "digits")
+POINT = ["activation", "sigma_w", "sigma_b"]
 
 
 @dataclass(frozen=True)
@@ -59,25 +59,20 @@ class Config:
 
 
 def data(config: Config) -> dict[str, np.ndarray]:
-    """Return the training images.
-
-    Raises:
-        DataError: The images are missing or damaged.
-    """
+    """Return the training images."""
     return {"images": mnist.load(config.dataset, config.data_dir).train.images}
 
 
-def settings(config: Config) -> list[Setting]:
-    """List the points of the diagrams."""
-    listed, points = [], config.points
+def settings(config: Config) -> Iterator[Setting]:
+    """Yield the points of the diagrams."""
+    points = config.points
+    shape: dict[str, object] = {"depth": config.depth, "width": config.width}
     for activation in config.activations:
         most_w, most_b = RANGES.get(activation, (3.0, 2.0))
-        for sigma_w in np.linspace(most_w / points, most_w, points).tolist():
-            for sigma_b in np.linspace(0, most_b, points).tolist():
-                point = {"activation": activation, "sigma_w": sigma_w, "sigma_b": sigma_b}
-                shape: dict[str, object] = {"depth": config.depth, "width": config.width}
-                listed.append(Setting(point, point | shape))
-    return listed
+        sigmas_w, sigmas_b = np.linspace(most_w / points, most_w, points), np.linspace(0, most_b, points)
+        for sigma_w, sigma_b in product(sigmas_w.tolist(), sigmas_b.tolist()):
+            point = {"activation": activation, "sigma_w": sigma_w, "sigma_b": sigma_b}
+            yield Setting(point, point | shape)
 
 
 def simulate(
@@ -108,27 +103,24 @@ def simulate(
     pick_key, first_key, layer_key, gradient_key = jax.random.split(key, 4)
     inputs = as_inputs(images[jax.random.randint(pick_key, (IMAGES,), 0, len(images))])
 
-    def draw(key, inputs):
+    def affine(key, h):
         weight_key, bias_key = jax.random.split(key)
-        weights = jax.random.normal(weight_key, (width, inputs)) * inputs**-0.5
-        return weights, jax.random.normal(bias_key, (width, 1))
+        weights = jax.random.normal(weight_key, (width, len(h))) * len(h) ** -0.5
+        return sigma_w * (weights @ h) + sigma_b * jax.random.normal(bias_key, (width, 1)), weights
 
     def forward(z, key):
-        weights, bias = draw(key, width)
         h, slope = with_slope(activation_named(activation), z)
-        return sigma_w * (weights @ h) + sigma_b * bias, (weights, slope)
+        z, weights = affine(key, h)
+        return z, (weights, slope)
 
     def backward(gradient, layer):
         weights, slope = layer
         return sigma_w * (weights.T @ gradient) * slope, None
 
-    weights, bias = draw(first_key, inputs.shape[1])
-    z = sigma_w * (weights @ inputs.T) + sigma_b * bias
-    z, layers = jax.lax.scan(forward, z, jax.random.split(layer_key, depth - 1))
+    z, layers = jax.lax.scan(forward, affine(first_key, inputs.T)[0], jax.random.split(layer_key, depth - 1))
     half = depth // 2
-    behind = jax.tree.map(lambda a: a[-half:], layers)
     last = jnp.broadcast_to(jax.random.normal(gradient_key, (width, 1)), z.shape)
-    first, _ = jax.lax.scan(backward, last, behind, reverse=True)
+    first, _ = jax.lax.scan(backward, last, jax.tree.map(lambda a: a[-half:], layers), reverse=True)
     factor = jnp.mean(first**2) / jnp.mean(last**2)
     return {"q": jnp.mean(z**2), "log_factor": jnp.log(factor) / half}
 
@@ -146,44 +138,37 @@ def expected(activation: str, sigma_w: float, sigma_b: float) -> tuple[float, fl
 def summarize(results: Results) -> pd.DataFrame:
     """Return a row per point: measured variance and gradient factor with interval, and theory."""
     listed = []
-    labels = ["activation", "sigma_w", "sigma_b"]
-    for (activation, w, b), rows in results.runs.groupby(labels, sort=False):
-        factor, low, high = geometric_mean(np.exp(rows["log_factor"].to_numpy(float)))
-        q, chi = expected(activation, w, b)
-        row = {"activation": activation, "sigma_w": w, "sigma_b": b, "n": len(rows)}
-        row |= {"variance": rows["q"].mean(), "theory_variance": q}
-        row |= {"gradient_factor": factor, "low": low, "high": high}
-        listed.append(row | {"chi": chi, "depth_scale": float(theory.depth_scale(chi))})
-    return pd.DataFrame(listed)
+    for point, rows in results.runs.groupby(POINT, sort=False):
+        factor = geometric_mean(np.exp(rows["log_factor"].to_numpy(float)))
+        q, chi = expected(*point)
+        listed.append((*point, len(rows), rows["q"].mean(), q, *factor, chi, float(theory.depth_scale(chi))))
+    names = ["n", "variance", "theory_variance", "gradient_factor", "low", "high", "chi", "depth_scale"]
+    return pd.DataFrame(listed, columns=POINT + names)
 
 
 def claims(results: Results) -> list[Claim]:
     """Return the claims that mean field tells the gradients' factor, within 10 % on average."""
     runs = results.runs
-    points = zip(runs["activation"], runs["sigma_w"], runs["sigma_b"], strict=True)
-    gap = runs["log_factor"] - np.log([expected(*point)[1] for point in points])
-    finite = gap.where(np.isfinite(gap))
-    effects = finite.groupby([runs["activation"], runs["seed"]], sort=False).mean()
-    return [
-        Claim(
-            f"mean_field.{name}",
-            f"gradients grow by chi per layer ({name})",
-            lambda of, name=name: effects[name],
-            (-0.1, 0.1),
-            "Schoenholz et al. (arXiv 1611.01232)",
-            unit="log(factor / chi)",
-            method="mean over the diagram's points, t interval over seeds",
-        )
-        for name in results.config.activations
-    ]
+    gap = runs["log_factor"] - np.log([expected(*point)[1] for point in runs[POINT].itertuples(index=False)])
+    effects = gap.where(np.isfinite(gap)).groupby([runs["activation"], runs["seed"]], sort=False).mean()
+    source, unit = "Schoenholz et al. (arXiv 1611.01232)", "log(factor / chi)"
+    how = "mean over the diagram's points, t interval over seeds"
+
+    def claim(name: str) -> Claim:
+        id_, words = f"mean_field.{name}", f"gradients grow by chi per layer ({name})"
+        return Claim(id_, words, lambda of: effects[name], (-0.1, 0.1), source, unit=unit, method=how)
+
+    return list(map(claim, results.config.activations))
 
 
+VARIANCES, FACTORS = (LogNorm(1e-3, 1e3), "viridis"), (LogNorm(0.1, 10), "RdBu_r")
 SHOWN = {
-    "variance": "variance q, measured",
-    "theory_variance": "fixed point q*, mean field",
-    "gradient_factor": "gradient factor, measured",
-    "chi": "χ, mean field",
+    "variance": ("variance q, measured", VARIANCES),
+    "theory_variance": ("fixed point q*, mean field", VARIANCES),
+    "gradient_factor": ("gradient factor, measured", FACTORS),
+    "chi": ("χ, mean field", FACTORS),
 }
+SCALES = {-1 / 3: "3", -0.1: "10", 0.1: "10", 1 / 3: "3"}  # of log chi: layers
 
 
 def plot(results: Results) -> dict[str, Figure]:
@@ -192,27 +177,21 @@ def plot(results: Results) -> dict[str, Figure]:
     names = config.activations
     figure, axes = plt.subplots(len(names), 4, figsize=(14, 0.9 + 3.1 * len(names)), squeeze=False)
     for line, name in zip(axes, names, strict=True):
-        rows = summary[summary["activation"] == name]
-        logs = np.log(rows.pivot(index="sigma_b", columns="sigma_w", values="chi"))
-        for ax, (column, title) in zip(line, SHOWN.items(), strict=True):
-            factor = column in ("gradient_factor", "chi")
-            norm, cmap = (LogNorm(0.1, 10), "RdBu_r") if factor else (LogNorm(1e-3, 1e3), "viridis")
-            values = rows.pivot(index="sigma_b", columns="sigma_w", values=column).fillna(1.0)
-            shown = values.clip(norm.vmin, norm.vmax)
-            mesh = ax.pcolormesh(shown.columns, shown.index, shown, norm=norm, cmap=cmap)
-            # Contours of log chi: its zero is the critical line, the others are depth scales.
-            ax.contour(logs.columns, logs.index, logs, [0.0], colors="black", linewidths=2)
-            if factor:
-                scales = {-1 / 3: "3", -0.1: "10", 0.1: "10", 1 / 3: "3"}
-                style = {"colors": "black", "linewidths": 0.8, "linestyles": "dashed"}
-                lines = ax.contour(logs.columns, logs.index, logs, list(scales), **style)
-                ax.clabel(lines, fmt=scales, fontsize=7)
-            ax.set(title=f"{name}: {title}", xlabel=r"$\sigma_w$")
-            ax.title.set_fontsize(10)
+        maps = summary[summary["activation"] == name].pivot(index="sigma_b", columns="sigma_w")
+        logs = np.log(maps["chi"])
+        grid = logs.columns, logs.index, logs
+        for ax, (column, (title, (norm, cmap))) in zip(line, SHOWN.items(), strict=True):
+            shown = maps[column].fillna(1.0).clip(norm.vmin, norm.vmax)
+            mesh = ax.pcolormesh(*grid[:2], shown, norm=norm, cmap=cmap)
+            # The zero of log chi is the critical line.
+            ax.contour(*grid, [0.0], colors="black", linewidths=2)
+            if column in ("gradient_factor", "chi"):
+                lines = ax.contour(*grid, list(SCALES), colors="black", linewidths=0.8, linestyles="dashed")
+                ax.clabel(lines, fmt=SCALES, fontsize=7)
+            ax.set_title(f"{name}: {title}", fontsize=10)
+            ax.set_xlabel(r"$\sigma_w$")
             figure.colorbar(mesh, ax=ax, extend="both")
         line[0].set_ylabel(r"$\sigma_b$", labelpad=8)
-    figure.suptitle(
-        f"Order (χ < 1) and chaos (χ > 1): {config.depth} layers of {config.width}, "
-        f"n = {summary['n'].min()} networks per point; solid: χ = 1; dashed: depth scale in layers"
-    )
+    title = f"Order (χ < 1) and chaos (χ > 1): {config.depth} layers of {config.width}, n = {summary['n'].min()} "
+    figure.suptitle(title + "networks per point; solid: χ = 1; dashed: depth scale in layers")
     return {"phase": figure}

@@ -70,7 +70,7 @@ def plain_log(axis: Axis) -> None:
 
 def count_seeds(rows: pd.DataFrame) -> str:
     """Return the seeds per row in words."""
-    least, most = rows["n"].min(), rows["n"].max()
+    least, most = int(rows["n"].min()), int(rows["n"].max())
     return "n = " + (f"{least} to " if least < most else "") + plural(most, "seed")
 
 
@@ -222,7 +222,7 @@ def best_networks(runs: pd.DataFrame, by: list[str]) -> Iterator[tuple[pd.DataFr
     for _, group in finite[finite["part"] == "shapes"].groupby(by, sort=False):
         shape, recipe = group.groupby(["shape", "recipe"])["validation_rmse"].mean().idxmin()
         rows = group[(group["shape"] == shape) & (group["recipe"] == recipe) & group["curve"].notna()]
-        yield rows, f"{shape}, {recipe} (n = {len(rows)})", look(rows["depth"].iloc[0])["color"], STYLES[recipe]
+        yield rows, f"{shape}, {recipe} (n = {len(rows)})", look(int(rows["depth"].iloc[0]))["color"], STYLES[recipe]
     rows = finite[(finite["part"] == "modern") & finite["curve"].notna()]
     if len(rows):
         yield rows, f"{rows['shape'].iloc[0]}, {MODERN} (n = {len(rows)})", MODERN_COLOR, "-"

@@ -15,16 +15,4 @@ RUNS_PER_DEVICE = 32
 """About four seeds with all settings of an activation, whose layers stay in the caches."""
 QUICK = ("--seeds", "4", "--dataset", "digits")
 
-__all__ = [
-    "AXES",
-    "QUICK",
-    "RUNS_PER_DEVICE",
-    "Config",
-    "claims",
-    "data",
-    "plot",
-    "settings",
-    "simulate",
-    "summarize",
-    "tables",
-]
+__all__ = ["AXES", "Config", "claims", "data", "plot", "settings", "simulate", "summarize", "tables"]

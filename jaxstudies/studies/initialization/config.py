@@ -50,23 +50,17 @@ class Config:
     """No longer here: the order-chaos diagram is a study of its own, scripts/order_chaos.py."""
 
     def __post_init__(self):
-        """Say where the diagram has gone.
-
-        Raises:
-            ValueError: It is asked for.
-        """
         if self.phase:
             raise ValueError("--phase: the diagram is a study of its own, run scripts/order_chaos.py")
 
 
-def data(config: Config) -> dict[str, np.ndarray]:
+def data(config: Config) -> dict[str, mnist.Digits]:
     """Return training and test images with their classes.
 
     Raises:
         DataError: The images are missing or damaged.
     """
-    train, test = mnist.load(config.dataset, config.data_dir)
-    return {"images": train.images, "labels": train.labels, "test_images": test.images, "test_labels": test.labels}
+    return {"digits": mnist.load(config.dataset, config.data_dir)}
 
 
 def inits_of(config: Config, activation: str) -> list[tuple[str, float]]:
@@ -74,13 +68,9 @@ def inits_of(config: Config, activation: str) -> list[tuple[str, float]]:
 
     LSUV is left out with activations other than ReLU, unless nothing else is asked for.
     """
-    listed = []
-    for name in config.inits:
-        if name == "normal":
-            listed += [(name, sigma) for sigma in config.sigmas]
-        elif name != "lsuv" or activation == "relu" or config.inits == ("lsuv",):
-            listed.append((name, np.nan))
-    return listed
+    with_lsuv = activation == "relu" or config.inits == ("lsuv",)
+    names = [name for name in config.inits if with_lsuv or name != "lsuv"]
+    return [(name, sigma) for name in names for sigma in (config.sigmas if name == "normal" else (np.nan,))]
 
 
 def settings(config: Config) -> list[Setting]:
@@ -91,13 +81,8 @@ def settings(config: Config) -> list[Setting]:
         needed = {draw_of(init) for init, _ in inits}
         draws = tuple(name for name in DRAWS if name in needed)
         for init, sigma in inits:
-            arguments = {
-                "draw": np.array([draws.index(draw_of(init))]),
-                "scale": np.array(layer_scales(init, sigma, config.width)),
-                "adapt": np.array([init == "lsuv"]),
-                "activation": activation,
-                "draws": draws,
-            }
+            draw, adapt = np.array([draws.index(draw_of(init))]), np.array([init == "lsuv"])
+            mapped = {"draw": draw, "scale": np.array(layer_scales(init, sigma, config.width)), "adapt": adapt}
             labels = {"activation": activation, "init": init, "sigma": sigma}
-            listed.append(Setting(labels, arguments))
+            listed.append(Setting(labels, {**mapped, "activation": activation, "draws": draws}))
     return listed

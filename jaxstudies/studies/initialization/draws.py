@@ -5,11 +5,12 @@ scale for each layer. So settings are compared on the same draws, and the larges
 first layer, is computed once for each kind.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key
 
 from jaxstudies.networks.activations import Activation
@@ -41,12 +42,8 @@ class Networks(NamedTuple):
     last: Layer
 
 
-class Scales(NamedTuple):
-    """What multiplies the weights of the first, the hidden and the last layers."""
-
-    first: Float[Array, ""]
-    hidden: Float[Array, "*layers"]
-    last: Float[Array, ""]
+Scales = Sequence[Float[Array, "..."]]
+"""What multiplies the weights of the first, the hidden (one for all, or one each) and the last layers."""
 
 
 def weight_scale(init: str, sigma: float, inputs: int, outputs: int) -> float:
@@ -58,9 +55,8 @@ def weight_scale(init: str, sigma: float, inputs: int, outputs: int) -> float:
         return sigma
     if init in ("orthogonal", "lsuv"):
         return max(inputs, outputs) ** -0.5
-    rule = init.split("_")[0]
-    variance = {"glorot": 2 / (inputs + outputs), "he": 2 / inputs, "lecun": 1 / inputs}[rule]
-    return variance**0.5
+    variances = {"glorot": 2 / (inputs + outputs), "he": 2 / inputs, "lecun": 1 / inputs}
+    return variances[init.split("_")[0]] ** 0.5
 
 
 def layer_scales(init: str, sigma: float, width: int) -> list[float]:
@@ -82,25 +78,18 @@ def draw_matrices(key: Key[Array, ""], num_hidden: int, width: int, draws: tuple
     once, which compiles in a third of the time.
     """
     shapes = (NUM_PIXELS, width), (num_hidden, width, width), (width, NUM_CLASSES)
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-    keys, size = jax.random.split(key, 3), (int(ends[-1]),)
-
-    def cut(flat):
-        pieces = jnp.split(flat, [int(end) for end in ends[:-1]])
-        return Matrices(*(p.reshape(shape) for p, shape in zip(pieces, shapes, strict=True)))
-
+    flat, cut = ravel_pytree(Matrices(*map(jnp.zeros, shapes)))
+    keys, size = jax.random.split(key, 3), flat.shape
     normal = cut(jax.random.normal(keys[0], size))
 
     def draw(kind):
         if kind == "truncated":
-            flat = jax.random.truncated_normal(keys[1], -2.0, 2.0, size)
-            return cut(flat / TRUNCATED_DEVIATION)
+            return cut(jax.random.truncated_normal(keys[1], -2.0, 2.0, size) / TRUNCATED_DEVIATION)
         if kind == "uniform":
             return cut(jax.random.uniform(keys[2], size, minval=-(3**0.5), maxval=3**0.5))
         if kind == "normal":
             return normal
-        first, hidden, last = normal
-        matrices = (orthonormalize(first), jax.vmap(orthonormalize)(hidden), orthonormalize(last))
+        matrices = orthonormalize(normal.first), jax.vmap(orthonormalize)(normal.hidden), orthonormalize(normal.last)
         return Matrices(*(max(matrix.shape[-2:]) ** 0.5 * matrix for matrix in matrices))
 
     return jax.tree.map(lambda *kinds: jnp.stack(kinds), *map(draw, draws))
@@ -109,11 +98,7 @@ def draw_matrices(key: Key[Array, ""], num_hidden: int, width: int, draws: tuple
 def lsuv_scales(
     matrices: Matrices, inputs: Float[Array, "images pixels"], activation: Activation, linear_first_layer: bool
 ) -> Scales:
-    """Return scales that bring each layer's pre-activations to variance 1 over units and images.
-
-    References:
-        Mishkin and Matas 2016, arXiv 1511.06422.
-    """
+    """Return scales that give each layer's pre-activations variance 1 (Mishkin and Matas 2016, arXiv 1511.06422)."""
     z = matrices.first.T @ inputs.T
     first = 1 / z.std()
     h = z * first if linear_first_layer else activation(z * first)
@@ -123,15 +108,14 @@ def lsuv_scales(
         return activation(z / z.std()), 1 / z.std()
 
     h, hidden = jax.lax.scan(adapt, h, matrices.hidden)
-    return Scales(first, hidden, 1 / (matrices.last.T @ h).std())
+    return first, hidden, 1 / (matrices.last.T @ h).std()
 
 
 def build(drawn: Matrices, draw: Int[Array, ""], scales: Scales) -> Networks:
     """Return the network of one of the kinds of draws, scaled; biases are zero."""
 
     def layer(kernels, scale):
-        kernel = kernels[draw]
-        kernel = kernel * jnp.broadcast_to(scale, kernel.shape[:-2])[..., None, None]
+        kernel = kernels[draw] * jnp.broadcast_to(scale, kernels.shape[1:-2])[..., None, None]
         return Layer(kernel, jnp.zeros((*kernel.shape[:-2], kernel.shape[-1])))
 
     return Networks(*map(layer, drawn, scales))

@@ -1,13 +1,15 @@
 """The figures of the initialization study."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.mlab import GaussianKDE
 from numpy.typing import ArrayLike
 
 from jaxstudies.evidence.intervals import mean_intervals
@@ -32,53 +34,45 @@ def name_init(init: str, sigma: float) -> str:
     return words if np.isnan(sigma) else f"σ = {sigma:.2f}"
 
 
-def name_network(config: Config) -> str:
-    """Return the network in words."""
-    linear = "linear layer, " if config.linear_first_layer else ""
-    return f"{linear}{config.depth} hidden layers of {config.width}"
+def styled(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, float, dict[str, str]]]:
+    """List each initialization's rows, how far aside its points stand (to be seen), and its style."""
+    groups = list(rows.groupby(["init", "sigma"], sort=False, dropna=False))
+    asides = 0.07 * (np.arange(len(groups)) - (len(groups) - 1) / 2)
+    return [
+        (group, aside, {"label": name_init(*init), "color": color, "marker": marker})
+        for (init, group), aside, color, marker in zip(groups, asides, cycle(COLORS), cycle(MARKERS))
+    ]
 
 
-def settings(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """List (initialization in words, its rows)."""
-    groups = rows.groupby(["init", "sigma"], sort=False, dropna=False)
-    return [(name_init(init, sigma), group) for (init, sigma), group in groups]
-
-
-def samples(rows: pd.DataFrame, name: str) -> np.ndarray:
-    """Return what was kept of each layer, (layers, values)."""
-    values = at_stage(rows, name).swapaxes(0, 1)
-    return values.reshape(len(values), -1)
-
-
-def robust_bandwidth(kde: Any) -> float:
+def robust_bandwidth(kde: GaussianKDE) -> float:
     """Return a kernel's width relative to the standard deviation, by Silverman's robust rule.
 
     A hair of a few values far away widens the deviation, and with it kernels of Scott's rule, but
     not the quartiles.
     """
-    values = kde.dataset.ravel()
+    values = np.ravel(kde.dataset)
     spread = np.subtract(*np.percentile(values, [75, 25])) / 1.34
     deviation = values.std(ddof=1)
     return kde.scotts_factor() * (spread / deviation if 0 < spread < deviation else 1)
 
 
-def violins(ax: Axes, layers: np.ndarray, color: str) -> None:
-    """Draw a violin for each layer, with its quartiles, of the values that are finite."""
-    finite = {i + 1: layer[np.isfinite(layer)] for i, layer in enumerate(layers)}
-    drawn = {number: values for number, values in finite.items() if len(values)}
-    parts: Any = ax.violinplot(
-        list(drawn.values()),
-        list(drawn),
-        widths=0.85,
-        showextrema=False,
-        points=POINTS,
-        bw_method=robust_bandwidth,
-        quantiles=[[0.25, 0.5, 0.75]] * len(drawn),
-    )
-    parts["cquantiles"].set(color="0.2", linewidth=0.7, linestyle="--")
-    for body in parts["bodies"]:
-        body.set(facecolor=color, edgecolor="0.3", linewidth=0.7, alpha=1)
-    ax.set_xticks(range(1, len(layers) + 1))
+def violins(axes: np.ndarray, values: list[np.ndarray], color: str) -> None:
+    """Draw the violins of all settings, of what is finite, and choose the limits of the axis that they share."""
+    style = {"widths": 0.85, "showextrema": False, "points": POINTS, "bw_method": robust_bandwidth}
+    for ax, layers in zip(axes, values, strict=True):
+        finite = {number: layer[np.isfinite(layer)] for number, layer in enumerate(layers, 1)}
+        drawn = {number: layer for number, layer in finite.items() if len(layer)}
+        quartiles = [[0.25, 0.5, 0.75]] * len(drawn)
+        parts = ax.violinplot(list(drawn.values()), list(drawn), quantiles=quartiles, **style)
+        parts["cquantiles"].set(color="0.2", linewidth=0.7, linestyle="--")
+        for body in ax.findobj(PolyCollection):
+            body.set(facecolor=color, edgecolor="0.3", linewidth=0.7, alpha=1)
+        ax.set_xticks(list(finite))
+    # Below, a violin may end in a hair that is many times as long as its body.
+    shown = np.concatenate([layers.ravel() for layers in values])
+    low, high = np.nanpercentile(shown, 2), np.nanmax(shown)
+    bottom = max(low - 0.2 * (high - low), np.nanmin(shown) - 0.05 * (high - low))
+    axes[0].set_ylim(bottom, high + 0.05 * (high - low))
 
 
 def log10(values: np.ndarray) -> np.ndarray:
@@ -91,93 +85,68 @@ def plot_violins(born: pd.DataFrame, config: Config) -> Figure:
 
     Activations whose sizes differ tenfold, as those of ReLU do, are drawn on a logarithmic scale.
     """
-    listed = settings(born)
+    listed = styled(born)
     figure, axes = plt.subplots(2, len(listed), figsize=(1.2 + 1.95 * len(listed), 5.6), sharey="row", squeeze=False)
-    activations = [samples(rows, "activation_sample") for _, rows in listed]
-    gradients = [log10(np.abs(samples(rows, "gradient_sample"))) for _, rows in listed]
+    activations = [np.hstack([*at_stage(rows, "activation_sample")]) for rows, _, _ in listed]
+    gradients = [log10(np.abs(np.hstack([*at_stage(rows, "gradient_sample")]))) for rows, _, _ in listed]
     sizes = [np.percentile(np.abs(values), 99) for values in activations]
     logarithmic = min(map(np.min, activations)) >= 0 and max(sizes) > 10 * min(sizes)
-    if logarithmic:
-        activations = [log10(values) for values in activations]
-    violin_row(axes[0], activations, plotting.COLORS[5])
-    violin_row(axes[1], gradients, plotting.COLORS[4])
-    for column, (name, rows) in zip(axes.T, listed, strict=True):
+    activations = [log10(values) for values in activations] if logarithmic else activations
+    violins(axes[0], activations, plotting.COLORS[5])
+    violins(axes[1], gradients, plotting.COLORS[4])
+    for (top, bottom), (rows, _, style) in zip(axes.T, listed, strict=True):
         means = log10(at_stage(rows, "grad")).mean(axis=0)
-        number = range(1, len(means) + 1)
-        column[1].plot(number, means, "o-", color="black", ms=4, lw=1.2, label="mean |∂L/∂z|")
-        column[0].set_title(name)
+        bottom.plot(range(1, len(means) + 1), means, "o-", color="black", ms=4, lw=1.2, label="mean |∂L/∂z|")
+        top.set_title(style["label"])
     axes[0, 0].set_ylabel("log10 activation" if logarithmic else "activation")
     axes[1, 0].set_ylabel("log10 |∂L/∂z|")
     axes[1, 0].legend(loc="lower right", fontsize=8)
     figure.supxlabel("hidden layer", fontsize=10)
+    linear = "linear layer, " if config.linear_first_layer else ""
     left_out = "what is not 0" if logarithmic else "of the gradients what is not 0"
     figure.suptitle(
         f"{born['activation'].iloc[0]} at initialization: activations and gradients by layer "
-        f"({name_network(config)}; n = {born['seed'].nunique()} networks each)\n"
-        f"violins: {activations[0].shape[1]:,} units and images at random, {left_out}; "
-        "dashed: quartiles",
+        f"({linear}{config.depth} hidden layers of {config.width}; n = {born['seed'].nunique()} networks each)\n"
+        f"violins: {activations[0].shape[1]:,} units and images at random, {left_out}; dashed: quartiles",
         fontsize=11,
     )
     return figure
 
 
-def violin_row(axes: np.ndarray, values: list[np.ndarray], color: str) -> None:
-    """Draw the violins of all settings, and choose the limits of the axis that they share."""
-    for ax, layers in zip(axes, values, strict=True):
-        violins(ax, layers, color)
-    # Below, a violin may end in a hair that is many times as long as its body.
-    shown = np.concatenate([layers.ravel() for layers in values])
-    low, high = np.nanpercentile(shown, 2), np.nanmax(shown)
-    bottom = max(low - 0.2 * (high - low), np.nanmin(shown) - 0.05 * (high - low))
-    axes[0].set_ylim(bottom, high + 0.05 * (high - low))
-
-
-def legend_below(figure: Figure, axes: np.ndarray) -> None:
-    """Put one legend under all panels, with every label that one of them has."""
+def finish(figure: Figure, axes: np.ndarray, ylabels: Sequence[str], title: str) -> Figure:
+    """Label the rows, and put one legend under all panels, with every label that one of them has."""
     found = {}
     for ax in axes.flat:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     columns = min(len(found), int(figure.get_figwidth() / 1.4))
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
+    for ax, label in zip(axes[:, 0], ylabels, strict=True):
+        ax.set_ylabel(label)
+    figure.suptitle(title)
+    return figure
 
 
-def styled(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, str, str, float]]:
-    """Yield (initialization in words, its rows, color, marker, shift).
-
-    The shift is what its points stand aside, so that equal ones do not hide each other.
-    """
-    listed = settings(rows)
-    for i, (label, group) in enumerate(listed):
-        shift = 0.07 * (i - (len(listed) - 1) / 2)
-        yield label, group, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)], shift
-
-
-def points(ax: Axes, at: ArrayLike, estimates: Iterable[Any], fmt: str, color: str, label: str) -> None:
+def points(ax: Axes, at: ArrayLike, estimates: Iterable[np.ndarray | pd.Series], style: dict, line: str = "-") -> None:
     """Draw estimates, given with the lower and upper ends of their intervals."""
     middle, low, high = estimates
-    ends = [middle - low, high - middle]
-    ax.errorbar(at, middle, ends, fmt=fmt, color=color, label=label, ms=5, capsize=2, lw=1.2)
+    ax.errorbar(at, middle, [middle - low, high - middle], linestyle=line, ms=5, capsize=2, lw=1.2, **style)
 
 
-def plot_moments(summary: pd.DataFrame) -> Figure:
+def plot_moments(born: pd.DataFrame) -> Figure:
     """Draw the second moment by layer against theory, and saturation by layer.
 
     With few seeds an interval may reach below 0: it is drawn to the edge of the logarithmic axis.
     """
-    born = summary[summary["stage"] == "born"]
-    names = list(born["activation"].unique())
-    figure, axes = plt.subplots(2, len(names), figsize=(1.5 + 3.6 * len(names), 7), sharex=True, squeeze=False)
-    cut = ""
-    for (top, bottom), name in zip(axes.T, names, strict=True):
-        shown = born[born["activation"] == name]
+    groups, cut = list(born.groupby("activation", sort=False)), ""
+    figure, axes = plt.subplots(2, len(groups), figsize=(1.5 + 3.6 * len(groups), 7), sharex=True, squeeze=False)
+    for (top, bottom), (name, shown) in zip(axes.T, groups, strict=True):
         least = shown[["second_moment", "theory_second_moment"]].min(axis=None) / 3
-        for label, rows, color, marker, shift in styled(shown):
-            at, low = rows["layer"] + shift, rows["second_moment_low"].clip(lower=least)
-            estimates = rows["second_moment"], low, rows["second_moment_high"]
-            points(top, at, estimates, marker, color, label)
-            top.plot(at, rows["theory_second_moment"], "-", color=color, lw=1.2)
-            bottom.plot(at, rows["saturation"], marker + "-", color=color, ms=5, lw=1.2)
+        for rows, aside, style in styled(shown):
+            at, low = rows["layer"] + aside, rows["second_moment_low"].clip(lower=least)
+            points(top, at, (rows["second_moment"], low, rows["second_moment_high"]), style, "none")
+            top.plot(at, rows["theory_second_moment"], "-", color=style["color"], lw=1.2)
+            bottom.plot(at, rows["saturation"], "-", ms=5, lw=1.2, **style)
         top.set(yscale="log", title=name)
         if (shown["second_moment_low"] < least).any():
             top.set_ylim(bottom=least)
@@ -185,13 +154,10 @@ def plot_moments(summary: pd.DataFrame) -> Figure:
         plotting.plain_log_ticks(top.yaxis)
         bottom.set(ylim=(-0.03, 1.03), xlabel=BY_LAYER)
         bottom.xaxis.get_major_locator().set_params(integer=True)
-    axes[0, 0].set_ylabel("second moment of the activations\n(points; lines: mean field)")
-    axes[1, 0].set_ylabel("saturated share of units and images\n(|derivative| < 5 % of maximum)")
-    legend_below(figure, axes)
-    figure.suptitle(
-        f"Activations at initialization (means with 95 % intervals, n = {born['n'].min()} networks each{cut})"
-    )
-    return figure
+    moments = "second moment of the activations\n(points; lines: mean field)"
+    saturation = "saturated share of units and images\n(|derivative| < 5 % of maximum)"
+    title = f"Activations at initialization (means with 95 % intervals, n = {born['n'].min()} networks each{cut})"
+    return finish(figure, axes, [moments, saturation], title)
 
 
 def plot_gradients(summary: pd.DataFrame) -> Figure:
@@ -199,59 +165,43 @@ def plot_gradients(summary: pd.DataFrame) -> Figure:
     stages, names = summary["stage"].unique(), summary["activation"].unique()
     size = 1.5 + 3.6 * len(names), 1.2 + 3.4 * len(stages)
     figure, axes = plt.subplots(len(stages), len(names), figsize=size, squeeze=False, sharex=True)
-    for line, stage in zip(axes, stages, strict=True):
-        for ax, name in zip(line, names, strict=True):
-            shown = summary[(summary["activation"] == name) & (summary["stage"] == stage)]
-            for label, rows, color, marker, shift in styled(shown):
-                last = rows["grad_norm"].iloc[-1]
-                estimates = [rows[name] / last for name in ("grad_norm", "low", "high")]
-                points(ax, rows["layer"] + shift, estimates, marker + "-", color, label)
-            ax.axhspan(0.5, 2, color="0.9", zorder=0)
-            ax.set(yscale="log", title=f"{name}, {'at initialization' if stage == 'born' else stage}")
-            plotting.plain_log_ticks(ax.yaxis)
-            ax.xaxis.get_major_locator().set_params(integer=True)
-        line[0].set_ylabel("mean |∂L/∂z|, last hidden layer = 1")
-    for ax in axes[-1]:
-        ax.set_xlabel(BY_LAYER)
-    legend_below(figure, axes)
-    figure.suptitle(
-        "Gradients by layer (geometric mean with 95 % interval, "
-        f"n = {summary['n'].min()} networks each; band: within a factor of 2)"
-    )
-    return figure
+    places = [(stage, name) for stage in stages for name in names]
+    for ax, (stage, name) in zip(axes.flat, places, strict=True):
+        for rows, aside, style in styled(summary[(summary["activation"] == name) & (summary["stage"] == stage)]):
+            last = rows["grad_norm"].iloc[-1]
+            points(ax, rows["layer"] + aside, [rows[column] / last for column in ("grad_norm", "low", "high")], style)
+        ax.axhspan(0.5, 2, color="0.9", zorder=0)
+        ax.set(yscale="log", title=f"{name}, {'at initialization' if stage == 'born' else stage}")
+        plotting.plain_log_ticks(ax.yaxis)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    plt.setp(axes[-1], xlabel=BY_LAYER)
+    title = "Gradients by layer (geometric mean with 95 % interval, "
+    title += f"n = {summary['n'].min()} networks each; band: within a factor of 2)"
+    return finish(figure, axes, ["mean |∂L/∂z|, last hidden layer = 1"] * len(stages), title)
 
 
-def plot_training(results: Results) -> Figure:
+def plot_training(runs: pd.DataFrame, epochs: int) -> Figure:
     """Draw the training loss by epoch, and test accuracy against the slope at initialization."""
-    groups = list(results.runs.dropna(subset="grad").groupby("activation", sort=False))
+    groups = list(runs.groupby("activation", sort=False))
     figure, axes = plt.subplots(2, len(groups), figsize=(1.5 + 3.6 * len(groups), 7), squeeze=False, sharey="row")
-    for (top, bottom), (name, runs) in zip(axes.T, groups, strict=True):
-        for label, rows, color, marker, _ in styled(runs):
-            estimates = mean_intervals(stacked(rows, "epoch_loss").astype(float))
-            epochs = np.arange(1, results.config.epochs + 1)
-            points(top, epochs, estimates, marker + "-", color, label)
-            bottom.plot(at_stage(rows, "slope"), rows["accuracy"], marker, color=color, ms=4, alpha=0.6)
+    for (top, bottom), (name, shown) in zip(axes.T, groups, strict=True):
+        for rows, _, style in styled(shown):
+            points(top, np.arange(epochs) + 1, mean_intervals(stacked(rows, "epoch_loss").astype(float)), style)
+            bottom.plot(at_stage(rows, "slope"), rows["accuracy"], linestyle="none", ms=4, alpha=0.6, **style)
         top.set(title=name, xlabel="epoch", yscale="log")
         top.xaxis.get_major_locator().set_params(integer=True)
         bottom.set(xlabel="slope of the log gradient at initialization\n(> 0: vanishing)")
         bottom.axvline(0, color="0.7", lw=1, zorder=0)
-    axes[0, 0].set_ylabel("training loss (mean, 95 % interval)")
-    axes[1, 0].set_ylabel("test accuracy (a point per network)")
-    legend_below(figure, axes)
-    figure.suptitle(
-        f"What vanishing costs (epochs: {results.config.epochs}, n = {groups[0][1]['seed'].nunique()} networks each)"
-    )
-    return figure
+    ylabels = "training loss (mean, 95 % interval)", "test accuracy (a point per network)"
+    title = f"What vanishing costs (epochs: {epochs}, n = {groups[0][1]['seed'].nunique()} networks each)"
+    return finish(figure, axes, ylabels, title)
 
 
 def plot(results: Results) -> dict[str, Figure]:
     """Draw the violins by activation, moments against theory, gradients, and the training."""
-    summary = summarize(results)
-    runs = results.runs.dropna(subset="grad")
-    drawn = {
-        f"violins_{name}": plot_violins(rows, results.config) for name, rows in runs.groupby("activation", sort=False)
-    }
-    drawn |= {"moments": plot_moments(summary), "gradients": plot_gradients(summary)}
-    if results.config.epochs:
-        drawn["training"] = plot_training(results)
-    return drawn
+    summary, runs, config = summarize(results), results.runs.dropna(subset="grad"), results.config
+    groups = runs.groupby("activation", sort=False)
+    drawn = {f"violins_{name}": plot_violins(rows, config) for name, rows in groups}
+    drawn["moments"] = plot_moments(summary[summary["stage"] == "born"])
+    drawn["gradients"] = plot_gradients(summary)
+    return drawn | ({"training": plot_training(runs, config.epochs)} if config.epochs else {})

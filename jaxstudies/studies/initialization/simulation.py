@@ -5,14 +5,15 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxstudies.networks import diagnostics
 from jaxstudies.networks.activations import Activation, activation_named, with_slope
 from jaxstudies.networks.data import Dataset, as_inputs
+from jaxstudies.networks.diagnostics import Backward, backpropagate
+from jaxstudies.networks.mnist_files import Digits
 from jaxstudies.networks.models import SCAN_UNROLL
 from jaxstudies.studies.initialization.config import Config
-from jaxstudies.studies.initialization.draws import NUM_CLASSES, Networks, Scales, build, draw_matrices, lsuv_scales
+from jaxstudies.studies.initialization.draws import NUM_CLASSES, Networks, build, draw_matrices, lsuv_scales
 from jaxstudies.training import fit, predict_blocks, random_order
 
 STAGES = ("born", "trained")
@@ -21,9 +22,9 @@ GRADIENTS = ("grad", "grad_l2", "weight_grad")
 SAMPLED = ("activation_sample", "gradient_sample")
 AXES = {
     "input_q": ("group",),
-    **{name: ("stage",) for name in ("slope", "loss")},
-    **{name: ("stage", "layer") for name in MOMENTS + GRADIENTS},
-    **{name: ("stage", "layer", "sample") for name in SAMPLED},
+    **dict.fromkeys(("slope", "loss"), ("stage",)),
+    **dict.fromkeys(MOMENTS + GRADIENTS, ("stage", "layer")),
+    **dict.fromkeys(SAMPLED, ("stage", "layer", "sample")),
 }
 
 LSUV_IMAGES = 1000
@@ -36,14 +37,6 @@ QUANTILES = 16
 """Groups of images by size, over which theory is averaged."""
 SATURATED = 0.05
 """A unit is saturated where its derivative is below this share of its maximum."""
-
-Project = Callable[[Array], Array]
-"""What the first layer makes of images (block, pixels): (width, block)."""
-
-
-def largest_slope(activation: Activation) -> Float[Array, ""]:
-    """Return the maximum of |derivative|, on a fine grid."""
-    return jnp.max(jnp.abs(with_slope(activation, jnp.linspace(-10.0, 10.0, 4001))[1]))
 
 
 def blocks(picks: Int[Array, " n"]) -> Int[Array, "blocks block"]:
@@ -72,9 +65,7 @@ def logits_of(
     return (networks.last.kernel.T @ h + networks.last.bias[:, None]).T
 
 
-def block_sums(
-    seen: diagnostics.Backward, labels: Int[Array, " block"], steepest: Float[Array, ""]
-) -> dict[str, Array]:
+def block_sums(seen: Backward, labels: Int[Array, " block"], steepest: Float[Array, ""]) -> dict[str, Array]:
     """Return sums over a block of images and, of most, the units of a layer."""
     saturated = jnp.abs(seen.slopes) < SATURATED * steepest
     return {
@@ -91,37 +82,29 @@ def block_sums(
 
 def measure(
     networks: Networks,
-    project: Project,
-    images: UInt8[Array, "n 28 28"],
-    labels: UInt8[Array, " n"],
+    project: Callable[[Array], Array],
+    data: Dataset,
     picks: Int[Array, "blocks block"],
     key: Key[Array, ""],
     activation: Activation,
     linear_first_layer: bool,
 ) -> dict[str, Array]:
-    """Send images through a network and the gradients of the cross-entropy back.
+    """Send `picks` of all data through a network, and the gradients of the cross-entropy back.
 
-    Args:
-        networks: The network.
-        project: Its first layer.
-        images: All images.
-        labels: Their classes.
-        picks: Which images to send, in blocks.
-        key: Key of the units that are sampled.
-        activation: Elementwise function.
-        linear_first_layer: Whether the first layer has none.
+    `project` is the first layer, by which the network may share a product with others; the key
+    chooses the units that are sampled.
     """
     num_stacked, width, _ = networks.hidden.kernel.shape
-    depth, steepest = num_stacked + (not linear_first_layer), largest_slope(activation)
+    depth = num_stacked + (not linear_first_layer)
+    steepest = jnp.max(jnp.abs(with_slope(activation, jnp.linspace(-10.0, 10.0, 4001))[1]))
     per_block = max(1, SAMPLES // len(picks))
     units = jax.random.randint(key, (len(picks), depth, per_block), 0, width)
-    layer, some = (jnp.arange(depth)[:, None], jnp.arange(per_block)[None] % picks.shape[1])
+    layer, some = jnp.arange(depth)[:, None], jnp.arange(per_block)[None] % picks.shape[1]
 
     def look(picked, units):
-        inputs, classes = as_inputs(images[picked]), labels[picked].astype(jnp.int32)
-        seen = diagnostics.backpropagate(
-            activation, project(inputs), networks.hidden, networks.last, classes, linear_first_layer=linear_first_layer
-        )
+        inputs, classes = as_inputs(data.inputs[picked]), data.targets[picked].astype(jnp.int32)
+        parts = project(inputs), networks.hidden, networks.last
+        seen = backpropagate(activation, *parts, classes, linear_first_layer=linear_first_layer)
         sums = block_sums(seen, classes, steepest)
         if not linear_first_layer:
             sums["first"] = jnp.einsum("bi,ub->iu", inputs, seen.gradients[0])
@@ -131,8 +114,7 @@ def measure(
         sums, samples = look(*block)
         return jax.tree.map(jnp.add, totals, sums), samples
 
-    sums, _ = jax.eval_shape(look, picks[0], units[0])
-    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), sums)
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(look, picks[0], units[0])[0])
     totals, samples = jax.lax.scan(add, nothing, (picks, units))
     kept = (jnp.moveaxis(values, 0, 1).reshape(depth, -1) for values in samples)
     return averages(totals, picks.size, width) | dict(zip(SAMPLED, kept, strict=True))
@@ -168,16 +150,10 @@ def train(
 
     # Decay and epsilon of RMSprop are Keras', which the notebook used.
     rate, adam = config.learning_rate, config.optimizer == "adam"
-    model = (lambda key, inputs: networks), logits
+    optimizer = optax.adam(rate) if adam else optax.rmsprop(rate, decay=0.9, eps=1e-7)
+    model, loss = ((lambda key, inputs: networks), logits), optax.softmax_cross_entropy
     state, losses = fit(
-        key,
-        model,
-        optax.adam(rate) if adam else optax.rmsprop(rate, decay=0.9, eps=1e-7),
-        optax.softmax_cross_entropy,
-        data,
-        num_epochs=config.epochs,
-        batch_size=config.batch_size,
-        prepare=prepare,
+        key, model, optimizer, loss, data, num_epochs=config.epochs, batch_size=config.batch_size, prepare=prepare
     )
     outputs = predict_blocks(model, state, as_inputs(test.inputs), BLOCK)
     accuracy = jnp.mean(outputs.argmax(axis=1) == test.targets)
@@ -186,10 +162,7 @@ def train(
 
 def simulate(
     key: Key[Array, ""],
-    images: UInt8[Array, "n 28 28"],
-    labels: UInt8[Array, " n"],
-    test_images: UInt8[Array, "m 28 28"],
-    test_labels: UInt8[Array, " m"],
+    digits: Digits,
     draw: Int[Array, "1"],
     scale: Float[Array, "3"],
     adapt: Bool[Array, "1"],
@@ -202,10 +175,7 @@ def simulate(
 
     Args:
         key: Random key; all settings share its draws, images and batches.
-        images: Training images.
-        labels: Their classes.
-        test_images: Test images.
-        test_labels: Their classes.
+        digits: Images to train with and to test with, with their classes.
         draw: Index into `draws`.
         scale: Standard deviation of a weight in the first, the hidden and the last layer.
         adapt: Whether LSUV sets these instead.
@@ -219,26 +189,26 @@ def simulate(
     """
     init_key, pick_key, sample_key, train_key = jax.random.split(key, 4)
     function, linear = activation_named(activation), config.linear_first_layer
-    order = random_order(pick_key, len(images))
+    data, test = (Dataset(*map(jnp.asarray, part)) for part in digits)
+    order = random_order(pick_key, len(data.inputs))
     picks = blocks(order[: config.num_images])
     drawn = draw_matrices(init_key, config.depth - (not linear), config.width, draws)
     kind = draws.index("orthogonal") if "orthogonal" in draws else 0
-    some = as_inputs(images[order[:LSUV_IMAGES]])
+    some = as_inputs(data.inputs[order[:LSUV_IMAGES]])
     adapted = lsuv_scales(jax.tree.map(lambda a: a[kind], drawn), some, function, linear)
-    scales = Scales(*(jnp.where(adapt[0], a, s) for a, s in zip(adapted, scale, strict=True)))
+    scales = [jnp.where(adapt[0], a, s) for a, s in zip(adapted, scale, strict=True)]
     networks = build(drawn, draw[0], scales)
 
     def project_drawn(inputs):
         # The product does not depend on the setting: it is computed once a seed.
-        return jnp.einsum("kiu,bi->kub", drawn.first, inputs)[draw[0]] * scales.first
+        return jnp.einsum("kiu,bi->kub", drawn.first, inputs)[draw[0]] * scales[0]
 
-    look = (images, labels, picks, sample_key, function, linear)
+    look = (data, picks, sample_key, function, linear)
     stages, trained = [measure(networks, project_drawn, *look)], {}
     if config.epochs:
-        data, test = Dataset(images, labels), Dataset(test_images, test_labels)
         networks, trained = train(train_key, networks, function, data, test, config)
         stages.append(measure(networks, lambda inputs: project(networks, inputs), *look))
-    sizes = jax.lax.map(lambda picked: jnp.sum(as_inputs(images[picked]) ** 2, axis=1), picks)
+    sizes = jax.lax.map(lambda picked: jnp.sum(as_inputs(data.inputs[picked]) ** 2, axis=1), picks)
     groups = jnp.array_split(jnp.sort(sizes.ravel()), min(QUANTILES, picks.size))
     input_q = jnp.stack([group.mean() for group in groups])
     return {"input_q": input_q} | jax.tree.map(lambda *a: jnp.stack(a), *stages) | trained
