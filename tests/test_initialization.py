@@ -283,7 +283,7 @@ def main(tmp_path, *flags):
 
 def test_script_end_to_end_with_training(tmp_path):
     flags = "--seeds 2 --epochs 2 --width 8 --num-images 100 --activations tanh relu --optimizer rmsprop"
-    main(tmp_path, *flags.split(), *"--inits normal he_normal lsuv --sigmas 0.1 0.28".split())
+    main(tmp_path, *flags.split(), *["--inits", "normal", "he_normal", "lsuv", "--sigmas", "0.1", "0.28"])
     summary = pd.read_csv(tmp_path / "summary.csv")
     gradients = pd.read_csv(tmp_path / "gradients.csv")
     labels = {"activation", "init", "sigma", "n", "low", "high"}

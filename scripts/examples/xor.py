@@ -38,12 +38,6 @@ SUFFICE = "two hidden units suffice in nine of ten runs"
 BETTER = "four hidden units learn it more often than two"
 CLAIMS = (
     study.Claim("suffice", SUFFICE, lambda of: learned(of, 2), (0.9, 1), estimand="share"),
-    study.Claim(
-        "better",
-        BETTER,
-        lambda of: learned(of, 4) - learned(of, 2),
-        (0, 1),
-        estimand="share_difference",
-    ),
+    study.Claim("better", BETTER, lambda of: learned(of, 4) - learned(of, 2), (0, 1), estimand="share_difference"),
 )
 study.main()
