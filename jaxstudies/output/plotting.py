@@ -2,6 +2,7 @@
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -18,6 +19,9 @@ from numpy.typing import ArrayLike
 
 from jaxstudies.evidence import intervals as stats
 from jaxstudies.output.files import write_atomic
+
+Style = dict[str, Any]
+"""Keyword arguments of matplotlib's functions that draw."""
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart by color-blind readers."""

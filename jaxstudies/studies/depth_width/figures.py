@@ -27,9 +27,9 @@ RECIPES = {"sgd": "SGD, Nesterov; batch norm in 2+ layers", "adam": "Adam, cosin
 STYLES = {"sgd": "--", "adam": "-"}
 MODERN = "ReLU on Fourier features"
 MODERN_COLOR = plotting.COLORS[4]
-STAR = {"color": MODERN_COLOR, "marker": "*", "ls": "", "ms": 13, "mec": "black", "mew": 0.6}
+STAR: plotting.Style = {"color": MODERN_COLOR, "marker": "*", "ls": "", "ms": 13, "mec": "black", "mew": 0.6}
 BASELINES = ("constant", "1-nearest neighbor", "boosted trees", "Delaunay", "RBF", "floor")
-BELOW = {"loc": "outside lower center"}
+BELOW: plotting.Style = {"loc": "outside lower center"}
 ERROR = "test RMSE (units of f)"
 
 
@@ -52,7 +52,7 @@ def plot(results: Results) -> dict[str, Figure]:
     return drawn
 
 
-def look(depth: int) -> dict[str, str]:
+def look(depth: int) -> plotting.Style:
     """Return the color and the marker of a depth."""
     return {"color": plotting.COLORS[(depth - 1) % len(plotting.COLORS)], "marker": "os^"[depth - 1 : depth] or "D"}
 

@@ -109,10 +109,14 @@ def settings(config: Config) -> Iterator[Setting]:
     few = config.dataset == "digits"
     num_epochs = config.epochs or (5 if few or jax.default_backend() == "cpu" else 15)
     batch_size = config.batch_size or (32 if few else 128)
-    common = {"num_train": num_train, "num_epochs": num_epochs, "batch_size": batch_size}
+    common: dict[str, object] = {"num_train": num_train, "num_epochs": num_epochs, "batch_size": batch_size}
     for name in config.arms:
         arm = ARMS[name]
         offset, scale = (0.0, 1.0) if arm.raw else (mean, deviation)
-        own = {"offset": offset, "scale": scale, "input_batch_norm": np.array([arm.input_batch_norm])}
+        own: dict[str, object] = {
+            "offset": offset,
+            "scale": scale,
+            "input_batch_norm": np.array([arm.input_batch_norm]),
+        }
         own |= {"batch_norm": arm.batch_norm, "use_dropout": arm.use_dropout}
         yield Setting({"arm": name}, common | own)

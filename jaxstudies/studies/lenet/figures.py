@@ -24,7 +24,9 @@ from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Results, select
 
 COLORS = [plotting.COLORS[i] for i in (6, 0, 1, 5, 2, 3)]
-LOOK = {arm: {"color": color, "marker": mark} for arm, color, mark in zip(ARMS, COLORS, "osD^vP", strict=True)}
+LOOK: dict[str, plotting.Style] = {
+    arm: {"color": c, "marker": mark} for arm, c, mark in zip(ARMS, COLORS, "osD^vP", strict=True)
+}
 LOOK |= {
     "running": {"label": "running averages", "color": "0.5", "ls": "--", "marker": "o", "ms": 6, "mfc": "white"},
     "precise": {"label": "precise statistics", "color": "0.1", "ls": "-", "marker": "o", "ms": 6, "mfc": "0.1"},

@@ -24,10 +24,11 @@ def summarize(results: Results) -> pd.DataFrame:
     """
     tables = []
     for (arm, rows), estimator, split in product(results.runs.groupby("arm", sort=False), ESTIMATORS, SPLITS):
-        epochs = np.arange(1, len(rows["loss"].iloc[0]) + 1)
-        columns = {"arm": arm, "estimator": estimator, "split": split, "epoch": epochs, "n": len(rows)}
+        epochs = np.arange(1, len(rows["loss"].to_numpy()[0]) + 1)
+        table = pd.DataFrame({"epoch": epochs}).assign(arm=arm, estimator=estimator, split=split, n=len(rows))
+        table = table[["arm", "estimator", "split", "epoch", "n"]]
         for measure, prefix in (("accuracy", ""), ("loss", "loss_")):
             means = intervals.mean_intervals(curves(rows, measure, estimator, split))
-            columns |= zip((measure, f"{prefix}low", f"{prefix}high"), means, strict=True)
-        tables.append(pd.DataFrame(columns))
+            table[[measure, f"{prefix}low", f"{prefix}high"]] = means.T
+        tables.append(table)
     return pd.concat(tables).merge(results.beside["steps"], on="arm", how="left")

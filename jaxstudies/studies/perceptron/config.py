@@ -71,7 +71,13 @@ def part_settings(c: Config, part: str, size: int, rules, rates, margins, budget
         kinds = [(None, None)] if closed else product(rates, margins if rule == "hinge" else (0.0,))
         for (rate, margin), start in product(kinds, range(0, len(budgets), width)):
             some = (0,) if closed else budgets[start : start + width]
-            labels = {"part": part, "rule": rule, "num_train": size, "learning_rate": rate, "margin": margin}
+            labels: dict[str, object] = {
+                "part": part,
+                "rule": rule,
+                "num_train": size,
+                "learning_rate": rate,
+                "margin": margin,
+            }
             arguments = {
                 # As arrays these are mapped, and all rules share a launch.
                 "rule": np.array([RULES.index(rule)]),
