@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import product
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,10 +24,8 @@ from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, 
 from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Results, select
 
-COLORS = [plotting.COLORS[i] for i in (6, 0, 1, 5, 2, 3)]
-LOOK: dict[str, plotting.Style] = {
-    arm: {"color": c, "marker": mark} for arm, c, mark in zip(ARMS, COLORS, "osD^vP", strict=True)
-}
+LOOKS = zip(ARMS, (6, 0, 1, 5, 2, 3), "osD^vP", strict=True)
+LOOK: dict[str, dict[str, Any]] = {arm: {"color": plotting.COLORS[i], "marker": mark} for arm, i, mark in LOOKS}
 LOOK |= {
     "running": {"label": "running averages", "color": "0.5", "ls": "--", "marker": "o", "ms": 6, "mfc": "white"},
     "precise": {"label": "precise statistics", "color": "0.1", "ls": "-", "marker": "o", "ms": 6, "mfc": "0.1"},
@@ -146,8 +145,7 @@ def draw_units(axes: np.ndarray, runs: pd.DataFrame, titles: tuple[str, str]) ->
             mean, low, high = band(stacked(rows, name).astype(float))
             at, ends = np.arange(len(mean)) + place, [mean - low, high - mean]
             ax.errorbar(at, mean, ends, ms=5, lw=1, capsize=2, **LOOK[arm])
-        ax.set_xticks(range(len(HIDDEN_LAYERS)), HIDDEN_LAYERS)
-        ax.set_title(title)
+        ax.set(title=title, xticks=range(len(HIDDEN_LAYERS)), xticklabels=HIDDEN_LAYERS)
         ax.grid(axis="y", alpha=0.3)
     shown = stacked(runs, "variance_shift").astype(float)
     set_ticks(shift, "log", SHIFT_TICKS, np.array([shown.min() / 1.1, shown.max() * 1.1]))
@@ -169,11 +167,10 @@ def draw_parameters(ax: Axes, runs: pd.DataFrame, kind: str) -> None:
         parts = ax.violinplot(values, [position + place], widths=width, showmedians=True, showextrema=False)
         plt.setp(parts["bodies"], facecolor=LOOK[arm]["color"], alpha=0.6)
         plt.setp(parts["cmedians"], color="black", lw=1)
-    ax.set_xticks(range(len(NORMS)), ("input", *HIDDEN_LAYERS))
+    ax.set(xticks=range(len(NORMS)), xticklabels=("input", *HIDDEN_LAYERS), ylabel=KIND_WORDS[KINDS.index(kind)])
     if kind == "var":
         ax.yaxis.set_major_locator(MultipleLocator(1))
         ax.yaxis.set_major_formatter("$10^{{{x:g}}}$")
-    ax.set_ylabel(KIND_WORDS[KINDS.index(kind)])
     ax.grid(axis="y", alpha=0.3)
 
 

@@ -22,9 +22,8 @@ def summarize(results: Results) -> pd.DataFrame:
     `ms_per_step` is the wall time of a training step, divided by the networks trained at once, compilation and
     evaluation left out.
     """
-    tables = []
+    tables, epochs = [], np.arange(1, stacked(results.runs, "loss").shape[1] + 1)
     for (arm, rows), estimator, split in product(results.runs.groupby("arm", sort=False), ESTIMATORS, SPLITS):
-        epochs = np.arange(1, len(rows["loss"].to_numpy()[0]) + 1)
         table = pd.DataFrame({"epoch": epochs}).assign(arm=arm, estimator=estimator, split=split, n=len(rows))
         table = table[["arm", "estimator", "split", "epoch", "n"]]
         for measure, prefix in (("accuracy", ""), ("loss", "loss_")):
