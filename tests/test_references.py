@@ -1,0 +1,38 @@
+"""The reference results in figures/: whole, from clean commits, and judged again to the same verdicts."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from jaxstudies import study
+from jaxstudies.evidence import claims
+
+FIGURES = Path(__file__).parent.parent / "figures"
+OLDER = {"depth_width", "lenet"}
+"""Written by version 0.1, which kept no effects; to be run again."""
+NAMES = sorted(set(study.packaged()) - OLDER)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reference_comes_from_a_clean_commit(name):
+    origin = json.loads((FIGURES / name / "config.json").read_text())
+    assert origin["study"] == name
+    assert re.fullmatch(r"[0-9a-f]{12}", origin["environment"]["commit"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_verdicts_follow_from_its_effects_alone(name):
+    """Without the table of runs, which is not committed, and without the study's code."""
+    effects, digest = claims.read_effects(FIGURES / name / "effects.parquet")
+    assert re.fullmatch(r"[0-9a-f]{64}", digest)
+    for record in json.loads((FIGURES / name / "claims.json").read_text()):
+        again = claims.judge(record, effects[effects["claim"] == record["id"]])
+        assert (again.verdict, again.n) == (record["verdict"], record["n"])
+        if record["n"]:
+            assert again.effect == pytest.approx(record["effect"], rel=1e-5, abs=1e-7)
+
+
+def test_every_study_has_a_reference():
+    assert all((FIGURES / name / "claims.json").exists() for name in study.packaged())
