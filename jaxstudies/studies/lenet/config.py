@@ -113,10 +113,5 @@ def settings(config: Config) -> Iterator[Setting]:
     for name in config.arms:
         arm = ARMS[name]
         offset, scale = (0.0, 1.0) if arm.raw else (mean, deviation)
-        own: dict[str, object] = {
-            "offset": offset,
-            "scale": scale,
-            "input_batch_norm": np.array([arm.input_batch_norm]),
-        }
-        own |= {"batch_norm": arm.batch_norm, "use_dropout": arm.use_dropout}
-        yield Setting({"arm": name}, common | own)
+        own = {"offset": offset, "scale": scale, "batch_norm": arm.batch_norm, "use_dropout": arm.use_dropout}
+        yield Setting({"arm": name}, {**common, **own, "input_batch_norm": np.array([arm.input_batch_norm])})
