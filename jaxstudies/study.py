@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -330,9 +330,13 @@ def run(
 
     if num_seeds < 1:
         raise ValueError(f"num_seeds {num_seeds}: at least 1")
-    chosen = dataclasses.make_dataclass("Config", list(config))(**config) if isinstance(config, Mapping) else config
-    study = Study("run", "", None, "", type(chosen), simulate, lambda _: dict(data or {}), AXES=axes or {})
-    shared = study.data(chosen)
+    if isinstance(config, Mapping):
+        levels = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+        if left := set(levels) - set(inspect.signature(simulate).parameters):
+            raise TypeError(f"config: simulate does not take {', '.join(sorted(left))}")
+        config = dataclasses.make_dataclass("Config", list(levels))(**levels)
+    study, chosen = Study("run", "", None, "", type(config), simulate, AXES=axes or {}), cast(Dataclass, config)
+    shared = dict(data or {})
     blocks = monte_carlo.run_design(
         bound(study, chosen),
         design_of(study, chosen, shared),

@@ -277,6 +277,28 @@ def test_installed_libraries_are_not_followed():
     assert provenance.find_module("jaxstudies.training") is not None
 
 
+def test_libraries_that_lie_elsewhere_are_not_followed_and_not_run(tmp_path, monkeypatch):
+    """As a .pth file or PYTHONPATH brings them; to look for a module would import what is around it."""
+    package = tmp_path / "site-packages" / "far_library"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise AssertionError('imported')")
+    (package / "inside.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(str(package.parent))
+    provenance.find_module.cache_clear()
+    assert provenance.find_module("far_library") is None
+    assert provenance.find_module("far_library.inside") is None
+
+
+def test_a_package_that_cannot_be_imported_ends_nothing(tmp_path, monkeypatch):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "__init__.py").write_text("assert False")
+    (tmp_path / "broken" / "inside.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    provenance.find_module.cache_clear()
+    assert provenance.find_module("broken.inside") is None
+    assert provenance.find_module("broken") == (tmp_path / "broken" / "__init__.py").resolve()
+
+
 CHANGES = [
     ("evidence/theory.py", "(1 - ratio) / 2", "(1 - ratio) / 2.5", True),
     ("engine/prng.py", "ROTATIONS = np.array(", "ROTATIONS = 0 + np.array(", True),

@@ -140,6 +140,17 @@ def test_a_parameter_that_nothing_fills_in_is_named():
         levels(make(data=lambda config: {}), Config())
 
 
+def test_what_simulate_does_not_take_is_named():
+    """Otherwise a reader would believe to have varied it."""
+    with pytest.raises(TypeError, match="config: simulate does not take rate"):
+        run({"scale": (1.0,), "rate": (1.0, 2.0)}, lambda key, scale: {"x": scale}, num_seeds=2)
+
+
+def test_a_list_is_a_factor_as_a_tuple_is():
+    runs = run({"scale": [1.0, 2.0]}, lambda key, scale: {"x": scale}, num_seeds=2)
+    assert list(runs["scale"]) == [1.0, 1.0, 2.0, 2.0]
+
+
 def test_a_parameter_with_a_default_need_not_be_filled_in():
     def defaulted(key, rate, shift=2.0, *, name="c"):
         return {"x": rate + shift, "y": name == "c"}

@@ -1,6 +1,7 @@
 """Where a result comes from: the code that is reached, the data, the versions, the commit."""
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -121,19 +122,22 @@ def is_followed(path: Path) -> bool:
     if Path(jaxstudies.__file__).parent in path.parents:
         return True
     installed = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return not any(Path(root) in path.parents for root in installed)
+    # Libraries also lie where a .pth file or PYTHONPATH points to, or at a user's own.
+    return not {"site-packages", "dist-packages"} & set(path.parts) and not any(
+        Path(root) in path.parents for root in installed
+    )
 
 
 @cache
 def find_module(name: str) -> Path | None:
     """Return the file of a module whose source is followed."""
     found = vars(sys.modules[name]).get("__file__") if name in sys.modules else None
-    if found is None:
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError, AttributeError):
-            return None
-        found = spec.origin if spec else None
+    # To look for a module imports the packages around it, which may fail in any way.
+    with contextlib.suppress(Exception):
+        head = importlib.util.find_spec(name.partition(".")[0])
+        library = head is not None and head.has_location and not is_followed(Path(str(head.origin)).resolve())
+        if found is None and not library and (spec := importlib.util.find_spec(name)):
+            found = spec.origin
     path = Path(found).resolve() if found and found.endswith(".py") else None
     return path if path is not None and path.is_file() and is_followed(path) else None
 
