@@ -12,7 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
@@ -23,7 +23,9 @@ from jaxtyping import PyTree
 from matplotlib.figure import Figure
 
 from jaxstudies.engine import design as designs
-from jaxstudies.engine.design import Design, Setting, Simulate
+from jaxstudies.engine import monte_carlo, programs
+from jaxstudies.engine.design import Setting, Simulate
+from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.evidence import intervals
 from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
 from jaxstudies.output import plotting, provenance, table
@@ -109,7 +111,8 @@ def from_module(module: ModuleType, name: str | None = None) -> Study:
     Raises:
         TypeError: It lacks `Config` or `simulate`, or `Config` is no dataclass.
     """
-    names, path = vars(module), names_file(module)
+    names, found = vars(module), vars(module).get("__file__")
+    path = Path(found).resolve() if found else None  # without a file it was typed in
     stem = path.parent.name if path and path.name == "__init__.py" else path.stem if path else ""
     name = name or stem or module.__name__.rsplit(".", 1)[-1]
     for needed in ("Config", "simulate"):
@@ -123,12 +126,6 @@ def from_module(module: ModuleType, name: str | None = None) -> Study:
     return Study(name=name, text=module.__doc__ or "", path=path, module=module.__name__, **given)
 
 
-def names_file(module: ModuleType) -> Path | None:
-    """Return a module's file, or None where it was typed in."""
-    found = vars(module).get("__file__")
-    return Path(found).resolve() if found else None
-
-
 def levels_of(study: Study, config: Dataclass, data: Mapping[str, PyTree]) -> dict[str, tuple]:
     """Return the levels of each factor, in the config's order; what is no tuple is one level.
 
@@ -137,8 +134,9 @@ def levels_of(study: Study, config: Dataclass, data: Mapping[str, PyTree]) -> di
     """
     before, behind = designs.parameters(study.simulate)
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    for name in designs.needed(study.simulate) - {"config"}:
-        if name not in fields and name not in data:
+    for name, parameter in inspect.signature(study.simulate).parameters.items():
+        missing = name in (*before, *behind) and parameter.default is parameter.empty
+        if missing and name not in (*fields, *data, "config"):
             raise TypeError(
                 f"simulate's parameter {name!r} is neither a field of Config nor among what data(config) returns"
             )
@@ -146,22 +144,23 @@ def levels_of(study: Study, config: Dataclass, data: Mapping[str, PyTree]) -> di
     return {n: fields[n] if isinstance(fields[n], tuple) else (fields[n],) for n in taken}
 
 
-def design_of(study: Study, config: Dataclass, data: Mapping[str, PyTree]) -> Design:
-    """Return the design.
+def task_of(
+    study: Study, config: Dataclass, num_seeds: int, seed: int = 0, execution: Execution = monte_carlo.DEFAULT
+) -> Task:
+    """Return what is run: the study's design, its data, and `simulate` with the config filled in.
 
     Raises:
         TypeError: A parameter of `simulate` cannot be filled in.
         ValueError: Settings contradict one another.
     """
+    data = study.data(config)
     if study.settings is not None:
-        return designs.make_design(study.simulate, study.settings(config))
-    return designs.product_design(study.simulate, levels_of(study, config, data))
-
-
-def bound(study: Study, config: Dataclass) -> Simulate:
-    """Return `simulate` with the config filled in, if it takes that."""
+        design = designs.make_design(study.simulate, study.settings(config))
+    else:
+        design = designs.product_design(study.simulate, levels_of(study, config, data))
     takes = "config" in inspect.signature(study.simulate).parameters
-    return partial(study.simulate, config=config) if takes else study.simulate
+    simulate = partial(study.simulate, config=config) if takes else study.simulate
+    return Task(simulate, design, num_seeds, seed, data, study.AXES, execution)
 
 
 def code_of(study: Study) -> str | None:
@@ -169,43 +168,45 @@ def code_of(study: Study) -> str | None:
     if study.path is None:
         return None
     own = [(study.module, study.path, name) for name in ("simulate", "data", "settings", "beside")]
-    programs = "jaxstudies.engine.programs"
-    engine = [(programs, Path(str(sys.modules[programs].__file__)), "compile_block")]
-    return provenance.reachable_code(own + engine)
+    engine = (programs.__name__, Path(str(programs.__file__)), "compile_block")
+    return provenance.reachable_code([*own, engine])
+
+
+def selector(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]]) -> Callable[..., pd.Series]:
+    """Return `of(measure, **labels)`, which returns a measure by seed.
+
+    A label is the value of a column, or, by the name of one of the measure's axes, an index along
+    it. The series is empty where no setting has the labels; truth values are 1 and 0, so that they
+    subtract. It raises ValueError if several settings have the labels, KeyError if there is no such
+    column.
+    """
+
+    @lru_cache(64, typed=True)  # the claims of a study ask for the same few labels time and again
+    def have(name: str, value: object) -> np.ndarray:
+        column = runs[name]
+        near = np.isclose(column, value, 1e-9, 0.0) if isinstance(value, float) else column == value
+        return np.asarray(column.isna() if value is None else near, bool)
+
+    def of(measure: str, **labels: object) -> pd.Series:
+        picks = {name: labels.pop(name) for name in axes.get(measure, ()) if name in labels}
+        here = np.ones(len(runs), bool)
+        for name, value in labels.items():
+            here &= have(name, value)
+        values = pd.Series(runs[measure].array[here], runs["seed"].array[here], name=measure)
+        if values.index.has_duplicates:
+            raise ValueError(f"{measure} with {labels}: several settings have these labels")
+        if picks:
+            place = tuple(picks.get(name, slice(None)) for name in axes[measure])
+            values = values.map(lambda array: array[place], na_action="ignore")
+        values = as_outcomes(values)
+        return values.dropna().astype(np.int8) if pd.api.types.is_bool_dtype(values) else values
+
+    return of
 
 
 def select(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]], measure: str, **labels: object) -> pd.Series:
-    """Return a measure by seed, under labels; a name of an axis picks along it.
-
-    Args:
-        runs: The table.
-        axes: Names of the axes of measures.
-        measure: Name of a column.
-        **labels: Values of labels, and indices along the measure's axes.
-
-    Returns:
-        A series indexed by seed, empty where no setting has the labels. Truth values are 1 and 0,
-        so that they subtract.
-
-    Raises:
-        ValueError: Several settings have the labels.
-        KeyError: There is no such column.
-    """
-    picks = {name: labels.pop(name) for name in axes.get(measure, ()) if name in labels}
-    # Rows are narrowed by their places: to copy the table at each label would take most of the time.
-    places = np.arange(len(runs))
-    for name, value in labels.items():
-        column = runs[name].iloc[places]
-        near = np.isclose(column, value, 1e-9, 0.0) if isinstance(value, float) else column == value
-        places = places[np.asarray(column.isna() if value is None else near, bool)]
-    values = runs[["seed", measure]].iloc[places].set_index("seed")[measure]
-    if values.index.has_duplicates:
-        raise ValueError(f"{measure} with {labels}: several settings have these labels")
-    if picks:
-        place = tuple(picks.get(name, slice(None)) for name in axes[measure])
-        values = values.map(lambda array: array[place], na_action="ignore")
-    values = as_outcomes(values)
-    return values.dropna().astype(np.int8) if pd.api.types.is_bool_dtype(values) else values
+    """Return a measure by seed, see `selector`."""
+    return selector(runs, axes)(measure, **labels)
 
 
 def as_outcomes(column: pd.Series) -> pd.Series:
@@ -215,7 +216,7 @@ def as_outcomes(column: pd.Series) -> pd.Series:
     return column
 
 
-def measures_of(study: Study, runs: pd.DataFrame) -> list[str]:
+def measures_of(runs: pd.DataFrame) -> list[str]:
     """Return the columns behind `seed`."""
     return list(runs.columns[list(runs.columns).index("seed") + 1 :])
 
@@ -235,45 +236,33 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
     Outcomes have Wilson's interval, numbers Student's over the finite ones. Of an array with one
     axis the last entry is taken; those of more axes are left out.
     """
-    runs, columns_of = results.runs, {}
-    for measure in measures_of(study, results.runs):
-        if (column := as_outcomes(results.runs[measure])).dtype != object:
-            columns_of[measure] = column
-        elif (axis := axis_of(study, results.runs, measure)) is not None:
-            last = results.runs[measure].map(lambda array: array[-1], na_action="ignore")
-            columns_of[f"{measure}, last {axis}"] = last
-    labels = list(runs.columns[: list(runs.columns).index("seed")])
+    runs, measures = results.runs, measures_of(results.runs)
+    labels, columns = list(runs.columns[: -len(measures) - 1]), {}
+    for measure in measures:
+        if (column := as_outcomes(runs[measure])).dtype != object:
+            columns[measure] = column
+        elif (axis := axis_of(study, runs, measure)) is not None:
+            columns[f"{measure}, last {axis}"] = column.map(lambda array: array[-1], na_action="ignore")
     keys = [runs[name] for name in labels] or [pd.Series(0, runs.index, name="all")]
-    tables = []
-    for measure, column in columns_of.items():
-        outcome, values = pd.api.types.is_bool_dtype(column), column.astype(float)
-        values = values.where(np.isfinite(values))
-        groups = values.groupby(keys, sort=False, dropna=False)
-        seen = groups.agg(["count", "sum", "mean", "std", "size"])
-        n, total, mean, spread = (seen[k].to_numpy() for k in ("count", "sum", "mean", "std"))
-        if outcome:
-            estimate, low, high = intervals.wilson_intervals(total, n)
-        else:
-            estimate, low, high = intervals.t_intervals(mean, spread, n)
-        columns = {
-            "measure": measure,
-            "n": seen["count"],
-            "estimate": estimate,
-            "low": low,
-            "high": high,
-            "nonfinite": seen["size"] - seen["count"],
-        }
-        tables.append(seen.assign(**columns).reset_index()[[*labels, *columns]])
+    ends, tables = ["estimate", "low", "high"], []
+    for measure, column in columns.items():
+        values = column.astype(float)
+        groups = values.where(np.isfinite(values)).groupby(keys, sort=False, dropna=False)
+        seen = groups.agg(n="count", total="sum", mean="mean", spread="std", size="size")
+        n, total, mean, spread, size = (seen[name].to_numpy() for name in seen)
+        outcome = pd.api.types.is_bool_dtype(column)
+        interval = intervals.wilson_intervals(total, n) if outcome else intervals.t_intervals(mean, spread, n)
+        seen = seen.assign(measure=measure, **dict(zip(ends, interval, strict=True)), nonfinite=size - n)
+        tables.append(seen.reset_index()[[*labels, "measure", "n", *ends, "nonfinite"]])
     if not tables:
-        return pd.DataFrame(columns=[*labels, "measure", "n", "estimate", "low", "high"])
-    order = pd.concat(tables).reset_index().sort_values("index", kind="stable")
-    return order.drop(columns="index").reset_index(drop=True)
+        return pd.DataFrame(columns=[*labels, "measure", "n", *ends])
+    return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 
 def judge(study: Study, results: Results) -> tuple[list[Verdict], pd.DataFrame]:
     """Return the verdicts on a study's claims, and the effects by seed that they rest on."""
     claims = study.CLAIMS if study.claims is None else study.claims(results)
-    return judge_all(claims, partial(select, results.runs, study.AXES))
+    return judge_all(claims, selector(results.runs, study.AXES))
 
 
 def summary_of(study: Study, results: Results) -> pd.DataFrame:
@@ -286,7 +275,7 @@ def figures_of(study: Study, results: Results) -> dict[str, Figure]:
     if study.plot:
         return study.plot(results)
     summary = summarize(study, results)
-    axes = {m: axis_of(study, results.runs, m) for m in measures_of(study, results.runs)}
+    axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
     curves = {measure: axis for measure, axis in axes.items() if axis is not None}
     summary = summary[~summary["measure"].str.contains(", last ")]
     return plotting.draw_measures(summary, results.runs, curves, study.question)
@@ -325,9 +314,6 @@ def run(
         ValueError: A number is out of bounds.
         TypeError: A parameter of `simulate` cannot be filled in, or it returns no arrays by name.
     """
-    # The engine is imported late, as JAX may not have been told of the cores yet.
-    from jaxstudies.engine import monte_carlo
-
     if num_seeds < 1:
         raise ValueError(f"num_seeds {num_seeds}: at least 1")
     if isinstance(config, Mapping):
@@ -335,19 +321,10 @@ def run(
         if left := set(levels) - set(inspect.signature(simulate).parameters):
             raise TypeError(f"config: simulate does not take {', '.join(sorted(left))}")
         config = dataclasses.make_dataclass("Config", list(levels))(**levels)
-    study, chosen = Study("run", "", None, "", type(config), simulate, AXES=axes or {}), cast(Dataclass, config)
-    shared = dict(data or {})
-    blocks = monte_carlo.run_design(
-        bound(study, chosen),
-        design_of(study, chosen, shared),
-        num_seeds=num_seeds,
-        data=shared,
-        seed=seed,
-        execution=monte_carlo.Execution(chunk_size, num_devices),
-        axes=dict(study.AXES),
-    )
-    runs = pd.concat(map(table.to_pandas, blocks), ignore_index=True)
-    for verdict in judge_all(claims, partial(select, runs, study.AXES))[0]:
+    study = Study("run", "", None, "", type(config), simulate, lambda config: dict(data or {}), AXES=axes or {})
+    task = task_of(study, cast(Dataclass, config), num_seeds, seed, Execution(chunk_size, num_devices))
+    runs = pd.concat(map(table.to_pandas, monte_carlo.run_design(task)[0]), ignore_index=True)
+    for verdict in judge_all(claims, selector(runs, study.AXES))[0]:
         print(sentence(verdict))
     return runs
 
@@ -367,9 +344,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def packaged() -> Iterator[str]:
     """Yield the names of the studies that the package brings."""
-    folder = Path(__file__).parent / "studies"
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".py" and path.stem != "__init__":
+    for path in sorted((Path(__file__).parent / "studies").iterdir()):
+        if path.stem != "__init__" and (path.suffix == ".py" or (path / "__init__.py").exists()):
             yield path.stem
-        elif (path / "__init__.py").exists():
-            yield path.name

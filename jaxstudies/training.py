@@ -6,7 +6,7 @@ returns parameters, `apply(params, inputs)` predictions for examples in rows.
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -58,8 +58,7 @@ def mode(model: nn.Module, train: bool) -> dict[str, Any]:
 def predict(model: Model, state: TrainState, inputs: Array) -> Array:
     """Return the predictions for inputs (examples, ...), in evaluation mode."""
     if isinstance(model, nn.Module):
-        outputs: Any = model.apply(variables(state), inputs, **mode(model, train=False))
-        return outputs
+        return cast(Array, model.apply(variables(state), inputs, **mode(model, train=False)))
     return model[1](state.params, inputs)
 
 
@@ -101,23 +100,16 @@ def train_step(
 
     def objective(params):
         if isinstance(model, nn.Module):
-            predictions, updated = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                batch.inputs,
-                **mode(model, train=True),
-                rngs={"dropout": dropout_key},
-                mutable=["batch_stats"],
-            )
+            how = {"rngs": {"dropout": dropout_key}, "mutable": ["batch_stats"], **mode(model, train=True)}
+            predictions, updated = model.apply(variables(state._replace(params=params)), batch.inputs, **how)
             batch_stats = updated.get("batch_stats", {})
         else:
             predictions, batch_stats = model[1](params, batch.inputs), state.batch_stats
-        losses = jax.vmap(loss_fn)(predictions, batch.targets)
-        return jnp.mean(losses), batch_stats
+        return jnp.mean(jax.vmap(loss_fn)(predictions, batch.targets)), batch_stats
 
     (loss, batch_stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    return TrainState(params, batch_stats, opt_state), loss
+    return TrainState(optax.apply_updates(state.params, updates), batch_stats, opt_state), loss
 
 
 def random_order(key: Key[Array, ""], n: int) -> Int[Array, " n"]:
@@ -188,8 +180,8 @@ def fit(
     Raises:
         ValueError: `data` is a function and `num_steps` is missing.
     """
-    init_key, own_shuffle_key, dropout_key = jax.random.split(key, 3)
-    order_key = own_shuffle_key if shuffle_key is None else shuffle_key
+    init_key, order_key, dropout_key = jax.random.split(key, 3)
+    order_key = order_key if shuffle_key is None else shuffle_key
     batch_of = data if callable(data) else None
     if batch_of is not None and num_steps is None:
         raise ValueError("num_steps: needed where data is a function of the step")
@@ -207,19 +199,14 @@ def fit(
             steps = index * num_steps + jnp.arange(num_steps)
         else:
             n = len(data.inputs)
-            key = jax.random.fold_in(order_key, index)
-            steps = epoch_batches(key, n, n if batch_size is None else batch_size)
+            steps = epoch_batches(jax.random.fold_in(order_key, index), n, n if batch_size is None else batch_size)
         keys = jax.random.split(jax.random.fold_in(dropout_key, index), len(steps))
         state, losses = jax.lax.scan(step, state, (steps, keys))
-        return state, losses.mean()
+        return state, losses.mean() if observe is None else (losses.mean(), observe(state))
 
-    def epoch_and_look(state, index):
-        state, loss = epoch(state, index)
-        return state, loss if observe is None else (loss, observe(state))
-
-    if isinstance(num_epochs, Tracer):
+    if isinstance(num_epochs, Tracer):  # what is kept along the way would have no shape
         return Fitted(jax.lax.fori_loop(0, num_epochs, lambda i, s: epoch(s, i)[0], state), None)
-    return Fitted(*jax.lax.scan(epoch_and_look, state, jnp.arange(num_epochs)))
+    return Fitted(*jax.lax.scan(epoch, state, jnp.arange(num_epochs)))
 
 
 def take(data: PyTree, examples: Int[Array, " batch"]) -> PyTree:
@@ -230,21 +217,9 @@ def take(data: PyTree, examples: Int[Array, " batch"]) -> PyTree:
 def mean_loss(
     model: Model, state: TrainState, data: Dataset, loss_fn: LossFn, *, block_size: int = 512
 ) -> Float[Array, ""]:
-    """Return the mean loss over all examples, in evaluation mode.
-
-    They pass in blocks, whose activations stay in the caches where many networks are mapped.
-    """
-    num_examples = data.inputs.shape[0]
-
-    def add_block(total, start):
-        picks = start + jnp.arange(block_size)
-        block = take(data, jnp.minimum(picks, num_examples - 1))
-        losses = jax.vmap(loss_fn)(predict(model, state, block.inputs), block.targets)
-        losses = losses.reshape(block_size, -1).mean(axis=1)
-        return total + jnp.where(picks < num_examples, losses, 0.0).sum(), None
-
-    total, _ = jax.lax.scan(add_block, jnp.zeros(()), jnp.arange(0, num_examples, block_size))
-    return total / num_examples
+    """Return the mean loss over all examples, in evaluation mode, block by block as `predict_blocks`."""
+    predictions = predict_blocks(model, state, data.inputs, block_size)
+    return jnp.mean(jax.vmap(loss_fn)(predictions, data.targets))
 
 
 def precise_batch_stats(

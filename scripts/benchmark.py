@@ -22,9 +22,9 @@ import pandas as pd
 from annotated_types import Ge, Interval
 from matplotlib.figure import Figure
 
-from jaxstudies.benchmarks import machine, scaling, timing
-from jaxstudies.benchmarks.peers import CONTESTANTS
-from jaxstudies.benchmarks.steps import IMAGES
+from benchmarks import scaling, timing
+from benchmarks.peers import CONTESTANTS
+from benchmarks.steps import IMAGES
 from jaxstudies.commands import command, flags
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.job import reported
@@ -111,16 +111,8 @@ def draw(table: pd.DataFrame, options: Options) -> Figure:
     for y, row in enumerate(table.to_dict("records")):
         first, ratio = row["seconds"] / row["ratio"], row["ratio"]
         low, high = row["least"] / first, row["most"] / first
-        own = row["contestant"].startswith("jaxstudies")
-        ax.errorbar(
-            ratio,
-            y,
-            xerr=[[ratio - low], [high - ratio]],
-            fmt="o",
-            capsize=4,
-            ms=5,
-            color=plotting.COLORS[0 if own else 1],
-        )
+        color = plotting.COLORS[0 if row["contestant"].startswith("jaxstudies") else 1]
+        ax.errorbar(ratio, y, xerr=[[ratio - low], [high - ratio]], fmt="o", capsize=4, ms=5, color=color)
         text = f"{number(ratio)} x ({duration(row['seconds'])})"
         box = {"fc": "white", "ec": "none", "pad": 0.5}
         ax.annotate(text, (high, y), (9, 0), textcoords="offset points", va="center", bbox=box)
@@ -156,8 +148,8 @@ def write(
     name: str, options: Options | ScalingOptions, table: pd.DataFrame, figure: Figure, skipped: list[str]
 ) -> None:
     """Print the results and write them as JSON, table and figure."""
-    described = machine.describe()
-    print(machine.line(described))
+    described = timing.describe()
+    print(", ".join(f"{name} {value}" for name, value in described.items() if value is not None))
     print(table.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
     if skipped:
         print(f"skipped, not installed: {', '.join(skipped)}")

@@ -4,6 +4,7 @@ Where MNIST cannot be had, scikit-learn's digits stand in for it, and the page s
 """
 
 import sys
+import traceback
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from jaxstudies.commands import command, flags, report_command
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.main import load
 from jaxstudies.networks import mnist
-from jaxstudies.study import packaged
+from jaxstudies.output import page
+from jaxstudies.output.page import Section, UnreadableResults
+from jaxstudies.study import Study, packaged
 
 DIGITS = ["--dataset", "digits"]
 
@@ -37,6 +40,30 @@ def missing_mnist() -> str:
     return ""
 
 
+def attempt(study: Study, argv: list[str]) -> str:
+    """Run a study; return what is to be said of it if it failed."""
+    print(f"\n== {study.name} {' '.join(argv)}", flush=True)
+    try:
+        command.main(study, argv)
+        return ""
+    except SystemExit as stop:
+        if stop.code in (130, 143):
+            raise
+        failed = f"the study ended with status {stop.code}" if stop.code else ""
+    except Exception as error:  # whatever is wrong with one study, the page shows the others
+        traceback.print_exc()
+        failed = f"the study failed ({type(error).__name__}: {[*str(error).splitlines(), ''][0]})"
+    return failed and f"{failed}; the results below are older, if there are any"
+
+
+def section_of(study: Study, directory: Path, problem: str) -> Section:
+    """Read what a study has left, if it has; what is missing or went wrong is said."""
+    try:
+        return page.read_section(directory)._replace(problem=problem)
+    except UnreadableResults as error:
+        return Section(study.name, study.text, "", (), {}, problem or str(error))
+
+
 def write(options: Options, out: Path) -> None:
     """Run the studies if asked to, and write the page.
 
@@ -54,8 +81,8 @@ def write(options: Options, out: Path) -> None:
         argv = ["--out", str(out / study.name), *(study.QUICK if options.quick else ())]
         if without_mnist and "dataset" in (field.name for field in fields(study.Config)):
             argv += DIGITS
-        problem = "" if options.plots_only else report_command.attempt(study, argv)
-        sections.append(report_command.section_of(study, out / study.name, problem))
+        problem = "" if options.plots_only else attempt(study, argv)
+        sections.append(section_of(study, out / study.name, problem))
         if sections[-1].problem:
             print(f"report: {study.name}: {sections[-1].problem}", file=sys.stderr)
     if options.plots_only and not any(section.ran for section in sections):

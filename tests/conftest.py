@@ -4,7 +4,7 @@ from jaxtyping import install_import_hook
 
 # Shapes and types in annotations are checked at run time, in tests alone; and so is that no
 # operation broadcasts arrays of different rank unasked.
-install_import_hook("jaxstudies", "typecheck.check")
+install_import_hook(["jaxstudies", "benchmarks"], "typecheck.check")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # A busy machine is no failure.

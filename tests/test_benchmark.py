@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxstudies.benchmarks import machine, peers, scaling, steps
+from benchmarks import peers, scaling, steps, timing
 from jaxstudies.studies import depth_width
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
@@ -41,7 +41,7 @@ def test_it_measures_what_is_installed_and_lists_the_rest(benchmark, monkeypatch
     out = capsys.readouterr().out
     assert "not installed: PyTorch loop (extrapolated) (torch), Keras start-up (keras)" in out
     content = json.loads(file.read_text())
-    assert content["machine"]["cpu"] in out and content["machine"]["cores"] == machine.cores()
+    assert content["machine"]["cpu"] in out and content["machine"]["cores"] == timing.cores()
     assert content["options"] == {"seeds": 4, "epochs": 1, "repeats": 2, "only": names}
     (row,) = content["results"]
     assert row["contestant"] == "jaxstudies" and row["ratio"] == 1
@@ -71,7 +71,7 @@ def test_an_epoch_is_timed_per_network():
 def test_pytorch_trains_the_same_networks():
     torch = pytest.importorskip("torch")
     for widths, recipe in steps.EGGHOLDER:
-        network = steps.torch_network(torch, widths, recipe)
+        network = steps.eggholder_network(torch, widths, recipe)
         kind = depth_width.Kind(widths, recipe, "none", "relu", 1, 1000)
         count = sum(parameter.numel() for parameter in network.parameters())
         assert count == depth_width.count_parameters(depth_width.Config(), kind)
@@ -120,5 +120,5 @@ def test_device_counts_double_up_to_all():
 def test_the_processor_has_its_name(tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel name\t: Fast: 9000\n\nprocessor\t: 1\nmodel name\t: x\n")
-    assert machine.cpu_model(cpuinfo) == "Fast: 9000"
-    assert machine.cpu_model(tmp_path / "none")
+    assert timing.cpu_model(cpuinfo) == "Fast: 9000"
+    assert timing.cpu_model(tmp_path / "none")

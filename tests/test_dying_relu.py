@@ -36,15 +36,7 @@ def run(out, *flags):
 
 def results_of(study, config):
     """Run a study in memory, and return what it would read from a directory."""
-    data = study.data(config)
-    blocks = monte_carlo.run_design(
-        studies.bound(study, config),
-        studies.design_of(study, config, data),
-        num_seeds=config.seeds,
-        data=data,
-        seed=config.seed,
-        axes=dict(study.AXES),
-    )
+    blocks, _ = monte_carlo.run_design(studies.task_of(study, config, config.seeds, config.seed))
     runs = study.derive(pd.concat(map(table.to_pandas, blocks), ignore_index=True))
     return Results(config, runs.assign(count=1), pd.DataFrame(), {})
 
@@ -219,8 +211,7 @@ def test_overflow_is_counted_and_neither_alive_nor_dead():
     assert (summary["n"] + summary["nonfinite"] == 16).all()
     assert not table.stacked(bad, "collapsed")[:, 1].any()
     studies.judge(STUDY, results)
-
-
+@pytest.mark.slow
 def test_products_targets_losses_and_two_dimensions():
     config = dying_relu.Config(
         seeds=6,
@@ -372,8 +363,7 @@ def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path):
 
 
 def shapes_of(config):
-    data = STUDY.data(config)
-    return monte_carlo.shapes_of(studies.bound(STUDY, config), studies.design_of(STUDY, config, data), data)
+    return monte_carlo.shapes_of(studies.task_of(STUDY, config, 1))
 
 
 def test_settings_of_different_depths_share_a_table():

@@ -19,7 +19,7 @@ from jaxstudies.engine import monte_carlo, prng, programs
 from jaxstudies.engine.blocks import make_plans, plan_size
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Setting, make_design, product_design
-from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.models import MLP, initializer, leaky_relu
 from jaxstudies.output import table
@@ -69,13 +69,18 @@ def draw(key, scale):
     return {"draws": scale * jax.random.normal(key, (2,))}
 
 
-def run(simulate, levels_or_settings, num_seeds=12, chunk_size=None, num_devices=None, **how):
-    """Return the table of a design."""
+def run_timed(simulate, levels_or_settings, num_seeds=12, chunk_size=None, num_devices=None, kept=None, **how):
+    """Return the table of a design, and the time of each group."""
     product = isinstance(levels_or_settings, dict)
     design = (product_design if product else make_design)(simulate, levels_or_settings)
-    execution = Execution(chunk_size, num_devices)
-    blocks = monte_carlo.run_design(simulate, design, num_seeds=num_seeds, execution=execution, **how)
-    return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
+    task = Task(simulate, design, num_seeds, execution=Execution(chunk_size, num_devices), **how)
+    blocks, timings = monte_carlo.run_design(task, kept)
+    return pd.concat(map(table.to_pandas, blocks), ignore_index=True), timings
+
+
+def run(*arguments, **how):
+    """Return the table of a design."""
+    return run_timed(*arguments, **how)[0]
 
 
 def run_training(num_seeds=12, **how):
@@ -396,10 +401,9 @@ def settings():
 
 
 def test_a_setting_may_have_fewer_seeds_but_not_more():
-    runs, timings = run(draw, settings(), 6), []
+    runs, timings = run_timed(draw, settings(), 6)
     assert list(runs["scale"]) == [1.0] * 6 + [2.0] * 5 + [3.0] * 6
     assert list(runs["seed"]) == [*range(6), *range(5), *range(6)]
-    run(draw, settings(), 6, on_timings=timings.extend)
     assert [timing.runs for timing in timings] == [6, 5, 6]
     alone = run(draw, {"scale": (2.0,)}, 5)
     np.testing.assert_array_equal(table.stacked(runs[runs["scale"] == 2.0], "draws"), table.stacked(alone, "draws"))
@@ -409,8 +413,7 @@ def test_every_group_has_its_time():
     def simulate(key, scale, *, size):
         return {"x": scale * jax.random.normal(key, (size,)).sum()}
 
-    timings = []
-    run(simulate, {"size": (1, 2), "scale": SCALES}, 4, on_timings=timings.extend)
+    _, timings = run_timed(simulate, {"size": (1, 2), "scale": SCALES}, 4)
     assert [timing.runs for timing in timings] == [12, 12]
     assert all(t.compile_seconds > 0 and t.run_seconds > 0 for t in timings)
 
@@ -568,10 +571,8 @@ def test_a_table_comes_in_blocks_that_fit(monkeypatch, rows):
     """Cut by seeds, or, where a seed of all settings does not fit, by settings as well."""
     whole = run(draw, settings(), 6, chunk_size=4)
     monkeypatch.setattr(monte_carlo, "ROWS_AT_ONCE", rows)
-    design, execution = make_design(draw, settings()), Execution(4)
-    blocks = [
-        table.to_pandas(block) for block in monte_carlo.run_design(draw, design, num_seeds=6, execution=execution)
-    ]
+    task = Task(draw, make_design(draw, settings()), 6, execution=Execution(4))
+    blocks = list(map(table.to_pandas, monte_carlo.run_design(task)[0]))
     assert all(0 < len(block) <= rows for block in blocks)
     if rows >= 3:
         assert [block["seed"].max() for block in blocks] == [*range(rows // 3 - 1, 5, rows // 3), 5]
@@ -582,7 +583,7 @@ def test_a_table_comes_in_blocks_that_fit(monkeypatch, rows):
 def test_wide_rows_come_in_smaller_blocks(monkeypatch):
     monkeypatch.setattr(monte_carlo, "BYTES_AT_ONCE", 4 * 2 * 4)  # of four rows
     design = product_design(draw, {"scale": (1.0, 2.0)})
-    blocks = list(monte_carlo.run_design(draw, design, num_seeds=6))
+    blocks, _ = monte_carlo.run_design(Task(draw, design, 6))
     assert [block.num_rows for block in blocks] == [4, 4, 4]
 
 
@@ -610,9 +611,7 @@ def test_finished_chunks_are_not_run_again_and_damaged_ones_are(tmp_path, monkey
 def test_the_time_of_finished_chunks_is_not_forgotten(tmp_path):
     kept = Chunks(tmp_path / "parts" / "a")
     kept.directory.parent.mkdir()
-    first, second = [], []
-    for timings in (first, second):
-        run(draw, {"scale": (1.0, 2.0)}, 6, chunk_size=4, kept=kept, on_timings=timings.extend)
+    first, second = (run_timed(draw, {"scale": (1.0, 2.0)}, 6, chunk_size=4, kept=kept)[1] for _ in range(2))
     assert first == second and first[0].run_seconds > 0
 
 

@@ -15,7 +15,7 @@ from jaxstudies.commands import command
 from jaxstudies.commands.main import load
 from jaxstudies.engine import monte_carlo
 from jaxstudies.evidence import theory
-from jaxstudies.networks import diagnostics, mnist, mnist_files
+from jaxstudies.networks import diagnostics, mnist
 from jaxstudies.networks.data import Dataset, as_inputs
 from jaxstudies.networks.models import Layer, orthonormalize
 from jaxstudies.output import table
@@ -42,7 +42,8 @@ def sigmoid_slope(z):
 
 @pytest.mark.parametrize("q, w, b", [(0.5, 1.68798, 0.03804), (1, 2.15330, 0.15096), (2, 2.86116, 0.51226)])
 def test_critical_line_of_tanh(q, w, b):
-    weight, bias = theory.critical_line(np.tanh, tanh_slope, q)
+    weight = 1 / theory.gradient_factor(tanh_slope, q, 1.0)
+    bias = q - theory.variance_map(np.tanh, q, weight)
     np.testing.assert_allclose([weight, bias], [w, b], atol=6e-6)
     np.testing.assert_allclose(theory.fixed_point(np.tanh, float(weight), float(bias)), q, rtol=1e-6)
     np.testing.assert_allclose(theory.gradient_factor(tanh_slope, q, float(weight)), 1, rtol=1e-9)
@@ -189,14 +190,7 @@ def test_scales(init):
 def run_small(**changes):
     defaults = {"seeds": 4, "dataset": "digits", "num_images": 200, "inits": ("he_normal",)}
     study, config = load("initialization"), initialization.Config(**(defaults | changes))
-    data = study.data(config)
-    blocks = monte_carlo.run_design(
-        studies.bound(study, config),
-        studies.design_of(study, config, data),
-        num_seeds=config.seeds,
-        data=data,
-        axes=dict(study.AXES),
-    )
+    blocks, _ = monte_carlo.run_design(studies.task_of(study, config, config.seeds))
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
 
@@ -312,7 +306,7 @@ def test_bad_flags_are_named(tmp_path, capsys, flags, named):
 
 
 def test_missing_data_are_an_error_of_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(mnist_files, "URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(mnist, "URL", "http://127.0.0.1:9/")
     monkeypatch.delenv(mnist.DATA_DIR_VARIABLE, raising=False)
     with pytest.raises(SystemExit) as stop:
         command.main(load("initialization"), ["--data-dir", str(tmp_path), "--out", str(tmp_path / "out")])

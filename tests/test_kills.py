@@ -144,6 +144,7 @@ def check_killed_runs_of_ours(server, tmp_path, name, number):
         check_a_killed_run(server, whole, tmp_path / str(seed), seed, study, 9 * chunks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_killed_runs_of_our_studies_go_on_and_lose_nothing(server, tmp_path, name):
     check_killed_runs_of_ours(server, tmp_path, name, 1)

@@ -234,18 +234,10 @@ def small_config(**changes):
 
 
 def run(config, num_seeds, num_devices=None):
-    data = lenet.data(config)
-    blocks = monte_carlo.run_design(
-        studies.bound(STUDY, config),
-        studies.design_of(STUDY, config, data),
-        num_seeds=num_seeds,
-        data=data,
-        execution=Execution(num_devices=num_devices, runs_per_device=lenet.RUNS_PER_DEVICE),
-        axes=lenet.AXES,
-    )
+    execution = Execution(num_devices=num_devices, runs_per_device=lenet.RUNS_PER_DEVICE)
+    blocks, _ = monte_carlo.run_design(studies.task_of(STUDY, config, num_seeds, execution=execution))
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
-
-
+@pytest.mark.slow
 def test_script_end_to_end(tmp_path, monkeypatch):
     # One test for three checks: workers do not share what one of them has run.
     monkeypatch.setattr(simulation, "time_steps", lambda config: {"ms_per_step": np.arange(1, 4)})
@@ -303,9 +295,7 @@ def check_prefix(runs):
 
 def test_every_arm_returns_the_same_measures():
     config = small_config()
-    data = lenet.data(config)
-    design = studies.design_of(STUDY, config, data)
-    simulate = studies.bound(STUDY, config)
+    simulate, design, *_, data, _, _ = studies.task_of(STUDY, config, 1)
     shapes = [programs.result_shapes(simulate, group, data) for group in design.groups]
     assert [group.positions.tolist() for group in design.groups] == [[0], [1, 2, 3], [4], [5]]
     normalized = {name: (len(KINDS), units) for name, units in zip(NORMS, UNITS, strict=True)}

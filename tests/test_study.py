@@ -180,7 +180,7 @@ def test_settings_take_the_place_of_the_product():
         ]
 
     study, config = make(settings=settings), Config()
-    design = studies.design_of(study, config, study.data(config))
+    design = studies.task_of(study, config, 1).design
     assert list(design.labels) == ["pair"] and design.num_settings == 2
 
 

@@ -2,15 +2,15 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import annotated_types as at
 import numpy as np
 import pandas as pd
 import tyro
@@ -19,7 +19,7 @@ from jaxstudies import study as studies
 from jaxstudies.commands import flags, levels
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.job import reported
-from jaxstudies.commands.launch import Options, check, launch
+from jaxstudies.commands.launch import Options, Seeds, check, launch
 from jaxstudies.engine import cluster
 from jaxstudies.engine.chunks import ChunksError
 from jaxstudies.engine.cluster import ClusterError
@@ -30,17 +30,14 @@ from jaxstudies.output import files, plotting, table
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Dataclass, Results, Study
 
-OWN = "runs.parquet", "effects.parquet", "config.json", "summary.csv", "claims.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class Seeds:
-    """What decides a run beside the study's own config, where that does not name it."""
-
-    seeds: Annotated[int, at.Interval(ge=1, le=10**9)] = 1000
-    """Independent runs per setting."""
-    seed: Annotated[int, at.Interval(ge=0, le=2**32 - 1)] = 0
-    """Master seed; run i depends on it and on i alone."""
+WAYS_OUT = {
+    ClusterError: "; see --distributed, --coordinator, --num-processes and --process-id",
+    ChunksError: "; --out names another directory",
+    OutOfMemory: "; --devices takes fewer at once",
+    UsageError: "",
+    DataError: "",
+}
+"""What the user has to do with, and what is added to the error's own words."""
 
 
 def main(study: Study, argv: list[str] | None = None) -> None:
@@ -94,16 +91,10 @@ def _explain(study: Study, error: BaseException, received: list[int]) -> int | N
         word = "terminated" if signum == signal.SIGTERM else "stopped"
         print(f"\n{word}; the same command goes on from the last finished chunk", file=sys.stderr)
         return 128 + signum
-    way_out = ""
-    if isinstance(error, ClusterError):
-        way_out = "; see --distributed, --coordinator, --num-processes and --process-id"
-    elif isinstance(error, ChunksError):
-        way_out = "; --out names another directory"
-    elif isinstance(error, OutOfMemory):
-        way_out = "; --devices takes fewer at once"
-    if way_out or isinstance(error, (UsageError, DataError)):
-        print(f"{study.name}: error: {error}{way_out}", file=sys.stderr)
-        return 2
+    for kind, way_out in WAYS_OUT.items():
+        if isinstance(error, kind):
+            print(f"{study.name}: error: {error}{way_out}", file=sys.stderr)
+            return 2
     if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
@@ -115,37 +106,23 @@ def _main(study: Study, argv: list[str]) -> None:
     out = options.out or Path("figures") / study.name
     if options.plots_only:
         check_stored(study, argv, out)
-        with reported(out):
-            report(study, out)
-        return
-    check_writable(out)
-
-    def finish():
-        with reported(out):
-            report(study, out)
-
-    launch(study, config, options, out, seeds.seeds, seeds.seed, finish)
+        report(study, out)
+    else:
+        check_writable(out)
+        launch(study, config, seeds, options, out, functools.partial(report, study, out))
 
 
 def parse(study: Study, argv: list[str], stored: dict[str, object] | None = None) -> tuple[Dataclass, Seeds, Options]:
     """Return a study's config, its seeds and the options from flags.
 
-    Args:
-        study: The study.
-        argv: The flags.
-        stored: What a config and seeds are where no flag says otherwise.
-
-    Raises:
-        UsageError: A flag is unknown, or its value is not allowed.
+    Where no flag says otherwise they are as stored, if anything is.
     """
     argv, ranges = levels.take_ranges(study.Config, argv)
     kind = flags.explained(study.Config, Seeds, Options)
-    prior = {} if stored is None else {"default": kind(**stored)}
-    pairs = (tyro.conf.FlagCreatePairsOff,) if stored is None else ()
-    parsed = flags.parse(kind, argv, prog=f"{study.name}.py", description=study.text, config=pairs, **prior)
+    prior = {"config": (tyro.conf.FlagCreatePairsOff,)} if stored is None else {"default": kind(**stored)}
+    parsed = flags.parse(kind, argv, prog=f"{study.name}.py", description=study.text, **prior)
     # A value that is named twice counts once, as a seed that ran twice should.
-    values = vars(parsed) | ranges
-    values |= {k: tuple(dict.fromkeys(v)) for k, v in values.items() if type(v) is tuple}
+    values = {k: tuple(dict.fromkeys(v)) if type(v) is tuple else v for k, v in (vars(parsed) | ranges).items()}
 
     def fields_of(kind: type) -> dict:
         return {field.name: values[field.name] for field in dataclasses.fields(kind)}
@@ -161,11 +138,7 @@ def parse(study: Study, argv: list[str], stored: dict[str, object] | None = None
 
 
 def check_writable(out: Path) -> None:
-    """Create the directory if needed and check that files can be written there.
-
-    Raises:
-        UsageError: It is a file, or cannot be written to.
-    """
+    """Create the directory if needed and check that files can be written there."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; name a directory")
     with reported(out):
@@ -176,11 +149,7 @@ def check_writable(out: Path) -> None:
 
 
 def check_stored(study: Study, argv: list[str], out: Path) -> None:
-    """Check that the runs in a directory are of a study, as far as the flags say.
-
-    Raises:
-        UsageError: There are no such runs, or a flag says otherwise.
-    """
+    """Check that the runs in a directory are of a study, as far as the flags say."""
     try:
         origin = table.read_provenance(out / "runs.parquet")
         if (name := origin["study"]) != study.name:
@@ -214,34 +183,32 @@ def read_results(study: Study, out: Path) -> tuple[Results, dict]:
 
 
 def report(study: Study, out: Path) -> None:
-    """Write and print everything that follows from the table of runs.
-
-    Raises:
-        UsageError: The table cannot be read.
-    """
+    """Write and print everything that follows from the table of runs."""
     try:
         results, origin = read_results(study, out)
     except UnreadableRuns as error:
         raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
     summary = studies.summary_of(study, results)
     verdicts, effects = studies.judge(study, results)
-    files.write_json(out / "config.json", origin)
-    files.write_csv(out / "summary.csv", summary)
-    files.write_json(out / "claims.json", claims.to_json(verdicts))
-    claims.write_effects(out / "effects.parquet", effects, table.content_digest(out / OWN[0]))
     tables = study.tables(results) | results.beside | {"times": results.times}
-    for name, rows in tables.items():
-        files.write_csv(out / f"{name}.csv", rows)
+    with reported(out):
+        files.write_json(out / "config.json", origin)
+        files.write_json(out / "claims.json", claims.to_json(verdicts))
+        claims.write_effects(out / "effects.parquet", effects, table.content_digest(out / "runs.parquet"))
+        for name, rows in {"summary": summary, **tables}.items():
+            files.write_csv(out / f"{name}.csv", rows)
     plotting.use_style()
-    figures = plotting.save(studies.figures_of(study, results), out)
+    figures = studies.figures_of(study, results)
+    with reported(out):
+        pictures = [path.name for path in plotting.save(figures, out)]
     print_table(summary)
     tested = [verdict for verdict in verdicts if verdict.n and np.isfinite(verdict.effect)]
     for verdict in tested:
         print(claims.sentence(verdict))
     if len(tested) < len(verdicts):
         print(f"{len(verdicts) - len(tested)} claims are not tested by these runs")
-    print(f"\n{out}/: {', '.join(OWN)},")
-    print("  " + ", ".join([*(f"{name}.csv" for name in tables), *(path.name for path in figures)]))
+    print(f"\n{out}/: runs.parquet, effects.parquet, config.json, summary.csv, claims.json,")
+    print("  " + ", ".join([*(f"{name}.csv" for name in tables), *pictures]))
 
 
 def print_table(summary: pd.DataFrame, most: int = 40) -> None:

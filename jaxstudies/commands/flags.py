@@ -17,23 +17,15 @@ import annotated_types as at
 import tyro
 
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
+NUMBERS = {"INT": ("a whole number", r"[-+]?\d+"), "FLOAT": ("a number", r"[-+]?[\d.]+(e[-+]?\d+)?")}
 
 
 class UsageError(Exception):
-    """A mistake of the user's: one line that names the flag, the value and the way out."""
+    """A user's mistake, in one line that names the flag, the value and the way out; all of `commands` raises it."""
 
 
 def parse(flags: type, argv: list[str] | None = None, **settings: Any) -> Any:
-    """Return an instance of a dataclass, filled in from flags.
-
-    Args:
-        flags: The dataclass; bounds of numbers are annotations of its fields' types.
-        argv: The flags; by default those of the command line.
-        **settings: For `tyro.cli`.
-
-    Raises:
-        UsageError: A flag is unknown, or its value is not allowed.
-    """
+    """Return an instance of a dataclass, filled in from flags; settings are those of `tyro.cli`."""
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
@@ -98,9 +90,7 @@ def one_line(box: str) -> str:
     wrong = re.search(r"Error parsing (--\S+):", text)
     kind = re.search(r"Argument helptext:.*?\b(INT|FLOAT)\b", text)
     if wrong and kind:
-        number, form = {"INT": ("a whole number", r"[-+]?\d+"), "FLOAT": ("a number", r"[-+]?[\d.]+(e[-+]?\d+)?")}[
-            kind[1]
-        ]
+        number, form = NUMBERS[kind[1]]
         values = [v for v in re.findall(r"'([^']*)'", text) if v != "None"]
         bad = next((v for v in values if not re.fullmatch(form, v)), values[-1])
         text = f"{wrong[1]} {bad}: must be {number}"
@@ -113,25 +103,18 @@ def one_line(box: str) -> str:
 
 
 def check_values(part: object) -> None:
-    """Check numbers against the bounds in their type annotations.
-
-    Raises:
-        UsageError: One is outside, not finite, or a list is empty.
-    """
+    """Check numbers against the bounds in their type annotations."""
     for name, hint in get_type_hints(type(part), include_extras=True).items():
-        value = getattr(part, name)
-        flag = f"--{name.replace('_', '-')}"
+        value, flag = getattr(part, name), f"--{name.replace('_', '-')}"
         if value == ():
             raise UsageError(f"{flag}: at least one value is needed")
         numbers = value if isinstance(value, tuple) else (value,)
         if type(numbers) is not tuple:  # a range of very many levels
             numbers = min(numbers), max(numbers)
-        for number in numbers:
+        for number in (number for number in numbers if number is not None):
             if isinstance(number, float) and not math.isfinite(number):
                 raise UsageError(f"{flag} {number}: a finite number is needed")
             for low, high, inclusive_low in bounds(hint):
-                if number is None:
-                    continue
                 if number > high or number < low or (number == low and not inclusive_low):
                     least = f"at least {low:g}" if inclusive_low else f"more than {low:g}"
                     most = "" if high == math.inf else f" and at most {high:.10g}"

@@ -12,16 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import PyTree
 
 from jaxstudies import study as studies
 from jaxstudies.commands import levels
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.engine import chunks, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
-from jaxstudies.engine.cluster import Share, Unfinished
+from jaxstudies.engine.cluster import ALONE, Share, Unfinished
 from jaxstudies.engine.design import Design
-from jaxstudies.engine.monte_carlo import Execution, Timing
+from jaxstudies.engine.monte_carlo import Execution, Task, Timing
 from jaxstudies.output import files, provenance, table
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Dataclass, Study
@@ -33,15 +32,9 @@ class Job(NamedTuple):
     study: Study
     config: Dataclass
     out: Path
-    num_seeds: int
-    seed: int
     fresh: bool
     """Whether what is finished counts for nothing."""
-    execution: Execution
-    """What decides the numbers' rounding."""
-    data: dict[str, PyTree]
-    """Arrays that all runs share."""
-    design: Design
+    task: Task
     identity: dict[str, object]
     """What decides the numbers."""
     digest: str
@@ -53,42 +46,32 @@ class Job(NamedTuple):
 def prepare(
     study: Study, config: Dataclass, out: Path, num_seeds: int, seed: int, fresh: bool, execution: Execution
 ) -> Job:
-    """Return the job; what is changed in the checkout from now on is none of its concern.
-
-    Raises:
-        UsageError: The study cannot be run with these values.
-    """
+    """Return the job; what is changed in the checkout from now on is none of its concern."""
     try:
-        data = study.data(config)
-        design = studies.design_of(study, config, data)
+        task = studies.task_of(study, config, num_seeds, seed, execution)
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
-    asked = levels.to_json(config)
-    static = {pair for group in design.groups for pair in group.static}
+    static = {pair for group in task.design.groups for pair in group.static}
     identity = {
         "study": study.name,
-        "config": {name: value for name, value in asked.items() if name not in studies.EXECUTION},
+        "config": {name: value for name, value in levels.to_json(config).items() if name not in studies.EXECUTION},
         "num_seeds": num_seeds,
         "seed": seed,
         # What was typed in cannot be told from what was typed in before.
         "code": studies.code_of(study) or uuid.uuid4().hex,
-        "data": provenance.array_digest(data),
+        "data": provenance.array_digest(task.data),
         # What settings fill in where a config leaves it open, say a number of epochs by the machine.
         "static": sorted(f"{n} {v}" for n, v in static if isinstance(v, int | float | str)),
     }
     devices = programs.choose_devices(execution.num_devices)
-    around = [identity, execution.chunk_size, len(devices), devices[0].device_kind]
-    kept, name = Chunks(out / "parts" / provenance.digest(around)), provenance.digest(identity)
-    return Job(study, config, out, num_seeds, seed, fresh, execution, data, design, identity, name, kept)
+    around = provenance.digest([identity, execution.chunk_size, len(devices), devices[0].device_kind])
+    return Job(study, config, out, fresh, task, identity, provenance.digest(identity), Chunks(out / "parts" / around))
 
 
 def is_finished(job: Job) -> bool:
     """Return whether the table is there already, and make it the directory's current one.
 
     Runs of other configurations are set aside rather than lost, see `set_aside`.
-
-    Raises:
-        UsageError: The directory holds a table of version 0.1, or cannot be written to.
     """
     current, aside = job.out / "runs.parquet", job.out / f"runs-{job.digest}.parquet"
     for path in (current, aside):
@@ -124,11 +107,7 @@ def set_aside(job: Job) -> None:
 
 
 def discard(job: Job) -> None:
-    """Forget what is finished; chunks of other versions are set aside.
-
-    Raises:
-        UsageError: The directory holds a table of version 0.1, which would be written over.
-    """
+    """Forget what is finished; chunks of other versions are set aside, a table of 0.1 is refused."""
     _digest_of(job.out / "runs.parquet")
     if _versions_differ(job):
         job.chunks.set_aside()
@@ -145,41 +124,31 @@ def _versions_differ(job: Job) -> str:
 
 
 def check_versions(job: Job) -> None:
-    """Note the versions that chunks are written with, or check that they are those of here.
-
-    Raises:
-        UsageError: Finished chunks are of other versions.
-    """
+    """Note the versions that chunks are written with, or check that they are those of here."""
+    anew = "install that, or --fresh begins anew"
     if differ := _versions_differ(job):
         raise UsageError(
-            f"--out {job.out}: the unfinished run was begun with {differ}; install that, or "
-            "--fresh begins anew and sets the old chunks aside"
+            f"--out {job.out}: the unfinished run was begun with {differ}; {anew} and sets the old chunks aside"
         )
     path = job.chunks.directory / "versions.json"
-    if not path.exists():
-        check_growth(job)
-        with reported(job.out):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_json(path, provenance.environment())
+    if path.exists():
+        return
+    if not job.fresh and (differ := _grows_from(job)):
+        raise UsageError(f"--out {job.out}: the runs there were written with {differ} and cannot grow; {anew}")
+    with reported(job.out):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(path, provenance.environment())
 
 
-def check_growth(job: Job) -> None:
-    """Check that a table which is to get more seeds was written with the versions of here.
-
-    Raises:
-        UsageError: It was not.
-    """
+def _grows_from(job: Job) -> str:
+    """Return the other versions that wrote a table of the same runs with fewer seeds, if there is one."""
     try:
         there = table.read_provenance(job.out / "runs.parquet")
     except UnreadableRuns:
-        return
+        return ""
     same = all(there.get(name) == value for name, value in job.identity.items() if name != "num_seeds")
-    differ = provenance.other_versions(there["environment"])
-    if same and there["num_seeds"] < job.num_seeds and differ and not job.fresh:
-        raise UsageError(
-            f"--out {job.out}: the runs there were written with {differ} and cannot grow; install that, "
-            "or --fresh begins anew"
-        )
+    grows = same and there["num_seeds"] < job.task.num_seeds
+    return provenance.other_versions(there["environment"]) if grows else ""
 
 
 def compute_share(job: Job, share: Share) -> None:
@@ -188,7 +157,7 @@ def compute_share(job: Job, share: Share) -> None:
         finish(job, share._replace(finishes=False))
 
 
-def finish(job: Job, share: Share | None = None) -> None:
+def finish(job: Job, share: Share = ALONE) -> None:
     """Compute what is not on disk yet, then write the table; then the chunks have served.
 
     Raises:
@@ -196,29 +165,17 @@ def finish(job: Job, share: Share | None = None) -> None:
         UsageError: Finished chunks are of other versions, or nothing can be written.
     """
     check_versions(job)
-    timings: list[Timing] = []
-    blocks = monte_carlo.run_design(
-        studies.bound(job.study, job.config),
-        job.design,
-        num_seeds=job.num_seeds,
-        data=job.data,
-        seed=job.seed,
-        execution=job.execution,
-        kept=job.chunks,
-        share=share,
-        description=job.study.name.replace("_", " "),
-        axes=dict(job.study.AXES),
-        on_timings=timings.extend,
-    )
+    name = job.study.name.replace("_", " ")
+    blocks, timings = monte_carlo.run_design(job.task, job.chunks, share, name)
     beside = job.study.beside(job.config, functools.partial(chunks.remember, job.chunks))
-    tables = beside | {"times": times_table(job.design, timings)}
-    devices = map(str, programs.choose_devices(job.execution.num_devices))
+    tables = beside | {"times": times_table(job.task.design, timings)}
+    devices = list(map(str, programs.choose_devices(job.task.execution.num_devices)))
     origin = job.identity | {
         "config": levels.to_json(job.config),
         "digest": job.digest,
         "text": job.study.text,
         "environment": provenance.environment(),
-        "execution": job.execution._asdict() | {"devices": list(devices)},
+        "execution": job.task.execution._asdict() | {"devices": devices},
         # Inside the table's own file: a table that is brought back brings them along.
         "beside": {name: rows.to_dict("list") for name, rows in tables.items()},
     }

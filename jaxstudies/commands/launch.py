@@ -10,14 +10,25 @@ from pathlib import Path
 from typing import Annotated
 
 import annotated_types as at
+import jax
 
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.job import Job, compute_share, discard, finish, is_finished, prepare
 from jaxstudies.engine import chunks, cluster, programs
-from jaxstudies.engine.cluster import Share, Unfinished
+from jaxstudies.engine.cluster import ALONE, Share, Unfinished
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.output import files
 from jaxstudies.study import Dataclass, Study
+
+
+@dataclasses.dataclass(frozen=True)
+class Seeds:
+    """What decides a run beside the study's own config, where that does not name it."""
+
+    seeds: Annotated[int, at.Interval(ge=1, le=10**9)] = 1000
+    """Independent runs per setting."""
+    seed: Annotated[int, at.Interval(ge=0, le=2**32 - 1)] = 0
+    """Master seed; run i depends on it and on i alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,50 +62,34 @@ class Options:
 
 
 def check(options: Options) -> None:
-    """Check flags that depend on one another.
-
-    Raises:
-        UsageError: They contradict, or lack, one another.
-    """
-    if options.plots_only and (options.shard is not None or options.distributed):
+    """Check flags that depend on one another."""
+    shard, number, count = options.shard, options.process_id, options.num_processes
+    three = {"--coordinator": options.coordinator, "--num-processes": count, "--process-id": number}
+    given, missing = ([f for f, value in three.items() if (value is None) == lacks] for lacks in (False, True))
+    if options.plots_only and (shard is not None or options.distributed):
         raise UsageError("--plots-only: runs nothing, so that there is nothing to share")
-    if options.shard is not None:
+    if shard is not None:
         try:
-            cluster.parse_share(options.shard)
+            cluster.parse_share(shard)
         except ValueError as error:
-            raise UsageError(f"--shard {options.shard}: {error}") from error
+            raise UsageError(f"--shard {shard}: {error}") from error
         if options.distributed:
             raise UsageError("--shard: the processes of --distributed have their shares already")
         if options.fresh:
             raise UsageError("--fresh: a shard cannot know whose chunks are new; remove DIR/parts")
-    three = {
-        "--coordinator": options.coordinator,
-        "--num-processes": options.num_processes,
-        "--process-id": options.process_id,
-    }
-    given = [flag for flag, value in three.items() if value is not None]
     if given and not options.distributed:
         raise UsageError(f"{given[0]}: only with --distributed")
-    if given and len(given) < len(three):
-        missing = next(flag for flag in three if flag not in given)
-        raise UsageError(f"{missing}: needed with {given[0]}")
-    number, count = options.process_id, options.num_processes
+    if given and missing:
+        raise UsageError(f"{missing[0]}: needed with {given[0]}")
     if number is not None and count is not None and number >= count:
         raise UsageError(f"--process-id {number}: must be less than --num-processes, {count}")
 
 
 def connect(options: Options) -> Share:
-    """Return this process's share, after connecting it to the others if there are any.
-
-    Raises:
-        UsageError: There are fewer devices than asked for.
-        ClusterError: The other processes cannot be reached.
-    """
+    """Return this process's share, after connecting it to the others if there are any."""
     programs.use_all_cores()
-    share = Share()
-    if options.shard is not None:
-        share = cluster.parse_share(options.shard)
-    elif options.distributed:
+    share = cluster.parse_share(options.shard) if options.shard is not None else ALONE
+    if options.distributed:
         share = cluster.connect(options.coordinator, options.num_processes, options.process_id)
     try:
         programs.choose_devices(options.devices)
@@ -105,31 +100,20 @@ def connect(options: Options) -> Share:
 
 
 def launch(
-    study: Study, config: Dataclass, options: Options, out: Path, num_seeds: int, seed: int, report: Callable[[], None]
+    study: Study, config: Dataclass, seeds: Seeds, options: Options, out: Path, report: Callable[[], None]
 ) -> None:
-    """Run a study into a directory, or go on with it; then call `report`, if all is there.
-
-    Raises:
-        UsageError: Another run holds the directory, it cannot be written to, or what is there is
-            of other versions.
-        ClusterError: Another process has gone.
-        ChunksError: Finished chunks cannot be kept or read.
-    """
+    """Run a study into a directory, or go on with it; then call `report`, if all is there."""
     share = connect(options)
     execution = Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE)
-    job = prepare(study, config, out, num_seeds, seed, options.fresh, execution)
+    job = prepare(study, config, out, seeds.seeds, seeds.seed, options.fresh, execution)
+    run = _run_shard if options.shard is not None else _run_connected if options.distributed else _run_alone
     try:
-        if options.shard is not None:
-            _launch_shard(job, share, report)
-        elif options.distributed:
-            _launch_connected(job, share, report)
-        else:
-            _launch_alone(job, report)
+        run(job, share, report)
     except chunks.Occupied:
         raise UsageError(f"--out {out}: another run is writing there; wait for it, or name another directory") from None
 
 
-def _launch_alone(job: Job, report: Callable[[], None]) -> None:
+def _run_alone(job: Job, _: Share, report: Callable[[], None]) -> None:
     with chunks.sole_writer(job.out):
         if job.fresh:
             discard(job)
@@ -139,28 +123,28 @@ def _launch_alone(job: Job, report: Callable[[], None]) -> None:
         report()
 
 
-def _launch_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
-    name = f"{share.index + 1}/{share.count}"
-    with chunks.shared_writer(job.out, name.replace("/", "-of-")):
+def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
+    done = f"share {share.index + 1}/{share.count} is done"
+    with chunks.shared_writer(job.out, f"{share.index + 1}-of-{share.count}"):
         with chunks.finishing(job.out):
             finished = is_finished(job)
         if not finished:
             compute_share(job, share)
         with chunks.finishing(job.out):
             if not finished and is_finished(job):
-                print(f"share {name} is done; another process has put the run together")
+                print(f"{done}; another process has put the run together")
                 return
             if not finished:
                 try:
                     finish(job, share)
                 except Unfinished as error:
-                    print(f"share {name} is done; {error}, the last share puts the run together")
+                    print(f"{done}; {error}, the last share puts the run together")
                     return
             files.remove_leftovers(job.out)
             report()
 
 
-def _launch_connected(job: Job, share: Share, report: Callable[[], None]) -> None:
+def _run_connected(job: Job, share: Share, report: Callable[[], None]) -> None:
     with chunks.shared_writer(job.out, f"{share.index + 1}-of-{share.count}"):
         cluster.agree(job.chunks.directory.name)
         finished = cluster.broadcast(share.index == 0 and not job.fresh and is_finished(job))
@@ -171,13 +155,13 @@ def _launch_connected(job: Job, share: Share, report: Callable[[], None]) -> Non
         if not finished:
             compute_share(job, share)
             apart = cluster.bring_together(job.chunks)
-        cluster.disconnect()
+        jax.distributed.shutdown()
         if share.index == 0:
             if not finished:
                 finish(job)
             files.remove_leftovers(job.out)
             report()
-        else:
-            if apart:
-                job.chunks.remove()
-            print(f"process {share.index} of {share.count} is done; process 0 writes the results")
+            return
+        if apart:
+            job.chunks.remove()
+        print(f"process {share.index} of {share.count} is done; process 0 writes the results")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -44,56 +44,44 @@ class Levels(tuple):
 
 
 def take_ranges(config: type, argv: list[str]) -> tuple[list[str], dict[str, Levels]]:
-    """Return the flags without those whose value is a range, and the levels of these.
-
-    Raises:
-        UsageError: A range is not allowed, or its flag takes none.
-    """
-    rest, taken, i = [], {}, 0
-    while i < len(argv):
-        flag, _, joined = argv[i].partition("=")
-        value = joined or (argv[i + 1] if i + 1 < len(argv) else "")
-        kind = dict(_number_lists(config)).get(flag[2:].replace("-", "_"))
-        if flag.startswith("--") and kind and ":" in value:
+    """Return the flags without those whose value is a range, and the levels of these."""
+    kinds, rest, taken = _number_lists(config), [], {}
+    left = list(argv)
+    while left:
+        flag, _, value = left[0].partition("=")
+        words, value = (1, value) if value else (2, "".join(left[1:2]))
+        name = flag.removeprefix("--").replace("-", "_")
+        if flag.startswith("--") and name in kinds and ":" in value:
             try:
-                taken[flag[2:].replace("-", "_")] = Levels.parse(value, kind is int)
+                taken[name] = Levels.parse(value, kinds[name] is int)
             except ValueError as error:
                 raise UsageError(f"{flag} {value}: {error}") from error
-            i += 1 if joined else 2
-            continue
-        rest.append(argv[i])
-        i += 1
+        else:
+            words = 1
+            rest.append(left[0])
+        del left[:words]
     return rest, taken
 
 
-def _number_lists(config: type) -> Iterator[tuple[str, type]]:
-    """Yield the fields that are tuples of numbers, and the numbers' type."""
-    for name, hint in get_type_hints(config).items():
-        if get_origin(hint) is tuple and get_args(hint)[0] in (int, float):
-            yield name, get_args(hint)[0]
+def _number_lists(config: type) -> dict[str, type]:
+    """Return the fields that are tuples of numbers, and the numbers' type."""
+    tuples = {name: get_args(hint)[0] for name, hint in get_type_hints(config).items() if get_origin(hint) is tuple}
+    return {name: kind for name, kind in tuples.items() if kind in (int, float)}
 
 
 def to_json(config: Dataclass) -> dict[str, object]:
-    """Return a config as JSON has it."""
+    """Return a config as JSON has it; of many levels, the text that they were written as."""
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    return {n: v.text if isinstance(v, Levels) else _plain(v) for n, v in values.items()}
-
-
-def _plain(value: object) -> object:
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+    return {name: value.text if isinstance(value, Levels) else value for name, value in values.items()}
 
 
 def from_json(config: type, content: Mapping[str, object]) -> Dataclass:
     """Return a config from its JSON form."""
-    kinds = dict(_number_lists(config))
+    kinds = _number_lists(config)
 
-    def restore(name, value):
-        if isinstance(value, str) and name in kinds:
-            return Levels.parse(value, kinds[name] is int)
-        return _as_tuple(value)
+    def restore(value, kind=None):
+        if isinstance(value, str) and kind:
+            return Levels.parse(value, kind is int)
+        return tuple(map(restore, value)) if isinstance(value, list) else value
 
-    return config(**{name: restore(name, value) for name, value in content.items()})
-
-
-def _as_tuple(value: object) -> object:
-    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+    return config(**{name: restore(value, kinds.get(name)) for name, value in content.items()})

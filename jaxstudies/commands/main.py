@@ -18,11 +18,7 @@ USAGE = """usage: jaxstudies STUDY [flags]        run a study; STUDY --help expl
 
 
 def load(name: str) -> Study:
-    """Return a study by its name in the package, or by the path of its file or folder.
-
-    Raises:
-        UsageError: There is none, or it is no study.
-    """
+    """Return a study by its name in the package, or by the path of its file or folder."""
     try:
         if name in studies.packaged():
             return studies.from_module(importlib.import_module(f"jaxstudies.studies.{name}"), name)
@@ -32,11 +28,7 @@ def load(name: str) -> Study:
 
 
 def load_file(path: Path):
-    """Return the module in a file, or in a folder with `__init__.py`, as Python would run it.
-
-    Raises:
-        UsageError: There is no such file.
-    """
+    """Return the module in a file, or in a folder with `__init__.py`, as Python would run it."""
     file = path / "__init__.py" if path.is_dir() else path
     if file.suffix != ".py" or not file.is_file():
         known = ", ".join(studies.packaged())

@@ -7,7 +7,13 @@ import jax
 import numpy as np
 
 from jaxstudies.engine.design import Design, Group
-from jaxstudies.engine.programs import Size
+
+
+class Size(NamedTuple):
+    """How many settings and seeds of a group run at once."""
+
+    settings: int
+    seeds: int
 
 
 class Block(NamedTuple):
@@ -37,12 +43,12 @@ class Plan(NamedTuple):
 
     def blocks(self, settings: tuple[int, int] | None = None, seeds: tuple[int, int] | None = None) -> Iterator[Block]:
         """Yield the blocks, or those that touch ranges of settings and of seeds."""
-        counts, total = self.counts(), Size(len(self.group.positions), self.num_seeds)
+        counts, total, most = self.counts(), Size(len(self.group.positions), self.num_seeds), self.size
         (a, b), (c, d) = settings or (0, total.settings), seeds or (0, total.seeds)
-        for j in range(c // self.size.seeds, -(-min(d, total.seeds) // self.size.seeds)):
-            for i in range(a // self.size.settings, -(-b // self.size.settings)):
-                setting, seed = i * self.size.settings, j * self.size.seeds
-                size = Size(min(self.size.settings, total.settings - setting), min(self.size.seeds, total.seeds - seed))
+        for j in range(c // most.seeds, -(-min(d, total.seeds) // most.seeds)):
+            for i in range(a // most.settings, -(-b // most.settings)):
+                setting, seed = i * most.settings, j * most.seeds
+                size = Size(min(most.settings, total.settings - setting), min(most.seeds, total.seeds - seed))
                 number = self.first_number + j * counts.settings + i
                 yield Block(f"{self.index:05d}-{setting:08d}-{seed:010d}", number, setting, seed, size)
 
@@ -58,13 +64,8 @@ def plan_size(num_settings: int, num_seeds: int, runs: int, num_devices: int) ->
     """Return how many settings and seeds run at once: blocks as equal as can be.
 
     Seeds are cut last, since what depends on the seed alone is computed once for all settings of a
-    block; they are spread over the devices first.
-
-    Args:
-        num_settings: Settings of the group.
-        num_seeds: Seeds of each.
-        runs: Runs at once on all devices together, at most, but at least one on each.
-        num_devices: Devices.
+    block; they are spread over the devices first. `runs` is the most of all devices together, but
+    each has at least one.
     """
     divisors = [d for d in range(1, num_devices + 1) if num_devices % d == 0]
     over_seeds = max(d for d in divisors if d <= num_seeds)
@@ -90,6 +91,5 @@ def make_plans(design: Design, num_seeds: int, runs: int, num_devices: int) -> l
         count = min(group.num_seeds or num_seeds, num_seeds)
         size = plan_size(len(group.positions), count, runs, num_devices)
         plans.append(Plan(index, group, count, size, number))
-        counts = plans[-1].counts()
-        number += counts.settings * counts.seeds
+        number += int(np.prod(plans[-1].counts()))
     return plans

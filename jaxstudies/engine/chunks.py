@@ -6,10 +6,10 @@ A run that is killed goes on from its chunks. Processes that share a run meet in
 import contextlib
 import hashlib
 import io
+import itertools
 import os
 import shutil
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +36,10 @@ class Memory(dict[str, dict[str, np.ndarray]]):
 
 
 class Chunks(NamedTuple):
-    """Finished chunks of a run in a directory, each with its checksum at the end of its file."""
+    """Finished chunks of a run in a directory, each with its checksum at the end of its file.
+
+    What the file system does not allow raises ChunksError.
+    """
 
     directory: Path
 
@@ -44,30 +47,20 @@ class Chunks(NamedTuple):
         """List the chunks that are there, damaged ones among them."""
         return sorted(path.stem for path in self.directory.glob("[!.]*.npz"))
 
-    def _path(self, name: str) -> Path:
-        return self.directory / f"{name}.npz"
-
     def write(self, name: str, columns: dict[str, np.ndarray]) -> None:
-        """Keep a chunk's columns under a name.
-
-        Raises:
-            ChunksError: The file system does not allow it.
-        """
+        """Keep a chunk's columns under a name."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **columns)
-        self.keep(name, buffer.getvalue())
+        content = buffer.getvalue()
+        self.keep(name, content + hashlib.sha256(content).digest())
 
     def keep(self, name: str, content: bytes) -> None:
-        """Keep a chunk given as the content of its file.
-
-        Raises:
-            ChunksError: The file system does not allow it.
-        """
+        """Keep the content of a chunk's file."""
         try:
             # If what the lock is on is gone, another run may be writing in its place.
             self.directory.parent.mkdir(exist_ok=True)
             self.directory.mkdir(exist_ok=True)
-            write_atomic(self._path(name), lambda p: p.write_bytes(content + _checksum(content)))
+            write_atomic(self.directory / f"{name}.npz", lambda p: p.write_bytes(content))
         except OSError as error:
             raise ChunksError(
                 f"{self.directory} cannot be written to ({error.strerror}); the same command goes "
@@ -75,43 +68,27 @@ class Chunks(NamedTuple):
             ) from error
 
     def content(self, name: str) -> bytes:
-        """Return the content of a chunk's file, empty if it is missing, or damaged, which is said.
-
-        Raises:
-            ChunksError: It is there but may not be read.
-        """
-        path = self._path(name)
+        """Return the content of a chunk's file, empty if it is missing."""
+        path = self.directory / f"{name}.npz"
         try:
-            checked = path.read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return b""
         except OSError as error:
             raise ChunksError(f"{path} cannot be read ({error.strerror})") from error
-        content, checksum = checked[:-CHECKSUM_BYTES], checked[-CHECKSUM_BYTES:]
-        if checksum == _checksum(content):
-            return content
-        self._discard(name)
-        return b""
 
     def read(self, name: str) -> dict[str, np.ndarray] | None:
-        """Return a chunk's columns, or None if it is missing, or damaged, which is said.
-
-        Raises:
-            ChunksError: It is there but may not be read.
-        """
-        content = self.content(name)
-        if not content:
-            return None
-        try:
+        """Return a chunk's columns, or None if it is missing, or damaged, which is said."""
+        path = self.directory / f"{name}.npz"
+        checked = self.content(name)
+        content, checksum = checked[:-CHECKSUM_BYTES], checked[-CHECKSUM_BYTES:]
+        if content and checksum == hashlib.sha256(content).digest():
             with np.load(io.BytesIO(content), allow_pickle=False) as columns:
                 return dict(columns)
-        except (ValueError, zipfile.BadZipFile):
-            self._discard(name)
-            return None
-
-    def _discard(self, name: str) -> None:
-        print(f"\n{self._path(name)} is damaged: its runs are run again", file=sys.stderr)
-        self._path(name).unlink(missing_ok=True)
+        if path.exists():
+            print(f"\n{path} is damaged: its runs are run again", file=sys.stderr)
+            path.unlink(missing_ok=True)
+        return None
 
     def remove(self) -> None:
         """Remove all chunks, and the directory above if nothing else is in it."""
@@ -121,28 +98,17 @@ class Chunks(NamedTuple):
 
     def set_aside(self) -> None:
         """Rename the directory, so that the chunks are kept but count for nothing."""
-        number = 1
-        while (aside := self.directory.with_name(f"{self.directory.name}-old-{number}")).exists():
-            number += 1
+        names = (self.directory.with_name(f"{self.directory.name}-old-{i}") for i in itertools.count(1))
         with contextlib.suppress(FileNotFoundError):
-            os.replace(self.directory, aside)
+            os.replace(self.directory, next(path for path in names if not path.exists()))
 
 
-def _checksum(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
-
-
-def remember(kept: Chunks | None, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return arrays kept under a name, or compute and keep them; with None nothing is kept.
-
-    Raises:
-        ChunksError: The file system does not allow it.
-    """
-    found = kept.read(name) if kept else None
+def remember(kept: Chunks, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return arrays kept under a name, or compute and keep them."""
+    found = kept.read(name)
     if found is None:
         found = compute()
-        if kept:
-            kept.write(name, found)
+        kept.write(name, found)
     return found
 
 
@@ -152,22 +118,14 @@ class Occupied(Exception):
 
 @contextlib.contextmanager
 def sole_writer(directory: Path) -> Iterator[None]:
-    """Hold a directory for one run. The lock goes with the process, however that ends.
-
-    Raises:
-        Occupied: Another process holds it.
-    """
+    """Hold a directory for one run, or raise Occupied. The lock goes with the process, however that ends."""
     with _lock(directory / ".lock"):
         yield
 
 
 @contextlib.contextmanager
 def shared_writer(directory: Path, share: str) -> Iterator[None]:
-    """Hold a directory for one of the processes that share a run, by the name of its share.
-
-    Raises:
-        Occupied: Another process holds the directory, or the same share of it.
-    """
+    """Hold a directory for a share of a run, or raise Occupied if a whole run or the same share does."""
     with _lock(directory / ".lock", shared=True), _lock(directory / f".lock.{share}"):
         yield
 

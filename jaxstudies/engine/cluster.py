@@ -41,20 +41,15 @@ class Share(NamedTuple):
         return number % self.count == self.index
 
 
+ALONE = Share()
+
+
 class Unfinished(Exception):
     """A share is done, but chunks of other shares are not there."""
 
-    def __init__(self, found: int, total: int):
-        super().__init__(f"{found} of {total} chunks are there")
-        self.found, self.total = found, total
-
 
 def parse_share(text: str) -> Share:
-    """Return the i-th of n shares from `i/n`, i from 1 to n.
-
-    Raises:
-        ValueError: The text is something else.
-    """
+    """Return the i-th of n shares from `i/n`, i from 1 to n; raise ValueError at any other text."""
     matched = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
     if not matched or not 1 <= int(matched[1]) <= int(matched[2]):
         raise ValueError("must be i/n with i from 1 to n, such as 2/4")
@@ -81,11 +76,6 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
     except RuntimeError as error:
         raise ClusterError(f"no connection ({str(error).splitlines()[0]})") from error
     return Share(jax.process_index(), jax.process_count())
-
-
-def disconnect() -> None:
-    """Leave the runtime, once all processes do."""
-    jax.distributed.shutdown()
 
 
 def leave(status: int) -> NoReturn:
@@ -119,20 +109,12 @@ def _broadcast_bytes(content: bytes, source: int) -> bytes:
 
 
 def broadcast(content: object, source: int = 0) -> Any:
-    """Return the JSON-like object of one process on every process.
-
-    Raises:
-        ClusterError: A process has gone.
-    """
+    """Return the JSON-like object of one process on every process, or raise ClusterError."""
     return json.loads(_broadcast_bytes(json.dumps(content).encode(), source))
 
 
 def agree(content: object) -> None:
-    """Check that a JSON-like object is the same on all processes.
-
-    Raises:
-        ClusterError: It is not, or a process has gone.
-    """
+    """Check that a JSON-like object is the same on all processes, or raise ClusterError."""
     for source in range(jax.process_count()):
         if broadcast(content, source) != broadcast(content):
             raise ClusterError(
@@ -144,14 +126,14 @@ def agree(content: object) -> None:
 def bring_together(chunks: Chunks) -> bool:
     """Wait for all processes, then copy to process 0 the chunks that it lacks and others have.
 
-    Where the processes share a file system there is nothing to copy.
+    Where the processes share a file system there is nothing to copy. Where one has gone, what each
+    has finished stays where it is.
 
     Returns:
         Whether this process turned out to have chunks that process 0 does not see.
 
     Raises:
-        ClusterError: A process has gone. What each has finished stays where it is.
-        ChunksError: A file cannot be read or written.
+        ClusterError: A process has gone.
     """
     with _answered():
         multihost_utils.sync_global_devices("shares are done")
@@ -159,11 +141,9 @@ def bring_together(chunks: Chunks) -> bool:
     there = set(broadcast(own))
     apart = not there.issuperset(own)
     for source in range(jax.process_count()):
-        for name in broadcast(own, source):
-            if name in there:
-                continue
+        mine = jax.process_index() == source
+        for name in sorted(set(broadcast(own, source)) - there):
             there.add(name)
-            mine = jax.process_index() == source
             content = _broadcast_bytes(chunks.content(name) if mine else b"", source)
             if jax.process_index() == 0:
                 chunks.keep(name, content)

@@ -6,7 +6,6 @@ integers and truth values are choices, which share a program but take a launch e
 bound or a branch that is mapped makes every run take the longest way.
 """
 
-import functools
 import inspect
 import math
 import operator
@@ -61,17 +60,10 @@ class Design(NamedTuple):
 
 def parameters(simulate: Simulate) -> tuple[list[str], list[str]]:
     """Return the names that stand before the star, the key left out, and those behind it."""
-    listed = list(inspect.signature(simulate).parameters.values())
+    listed = inspect.signature(simulate).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     before = [p.name for p in listed if p.kind in positional]
     return before[1:], [p.name for p in listed if p.kind is inspect.Parameter.KEYWORD_ONLY]
-
-
-def needed(simulate: Simulate) -> set[str]:
-    """Return the names of the parameters that have no default, the key left out."""
-    listed = list(inspect.signature(simulate).parameters.values())[1:]
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {p.name for p in listed if p.default is p.empty and p.kind not in variable}
 
 
 def as_array(value: object) -> np.ndarray | jax.Array:
@@ -83,11 +75,7 @@ def as_array(value: object) -> np.ndarray | jax.Array:
 
 
 def is_mapped(name: str, value: PyTree) -> bool:
-    """Return whether a datum is mapped, rather than a choice with a launch of its own.
-
-    Raises:
-        TypeError: It is neither a number nor an array.
-    """
+    """Return whether a datum is mapped, rather than a choice with a launch of its own."""
     leaves = jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None)
     if not leaves or any(leaf is None or np.asarray(leaf).dtype.kind not in "biuf" for leaf in leaves):
         raise TypeError(
@@ -95,6 +83,18 @@ def is_mapped(name: str, value: PyTree) -> bool:
             "numbers or arrays; put it behind the *, where every value makes a program of its own"
         )
     return any(np.ndim(leaf) > 0 or np.asarray(leaf).dtype.kind == "f" for leaf in leaves)
+
+
+def check_static(name: str, value: object) -> object:
+    """Return what stands behind the star; raise TypeError if it cannot be told from another, not being hashable."""
+    try:
+        hash(value)
+    except TypeError as error:
+        raise TypeError(
+            f"simulate's parameter {name!r} stands behind the * and gets {value!r}, which cannot be "
+            "hashed; arrays stand before the *"
+        ) from error
+    return value
 
 
 def label(value: object) -> object:
@@ -110,34 +110,20 @@ def label_column(values: Iterable[object]) -> np.ndarray:
     """Return labels as a column; None in it makes it one of objects."""
     values = list(values)
     kinds = {type(value) for value in values}
-    if kinds <= {bool} or kinds <= {int} or kinds <= {int, float}:
-        return np.array(values)
-    return np.array(values, dtype=object)
+    plain = kinds <= {bool} or kinds <= {int, float}
+    return np.array(values, dtype=None if plain else object)
 
 
-def check_static(name: str, value: object) -> object:
-    """Return what stands behind the star.
-
-    Raises:
-        TypeError: It cannot be told from another: it is not hashable.
-    """
-    try:
-        hash(value)
-    except TypeError as error:
-        raise TypeError(
-            f"simulate's parameter {name!r} stands behind the * and gets {value!r}, which cannot be "
-            "hashed; arrays stand before the *"
-        ) from error
-    return value
+def stack(values: Iterable[PyTree]) -> PyTree:
+    """Return arrays of equal shape as one, with a leading axis."""
+    values = list(values)
+    if set(map(type, values)) <= {int, float}:  # a million of them, perhaps
+        return as_array(values)
+    return jax.tree.map(lambda *leaves: np.stack([as_array(leaf) for leaf in leaves]), *values)
 
 
 def check_levels(name: str, values: tuple, static: bool) -> bool:
-    """Return whether the levels of a factor are mapped; numbers are if any of them is a float.
-
-    Raises:
-        TypeError: A level is not what its parameter can take.
-        ValueError: Two are labeled alike.
-    """
+    """Return whether the levels of a factor are mapped; numbers are if any of them is a float."""
     if len(set(map(label, values))) < len(values):
         raise ValueError(f"{name}: two of its levels have the same labels")
     if static:
@@ -160,34 +146,19 @@ def product_design(simulate: Simulate, levels: Mapping[str, tuple]) -> Design:
     mapped_names = [n for n in names if check_levels(n, levels[n], n in behind)]
     inner = [n for n in mapped_names if len(levels[n]) > 1]
     outer = [n for n in names if n not in inner]
-    # The places of all settings, an axis per factor, those that are mapped last.
+    # The place of each setting along each factor, and the settings' places, those mapped last.
+    along = dict(zip(names, np.indices(sizes).reshape(len(names), math.prod(sizes)), strict=True))
     places = np.arange(math.prod(sizes)).reshape(sizes)
     places = places.transpose([names.index(n) for n in (*outer, *inner)])
-    grids = np.meshgrid(*(np.arange(len(levels[n])) for n in inner), indexing="ij")
-    mapped = {
-        n: jax.tree.map(operator.itemgetter(grid.ravel()), stack(levels[n]))
-        for n, grid in zip(inner, grids, strict=True)
-    }
+    first = places[(0,) * len(outer)].ravel()
+    mapped = {n: jax.tree.map(operator.itemgetter(along[n][first]), stack(levels[n])) for n in inner}
     groups = []
     for index in np.ndindex(*(len(levels[n]) for n in outer)):
         chosen = {n: levels[n][i] for n, i in zip(outer, index, strict=True)}
         fixed = {n: jax.tree.map(as_array, v) for n, v in chosen.items() if n not in behind}
         static = tuple((n, v) for n, v in chosen.items() if n in behind)
         groups.append(Group(places[index].ravel(), static, fixed, mapped))
-    columns = {}
-    for axis, (name, values) in enumerate(levels.items()):
-        repeats = math.prod(sizes[axis + 1 :])
-        column = label_column(map(label, values))
-        columns[name] = np.tile(np.repeat(column, repeats), math.prod(sizes[:axis]))
-    return Design(columns, groups)
-
-
-def stack(values: Iterable[PyTree]) -> PyTree:
-    """Return arrays of equal shape as one, with a leading axis."""
-    values = list(values)
-    if set(map(type, values)) <= {int, float}:  # a million of them, perhaps
-        return as_array(values)
-    return jax.tree.map(lambda *leaves: np.stack([as_array(leaf) for leaf in leaves]), *values)
+    return Design({n: label_column(map(label, levels[n]))[along[n]] for n in names}, groups)
 
 
 def make_design(simulate: Simulate, settings: Iterable[Setting]) -> Design:
@@ -211,8 +182,7 @@ def make_design(simulate: Simulate, settings: Iterable[Setting]) -> Design:
     for i, setting in enumerate(listed):
         members.setdefault(_kind(setting, behind), []).append(i)
     groups = [_group([listed[i] for i in places], places, behind) for places in members.values()]
-    columns = zip(*rows, strict=True) if names else ()
-    return Design({n: label_column(c) for n, c in zip(names, columns, strict=True)}, groups)
+    return Design({n: label_column(row[i] for row in rows) for i, n in enumerate(names)}, groups)
 
 
 def _kind(setting: Setting, behind: list[str]) -> tuple:
@@ -230,17 +200,16 @@ def _kind(setting: Setting, behind: list[str]) -> tuple:
 
 
 def _group(settings: list[Setting], places: list[int], behind: list[str]) -> Group:
-    first, static, fixed, mapped = settings[0], [], {}, {}
-    for name, value in first.arguments.items():
+    first, fixed, mapped = settings[0], {}, {}
+    for name in (n for n in first.arguments if n not in behind):
         values = [setting.arguments[name] for setting in settings]
-        if name in behind:
-            static.append((name, value))
-        elif all(map(functools.partial(_same, value), values)):
-            fixed[name] = jax.tree.map(as_array, value)
+        if all(_same(values[0], value) for value in values):
+            fixed[name] = jax.tree.map(as_array, values[0])
         else:
             mapped[name] = stack(values)
+    static = tuple((name, value) for name, value in first.arguments.items() if name in behind)
     cost = float(np.mean([setting.cost for setting in settings]))
-    return Group(np.array(places), tuple(static), fixed, mapped, first.num_seeds, cost)
+    return Group(np.array(places), static, fixed, mapped, first.num_seeds, cost)
 
 
 def _same(value: PyTree, other: PyTree) -> bool:

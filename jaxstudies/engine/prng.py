@@ -21,11 +21,7 @@ _jax = extended.threefry_prng_impl
 
 
 def threefry_2x32(key: jax.Array, counts: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Hash pairs of counts by Threefry-2x32 with 20 rounds (Salmon et al. 2011), in a loop.
-
-    All are uint32: the two words of the key, the high and the low words of the counts, of equal
-    shape, and the two words of each hash, of the same shape.
-    """
+    """Hash pairs of counts, high and low words, by Threefry-2x32 of 20 rounds (Salmon et al. 2011)."""
     schedule = jnp.stack([key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA)])
     # Behind every fourth round two words of the schedule and a counter are added.
     group = np.arange(20) // 4 + 1

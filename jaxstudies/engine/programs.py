@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import PyTree
 from tqdm import tqdm
 
 from jaxstudies.engine import prng
+from jaxstudies.engine.blocks import Block, Plan, Size
 from jaxstudies.engine.design import Group, Simulate
 
 Devices = list[jax.Device]
@@ -32,23 +32,12 @@ def use_all_cores() -> None:
 
 
 def choose_devices(num_devices: int | None = None) -> Devices:
-    """Return the first `num_devices` local devices, or all.
-
-    Raises:
-        ValueError: There are fewer.
-    """
+    """Return the first `num_devices` local devices, or all; raise ValueError if there are fewer."""
     use_all_cores()
     devices = jax.local_devices()
     if num_devices is not None and not 1 <= num_devices <= len(devices):
         raise ValueError(f"num_devices {num_devices}: from 1 to {len(devices)}, those present")
     return devices[:num_devices]
-
-
-class Size(NamedTuple):
-    """How many settings and seeds of a group run at once."""
-
-    settings: int
-    seeds: int
 
 
 def make_mesh(size: Size, devices: Devices) -> Mesh:
@@ -82,34 +71,23 @@ def run_block(
 
 
 def checked(returned: object) -> dict[str, jax.Array]:
-    """Return what a simulation returned, as arrays.
-
-    Raises:
-        TypeError: It is no dictionary of arrays by name.
-    """
+    """Return what a simulation returned, as arrays; raise TypeError if it is no dictionary of them by name."""
     if not isinstance(returned, dict) or not all(isinstance(name, str) for name in returned):
-        kind = type(returned).__name__
-        raise TypeError(f"simulate must return a dictionary of arrays by name, not a {kind}")
+        raise TypeError(f"simulate must return a dictionary of arrays by name, not a {type(returned).__name__}")
     for name, value in returned.items():
         if not isinstance(value, (jax.Array, np.ndarray, np.generic, bool, int, float)):
-            kind = type(value).__name__
-            raise TypeError(f"simulate returned {name!r} as a {kind}; it must be an array or a number")
+            raise TypeError(f"simulate returned {name!r} as a {type(value).__name__}; it must be an array or a number")
     return {name: jax.numpy.asarray(value) for name, value in returned.items()}
 
 
 def result_shapes(simulate: Simulate, group: Group, data: dict[str, PyTree]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shapes and types of what a run of a group returns, without running it.
+    """Return shapes and types of what a run of a group returns, without running it."""
 
-    Raises:
-        TypeError: It does not return a dictionary of arrays.
-    """
-    one = jax.tree.map(lambda a: a[0], group.mapped)
-
-    def run(key, one, fixed, data):
-        return checked(simulate(key, **one, **fixed, **data, **dict(group.static)))
+    def run(key, mapped, fixed):
+        return checked(simulate(key, **jax.tree.map(lambda a: a[0], mapped), **fixed, **dict(group.static)))
 
     with jax.default_matmul_precision("highest"):
-        return jax.eval_shape(run, prng.key(0), one, group.fixed, data)
+        return jax.eval_shape(run, prng.key(0), group.mapped, group.fixed | data)
 
 
 def compile_block(
@@ -117,9 +95,8 @@ def compile_block(
 ) -> Callable[[int, int, int, Group], Columns]:
     """Compile a simulation for `size` settings and seeds of a group, spread over the devices.
 
-    Returns:
-        A function of the master seed, the first seed, the first setting, and a group of the same
-        program.
+    The compiled function takes the master seed, the first seed, the first setting, and a group of
+    the same program.
     """
     mesh = make_mesh(size, devices)
     everywhere, by_seed, by_setting = PartitionSpec(), PartitionSpec("seeds"), PartitionSpec("settings")
@@ -156,32 +133,15 @@ class OutOfMemory(Exception):
     """The devices cannot hold even one run each."""
 
 
-class Program(NamedTuple):
-    """A compiled simulation and how much it runs at once."""
-
-    size: Size
-    run: Callable[[int, int, int, Group], Columns]
-
-
 class Programs:
-    """The compiled programs of a run, by what groups have in common that share one."""
+    """The compiled programs of a run, each with the size that it runs at once."""
 
     def __init__(self, simulate: Simulate, data: dict[str, PyTree], devices: Devices):
         self.simulate, self.data, self.devices = simulate, data, devices
-        self.compiled: dict[tuple, Program] = {}
+        self.compiled: dict[tuple, tuple[Size, Callable[[int, int, int, Group], Columns]]] = {}
 
-    def run(
-        self, identity: tuple, group: Group, size: Size, seed: int, corner: tuple[int, int], asked: Size
-    ) -> tuple[Columns, tuple[float, float]]:
-        """Run a block, in one go or, where the memory of the devices forbids, in several.
-
-        Args:
-            identity: What groups have in common that share a program.
-            group: What is run.
-            size: What a program runs at once, if there is none yet; it fills the devices.
-            seed: Master seed.
-            corner: First setting and first seed.
-            asked: Settings and seeds of the block.
+    def run(self, plan: Plan, block: Block, seed: int) -> tuple[Columns, tuple[float, float]]:
+        """Run a block in one go, or, where the memory of the devices forbids, in several.
 
         Returns:
             Arrays (seeds, settings, ...), and the seconds spent compiling and running.
@@ -190,42 +150,37 @@ class Programs:
             OutOfMemory: Even one run on each device is too much.
         """
         began, compiling = time.perf_counter(), 0.0
-        columns: Columns = {}
-        todo = [(corner, asked)]
+        identity, size, columns = plan.program(), plan.size, Columns()
+        todo = [(block.setting, block.seed, block.size)]
         while todo:
-            (setting, start), rest = todo[0]
+            setting, start, rest = todo[0]
             try:
                 if identity not in self.compiled:
                     before = time.perf_counter()
-                    run = compile_block(self.simulate, group, self.data, size, self.devices)
-                    self.compiled[identity] = Program(size, run)
+                    run = compile_block(self.simulate, plan.group, self.data, size, self.devices)
+                    self.compiled[identity] = size, run
                     compiling += time.perf_counter() - before
                 size, run = self.compiled[identity]
-                values = run(seed, start, setting, group)
+                values = run(seed, start, setting, plan.group)
             except (MemoryError, RuntimeError) as error:
                 size = halve(size, self.devices, error)
-                self.free(identity)
+                self.free(plan)
                 continue
             took = Size(min(size.settings, rest.settings), min(size.seeds, rest.seeds))
-            place = _slices((setting - corner[0], start - corner[1]), took)
+            row, column = start - block.seed, setting - block.setting
             for name, value in values.items():
-                empty = np.empty((asked.seeds, asked.settings, *value.shape[2:]), value.dtype)
-                columns.setdefault(name, empty)[place] = value[_slices((0, 0), took)]
+                empty = np.empty((block.size.seeds, block.size.settings, *value.shape[2:]), value.dtype)
+                place = columns.setdefault(name, empty)[row : row + took.seeds, column : column + took.settings]
+                place[...] = value[: took.seeds, : took.settings]
             # What is left are a strip of further settings and one of further seeds.
-            beside = ((setting + took.settings, start), Size(rest.settings - took.settings, took.seeds))
-            below = ((setting, start + took.seeds), Size(rest.settings, rest.seeds - took.seeds))
-            todo[:1] = [strip for strip in (beside, below) if min(strip[1]) > 0]
+            beside = setting + took.settings, start, Size(rest.settings - took.settings, took.seeds)
+            below = setting, start + took.seeds, Size(rest.settings, rest.seeds - took.seeds)
+            todo[:1] = [strip for strip in (beside, below) if min(strip[2]) > 0]
         return columns, (compiling, time.perf_counter() - began - compiling)
 
-    def free(self, identity: tuple) -> None:
+    def free(self, plan: Plan) -> None:
         """Let go of a program: each takes up hundreds of the 65,530 memory maps of a process."""
-        self.compiled.pop(identity, None)
-
-
-def _slices(corner: tuple[int, int], size: Size) -> tuple[slice, slice]:
-    """Return the place of a block in arrays (seeds, settings, ...)."""
-    (setting, seed) = corner
-    return slice(seed, seed + size.seeds), slice(setting, setting + size.settings)
+        self.compiled.pop(plan.program(), None)
 
 
 def halve(size: Size, devices: Devices, error: Exception) -> Size:

@@ -1,9 +1,4 @@
-"""Claims as data, and verdicts: what was said, and what the runs say to it.
-
-A claim names an estimand and a region in which it is true. Its effect by seed is a series of
-numbers, taken from the table of runs; the effects are written out beside the table, and verdicts
-are judged from them alone.
-"""
+"""Claims as data, effects by seed, and the verdicts that are judged from these alone."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -59,12 +54,9 @@ class Claim:
 
     def record(self) -> dict:
         """Return all but the code, as JSON has it."""
-        return {
-            "id": self.id, "claim": self.claim, "source": self.source, "unit": self.unit,
-            "method": self.method or ESTIMANDS[self.estimand].words, "estimand": self.estimand,
-            "arguments": dict(self.arguments), "region": [finite(end) for end in self.holds],
-            "margin": self.margin, "level": self.level,
-        }  # fmt: skip
+        said = {name: value for name, value in vars(self).items() if name not in ("effect", "holds")}
+        method, region = self.method or ESTIMANDS[self.estimand].words, [finite(end) for end in self.holds]
+        return said | {"method": method, "region": region, "arguments": dict(self.arguments)}
 
 
 class Verdict(NamedTuple):
@@ -88,13 +80,6 @@ class Verdict(NamedTuple):
     level: float
 
 
-class Estimand(NamedTuple):
-    """A function of effects, level and arguments that returns an interval and n, in words."""
-
-    words: str
-    estimate: Callable[..., tuple[Interval, int]]
-
-
 def finite(number: float) -> float | None:
     """Return a number, or None where JSON has none."""
     return float(number) if np.isfinite(number) else None
@@ -102,66 +87,60 @@ def finite(number: float) -> float | None:
 
 def counts_of(effects: pd.DataFrame) -> np.ndarray:
     """Return for how many seeds each row stands."""
-    if "count" in effects:
-        # Beside claims whose rows are counted, those of others have none.
-        return effects["count"].fillna(1).to_numpy(int)
-    return np.ones(len(effects), int)
+    # Beside claims whose rows are counted, those of others have no count.
+    return effects.get("count", pd.Series(1, effects.index)).fillna(1).to_numpy(int)
 
 
-def mean(effects: pd.DataFrame, level: float) -> tuple[Interval, int]:
-    """Estimate a mean, by Student's t interval."""
-    values = effects["value"].to_numpy(float)
-    return intervals.mean_interval(values, level), len(values)
-
-
-def geometric_mean(effects: pd.DataFrame, level: float) -> tuple[Interval, int]:
-    """Estimate a geometric mean of positive numbers, by Student's t interval of their logs."""
-    return intervals.geometric_mean(effects["value"].to_numpy(float), level), len(effects)
-
-
-def share(effects: pd.DataFrame, level: float) -> tuple[Interval, int]:
-    """Estimate the share of outcomes that are 1, by Wilson's interval."""
-    counts, hits = counts_of(effects), effects["value"].to_numpy(float) == 1
-    found, n = int(counts[hits].sum()), int(counts.sum())
-    return intervals.wilson(found, n, level), n
-
-
-def share_difference(effects: pd.DataFrame, level: float) -> tuple[Interval, int]:
-    """Estimate the difference of two shares in pairs: 1, 0 or -1 each; Agresti-Min interval."""
+def hits(effects: pd.DataFrame) -> list[int]:
+    """Return how many outcomes are 1, and how many there are."""
     counts, values = counts_of(effects), effects["value"].to_numpy(float)
-    first, second, n = (int(counts[mask].sum()) for mask in (values > 0, values < 0, values == values))
-    return intervals.paired_difference_of_shares(first, second, n, level), n
+    return [int(counts[values == 1].sum()), int(counts.sum())]
 
 
-def share_against(effects: pd.DataFrame, level: float, count: float, of: float) -> tuple[Interval, int]:
-    """Estimate the difference of a share from another's `count` in `of`, Newcombe's interval."""
-    counts, hits = counts_of(effects), effects["value"].to_numpy(float) == 1
-    n = int(counts.sum())
-    found = int(counts[hits].sum())
-    return intervals.difference_of_shares(found, n, int(count), int(of), level), n
+def signs(effects: pd.DataFrame) -> list[int]:
+    """Return how many differences of outcomes are positive, how many negative, how many there are."""
+    counts, values = counts_of(effects), effects["value"].to_numpy(float)
+    return [int(counts[values > 0].sum()), int(counts[values < 0].sum()), int(counts.sum())]
 
 
-def quantile_difference(effects: pd.DataFrame, level: float, quantile: float) -> tuple[Interval, int]:
-    """Estimate the difference of a quantile of `value` and of `other`, paired bootstrap."""
-    first, second = effects["value"].to_numpy(float), effects["other"].to_numpy(float)
-    return intervals.quantile_difference(first, second, quantile, level), len(effects)
+def numbers(*names: str) -> Callable[[pd.DataFrame], list[np.ndarray]]:
+    """Return what takes columns."""
+    return lambda effects: [effects[name].to_numpy(float) for name in names]
 
 
-def slope_difference(effects: pd.DataFrame, level: float) -> tuple[Interval, int]:
-    """Estimate the slope of `value` on `other` in group 1 minus that in group 0, by Welch's t."""
+def lines(effects: pd.DataFrame) -> list[np.ndarray]:
+    """Return `other` and `value` of group 1, then those of group 0."""
     groups = (effects[effects["group"] == group] for group in (1, 0))
-    (x, y), (other_x, other_y) = (rows[["other", "value"]].to_numpy(float).T for rows in groups)
-    return intervals.difference_of_slopes(x, y, other_x, other_y, level), len(effects)
+    return [column for rows in groups for column in numbers("other", "value")(rows)]
+
+
+class Estimand(NamedTuple):
+    """What is estimated from effects: its words, what is taken from them, and the interval of that."""
+
+    words: str
+    take: Callable[[pd.DataFrame], list]
+    interval: Callable[..., Interval]
+    """Takes that, arguments of a claim by name, and a level."""
 
 
 ESTIMANDS = {
-    "mean": Estimand("mean, t interval over seeds", mean),
-    "geometric_mean": Estimand("geometric mean, t interval of the logarithms", geometric_mean),
-    "share": Estimand("share, Wilson interval", share),
-    "share_difference": Estimand("paired difference of shares, Agresti-Min interval", share_difference),
-    "share_against": Estimand("difference from a stated share, Newcombe interval", share_against),
-    "quantile_difference": Estimand("difference of quantiles, paired bootstrap", quantile_difference),
-    "slope_difference": Estimand("difference of least-squares slopes, Welch interval", slope_difference),
+    "mean": Estimand("mean, t interval over seeds", numbers("value"), intervals.mean_interval),
+    "geometric_mean": Estimand(
+        "geometric mean, t interval of the logarithms", numbers("value"), intervals.geometric_mean
+    ),
+    "share": Estimand("share, Wilson interval", hits, intervals.wilson),
+    "share_difference": Estimand(
+        "paired difference of shares, Agresti-Min interval", signs, intervals.paired_difference_of_shares
+    ),
+    "share_against": Estimand(
+        "difference from a stated share, Newcombe interval", hits, intervals.difference_of_shares
+    ),
+    "quantile_difference": Estimand(
+        "difference of quantiles, paired bootstrap", numbers("value", "other"), intervals.quantile_difference
+    ),
+    "slope_difference": Estimand(
+        "difference of least-squares slopes, Welch interval", lines, intervals.difference_of_slopes
+    ),
 }
 
 
@@ -183,46 +162,35 @@ def judge(record: Mapping, effects: pd.DataFrame) -> Verdict:
     stated value this is the test of equivalence by two one-sided tests.
 
     Args:
-        record: A claim as JSON has it, see `Claim.record`, or its entry in claims.json.
+        record: `Claim.record`, or its entry in claims.json.
         effects: Its effects by seed, see `as_effects`.
     """
-    estimate = ESTIMANDS[record["estimand"]].estimate
-    (effect, low, high), n = estimate(effects, record["level"], **record["arguments"])
+    _, take, interval = ESTIMANDS[record["estimand"]]
+    effect, low, high = interval(*take(effects), **record["arguments"], level=record["level"])
     least, most = (end if end is not None else default for end, default in zip(record["region"], ANY, strict=True))
-    if least <= low and high <= most:
-        verdict = "supported"
-    elif high < least or most < low:
-        verdict = "refuted"
-    else:
-        verdict = "inconclusive"
+    inside, outside = least <= low and high <= most, high < least or most < low
+    verdict = "supported" if inside else "refuted" if outside else "inconclusive"
     said: dict[str, Any] = {name: record[name] for name in Verdict._fields if name in record}
-    found = {"verdict": verdict, "effect": float(effect), "low": float(low), "high": float(high), "n": int(n)}
-    return Verdict(**(said | found))
+    n = int(counts_of(effects).sum())
+    return Verdict(**(said | {"verdict": verdict, "effect": effect, "low": low, "high": high, "n": n}))
 
 
 def judge_all(claims: Iterable[Claim], of: Callable[..., pd.Series]) -> tuple[list[Verdict], pd.DataFrame]:
-    """Return the verdicts, and the effects by seed of all claims as one table.
-
-    Args:
-        claims: What is judged; without the settings that one needs it is inconclusive, with n = 0.
-        of: Returns a measure by seed.
-    """
+    """Return the verdicts, and the effects by seed of all claims as one table; `of` returns a measure by seed."""
     verdicts, tables = [], []
     for claim in claims:
         effects = as_effects(claim.effect(of))
         verdicts.append(judge(claim.record(), effects))
         tables.append(effects.assign(claim=claim.id))
-    if not tables:
-        return [], pd.DataFrame({"claim": [], "seed": [], "value": []})
-    return verdicts, pd.concat(tables, ignore_index=True)
+    none = pd.DataFrame({"claim": [], "seed": [], "value": []})
+    return verdicts, pd.concat(tables, ignore_index=True) if tables else none
 
 
 def write_effects(path: Path, effects: pd.DataFrame, table_digest: str) -> None:
     """Write the effects by seed, with the digest of the table that they were taken from."""
     columns = [n for n in ("claim", "seed", "value", "other", "group", "count") if n in effects]
-    rows = effects[columns].astype({"claim": "category", "seed": "Int64"})
-    for name in set(columns) & {"value", "other"}:
-        rows[name] = rows[name].astype(float)
+    kinds = {"claim": "category", "seed": "Int64", "value": float, "other": float}
+    rows = effects[columns].astype({name: kinds[name] for name in columns if name in kinds})
     whole = pa.Table.from_pandas(rows, preserve_index=False)
     whole = whole.replace_schema_metadata({"jaxstudies": json.dumps({"table": table_digest})})
     write_atomic(path, lambda p: pq.write_table(whole, p, compression="zstd"))
@@ -245,7 +213,5 @@ def sentence(verdict: Verdict) -> str:
 
 def to_json(verdicts: list[Verdict]) -> list[dict]:
     """Return verdicts as dictionaries; a number that is not known becomes null."""
-    return [
-        {k: finite(v) if isinstance(v, float) else v for k, v in row.items()}
-        for row in (verdict._asdict() for verdict in verdicts)
-    ]
+    rows = (verdict._asdict() for verdict in verdicts)
+    return [{k: finite(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows]

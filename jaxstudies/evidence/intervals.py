@@ -9,17 +9,15 @@ from scipy import stats
 Interval = tuple[float, float, float]
 """An estimate with the lower and upper end of its interval; all NaN where there are no data."""
 
+Intervals = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Estimates with the lower and upper ends of their intervals."""
+Values = np.ndarray
+
 NO_DATA: Interval = (np.nan, np.nan, np.nan)
 
 
-def wilson_intervals(counts: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return shares with their Wilson score intervals (Wilson 1927), NaN where n is 0.
-
-    Args:
-        counts: Numbers of successes.
-        n: Numbers of trials, of the same shape.
-        level: Confidence level.
-    """
+def wilson_intervals(counts: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:
+    """Return shares `counts / n` with their Wilson score intervals (Wilson 1927), NaN where n is 0."""
     counts, n = np.asarray(counts, float), np.asarray(n, float)
     z2 = stats.norm.ppf((1 + level) / 2) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -27,39 +25,30 @@ def wilson_intervals(counts: ArrayLike, n: ArrayLike, level: float = 0.95) -> tu
         center = (share + z2 / (2 * n)) / (1 + z2 / n)
         half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
         # At the ends rounding would leave the interval just short of what it must contain.
-        low = np.where(counts == 0, np.where(n > 0, 0.0, np.nan), center - half)
-        high = np.where(counts == n, np.where(n > 0, 1.0, np.nan), center + half)
+        low = np.where((counts == 0) & (n > 0), 0.0, center - half)
+        high = np.where((counts == n) & (n > 0), 1.0, center + half)
     return share, low, high
 
 
 def wilson(count: int, n: int, level: float = 0.95) -> Interval:
     """Return a share with its Wilson score interval."""
-    (share,), (low,), (high,) = wilson_intervals(np.array([count]), np.array([n]), level)
+    (share,), (low,), (high,) = wilson_intervals([count], [n], level)
     return float(share), float(low), float(high)
 
 
-def difference_of_shares(count: int, n: int, other_count: int, other_n: int, level: float = 0.95) -> Interval:
-    """Return the difference of two independent shares, interval by Newcombe (1998), method 10."""
-    if n == 0 or other_n == 0:
-        return NO_DATA
-    p, low, high = wilson(count, n, level)
-    q, other_low, other_high = wilson(other_count, other_n, level)
-    down = np.hypot(p - low, other_high - q)
-    up = np.hypot(high - p, q - other_low)
+def difference_of_shares(found: int, n: int, count: int, of: int, level: float = 0.95) -> Interval:
+    """Return found / n - count / of, two independent shares; interval by Newcombe (1998), method 10."""
+    p, low, high = wilson(found, n, level)
+    q, other_low, other_high = wilson(count, of, level)
+    down, up = np.hypot(p - low, other_high - q), np.hypot(high - p, q - other_low)
     return p - q, float(p - q - down), float(p - q + up)
 
 
 def paired_difference_of_shares(only_first: int, only_second: int, n: int, level: float = 0.95) -> Interval:
-    """Return the difference of the shares of two outcomes in n pairs, given the discordant pairs.
+    """Return the difference of the shares of two outcomes in n pairs, given the pairs with only one of them.
 
     The interval is that of Agresti and Min (2005): Wald's, after half a pair is added to each cell
     of the two-by-two table.
-
-    Args:
-        only_first: Pairs with the first outcome and not the second.
-        only_second: Pairs with the second outcome and not the first.
-        n: Pairs.
-        level: Confidence level.
     """
     if n == 0:
         return NO_DATA
@@ -71,72 +60,52 @@ def paired_difference_of_shares(only_first: int, only_second: int, n: int, level
     return (only_first - only_second) / n, max(center - half, -1.0), min(center + half, 1.0)
 
 
-def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:
+def mean_interval(values: Values, level: float = 0.95) -> Interval:
     """Return a mean with Student's t interval; with fewer than two values the ends are NaN."""
-    n = len(values)
-    if n == 0:
-        return NO_DATA
-    mean = float(np.mean(values))
-    if n == 1:
-        return mean, np.nan, np.nan
-    half = stats.t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
-    return mean, float(mean - half), float(mean + half)
+    if len(values) < 2:
+        return float(values[0]) if len(values) else np.nan, np.nan, np.nan
+    moments = [np.mean(values)], [np.std(values, ddof=1)], [len(values)]
+    (mean,), (low,), (high,) = t_intervals(*moments, level)
+    return float(mean), float(low), float(high)
 
 
-def mean_intervals(values: np.ndarray, level: float = 0.95) -> np.ndarray:
+def mean_intervals(values: Values, level: float = 0.95) -> np.ndarray:
     """Return means over the first axis and the ends of their intervals, shape (3, columns)."""
     return np.array([mean_interval(column, level) for column in values.T]).T
 
 
-def geometric_mean(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Return the geometric mean of positive numbers, with Student's t interval of the logs.
-
-    Numbers whose logarithm is not finite are left out.
-    """
+def geometric_mean(values: Values, level: float = 0.95) -> Interval:
+    """Return the geometric mean of the positive finite numbers, with Student's t interval of the logs."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(values)
     mean, low, high = np.exp(mean_interval(logs[np.isfinite(logs)], level))
     return float(mean), float(low), float(high)
 
 
-def quantile_difference(first: np.ndarray, second: np.ndarray, quantile: float, level: float = 0.95) -> Interval:
-    """Return the difference of quantiles of paired values.
-
-    The interval is the percentile bootstrap's, of 200 resamples of pairs.
-    """
+def quantile_difference(first: Values, second: Values, quantile: float, level: float = 0.95) -> Interval:
+    """Return the difference of quantiles of paired values, with the percentile bootstrap of 200 resamples."""
     if len(first) < 2:
         return NO_DATA
 
     def statistic(a, b, axis=-1):
         return np.quantile(a, quantile, axis=axis) - np.quantile(b, quantile, axis=axis)
 
-    ends = stats.bootstrap(
-        (first, second),
-        statistic,
-        paired=True,
-        n_resamples=200,
-        batch=50,
-        method="percentile",
-        confidence_level=level,
-        rng=np.random.default_rng(0),
+    pairs, rng = (first, second), np.random.default_rng(0)
+    low, high = stats.bootstrap(
+        pairs, statistic, paired=True, n_resamples=200, batch=50, method="percentile", confidence_level=level, rng=rng
     ).confidence_interval
-    return float(statistic(first, second)), float(ends.low), float(ends.high)
+    return float(statistic(first, second)), float(low), float(high)
 
 
-def slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float, int]:
-    """Return the least-squares slope of y on x, its standard error and degrees of freedom.
-
-    With fewer than three points, or x all equal, slope and error are NaN and there are none.
-    """
+def slope(x: Values, y: Values) -> tuple[float, float, int]:
+    """Return the least-squares slope of y on x, its standard error and degrees of freedom."""
     if len(x) < 3 or np.ptp(x) == 0:
-        return np.nan, np.nan, 0
+        return np.nan, np.nan, 0  # nothing is known
     fit = stats.linregress(x, y)
     return float(fit.slope), float(fit.stderr), len(x) - 2
 
 
-def difference_of_slopes(
-    x: np.ndarray, y: np.ndarray, other_x: np.ndarray, other_y: np.ndarray, level: float = 0.95
-) -> Interval:
+def difference_of_slopes(x: Values, y: Values, other_x: Values, other_y: Values, level: float = 0.95) -> Interval:
     """Return the slope of y on x minus that of the other points, with Welch's t interval."""
     (a, error, df), (b, other_error, other_df) = slope(x, y), slope(other_x, other_y)
     variance = error**2 + other_error**2
@@ -147,13 +116,8 @@ def difference_of_slopes(
     return a - b, a - b - half, a - b + half
 
 
-def t_intervals(
-    means: ArrayLike, deviations: ArrayLike, n: ArrayLike, level: float = 0.95
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return means with Student's t intervals, from means, standard deviations and numbers.
-
-    With fewer than two values the ends are NaN.
-    """
+def t_intervals(means: ArrayLike, deviations: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:
+    """Return means with Student's t intervals from standard deviations; the ends are NaN where n < 2."""
     means, deviations, n = (np.asarray(a, float) for a in (means, deviations, n))
     with np.errstate(invalid="ignore", divide="ignore"):
         half = stats.t.ppf((1 + level) / 2, np.where(n > 1, n - 1, np.nan)) * deviations / np.sqrt(n)

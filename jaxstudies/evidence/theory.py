@@ -21,8 +21,7 @@ def born_dead_bounds(depth: int, width: int) -> tuple[float, float]:
     hidden layers, at least 1.
     """
     n = float(width)
-    one_alive = 1 - 2**-n
-    both_alive = 1 - 2 ** (1 - n) - (n - 1) * 4**-n
+    one_alive, both_alive = 1 - 2**-n, 1 - 2 ** (1 - n) - (n - 1) * 4**-n
     c = (1 - 2 ** (1 - n)) * (1 - 2**-n) / (1 + (n - 1) * 2**-n)
     powers = one_alive ** (depth - 1), both_alive ** (depth - 1)
     return max(0.0, 1 - powers[0] + c * (powers[1] - powers[0])), 1 - one_alive**depth
@@ -74,23 +73,13 @@ def bayes_point_error(num_train: Numbers) -> Numbers:
     return (1 - 2.0**-n) / (2 * (n + 1))
 
 
-def single_class_probability(num_train: int) -> float:
-    """Return the probability that all points of a half-square training set are of one class."""
-    return 2.0 ** (1 - num_train)
-
-
 def novikoff_bound(radius: Numbers, gamma: Numbers, margin: float = 0.0, learning_rate: float = 1.0) -> Numbers:
     """Bound the updates of sequential subgradient steps from W = 0 on separable points.
 
     An update at y W.x <= margin adds at least learning_rate * gamma to the component of W along
     the best separator, and at most learning_rate^2 radius^2 + 2 learning_rate margin to |W|^2.
-    With margin 0 this is Novikoff's (1962) bound for the perceptron, (radius / gamma)^2.
-
-    Args:
-        radius: Largest norm of a training point.
-        gamma: Largest margin of a unit vector over the training set.
-        margin: Margin below which a point leads to an update, a in the loss max(0, a - y W.x).
-        learning_rate: Size of an update.
+    With margin 0 this is Novikoff's (1962) bound for the perceptron, (radius / gamma)^2. `radius` is
+    the largest norm of a point, `gamma` the largest margin of a unit vector over the points.
     """
     return (radius**2 + 2 * margin / learning_rate) / gamma**2
 
@@ -127,8 +116,7 @@ def fixed_point(activation: Elementwise, weight_variance: float, bias_variance: 
     """
 
     def excess(log_q):
-        q = np.exp(log_q)
-        return variance_map(activation, q, weight_variance, bias_variance) / q - 1
+        return variance_map(activation, np.exp(log_q), weight_variance, bias_variance) / np.exp(log_q) - 1
 
     grid = np.linspace(np.log(1e6), np.log(1e-9), 200)
     values = excess(grid)
@@ -146,9 +134,3 @@ def depth_scale(chi: Numbers) -> Numbers:
     """Return the number of layers over which squared gradients change by a factor of e."""
     with np.errstate(divide="ignore"):
         return 1 / np.abs(np.log(np.asarray(chi, float)))
-
-
-def critical_line(activation: Elementwise, derivative: Elementwise, q: Numbers) -> tuple[Numbers, Numbers]:
-    """Return (sigma_w^2, sigma_b^2) where q is fixed and chi is 1; a negative sigma_b^2: nowhere."""
-    weight_variance = 1 / gradient_factor(derivative, q, 1.0)
-    return weight_variance, np.asarray(q, float) - variance_map(activation, q, weight_variance)

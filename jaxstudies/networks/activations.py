@@ -1,6 +1,7 @@
 """Elementwise activations by name, for JAX and for NumPy."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import flax.linen as nn
@@ -9,27 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-ActivationName = Literal[
-    "tanh",
-    "sigmoid",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "celu",
-    "selu",
-    "gelu",
-    "silu",
-    "softplus",
-    "soft_sign",
-    "relu6",
-    "hard_tanh",
-    "hard_sigmoid",
-    "hard_silu",
-    "log_sigmoid",
-]
+Common = Literal["tanh", "sigmoid", "relu", "leaky_relu", "elu", "celu", "selu", "gelu", "silu"]
+Rarer = Literal["softplus", "soft_sign", "relu6", "hard_tanh", "hard_sigmoid", "hard_silu", "log_sigmoid"]
+ActivationName = Literal[Common, Rarer]
 """Elementwise activations, by their names in Flax."""
-
 Activation = Callable[[jax.Array], jax.Array]
+ArrayFunction = Callable[[ArrayLike], np.ndarray]
 
 
 def activation_named(name: str) -> Activation:
@@ -42,14 +28,10 @@ def with_slope(activation: Activation, z: jax.Array) -> tuple[jax.Array, jax.Arr
     return jax.jvp(activation, (z,), (jnp.ones_like(z),))
 
 
-def on_arrays(name: str) -> tuple[Callable[[ArrayLike], np.ndarray], Callable[[ArrayLike], np.ndarray]]:
+def on_arrays(name: str) -> tuple[ArrayFunction, ArrayFunction]:
     """Return an activation and its derivative as functions of NumPy arrays."""
-    function = activation_named(name)
 
-    def value(z: ArrayLike) -> np.ndarray:
-        return np.asarray(function(jnp.asarray(z, jnp.float32)), float)
+    def one_of_both(which: int, z: ArrayLike) -> np.ndarray:
+        return np.asarray(with_slope(activation_named(name), jnp.asarray(z, jnp.float32))[which], float)
 
-    def derivative(z: ArrayLike) -> np.ndarray:
-        return np.asarray(with_slope(function, jnp.asarray(z, jnp.float32))[1], float)
-
-    return value, derivative
+    return partial(one_of_both, 0), partial(one_of_both, 1)

@@ -8,9 +8,6 @@ from scipy.spatial import cKDTree
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Maps training inputs (n, features), training targets (n,) and test inputs to predictions."""
-
 
 def linear(inputs: np.ndarray, targets: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Predict by least squares with an intercept."""
@@ -26,20 +23,17 @@ def nearest_neighbor(inputs: np.ndarray, targets: np.ndarray, test: np.ndarray) 
 def delaunay(inputs: np.ndarray, targets: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Interpolate linearly on the Delaunay triangulation; outside the hull, nearest neighbor."""
     predictions = LinearNDInterpolator(inputs, targets)(test)
-    outside = np.isnan(predictions)
-    predictions[outside] = nearest_neighbor(inputs, targets, test[outside])
-    return predictions
+    return np.where(np.isnan(predictions), nearest_neighbor(inputs, targets, test), predictions)
 
 
 def boosted_trees(inputs: np.ndarray, targets: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Predict by 150 gradient-boosted trees of 127 leaves (scikit-learn's)."""
-    trees = HistGradientBoostingRegressor(
-        max_iter=150, learning_rate=0.3, max_leaf_nodes=127, early_stopping=False, random_state=0
-    )
+    size = {"max_iter": 150, "max_leaf_nodes": 127}
+    trees = HistGradientBoostingRegressor(**size, learning_rate=0.3, early_stopping=False, random_state=0)
     return trees.fit(inputs, targets).predict(test)
 
 
-REGRESSORS: dict[str, Regressor] = {
+REGRESSORS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
     "constant": lambda inputs, targets, test: np.full(len(test), targets.mean()),
     "linear": linear,
     "1-nearest neighbor": nearest_neighbor,
@@ -48,13 +42,11 @@ REGRESSORS: dict[str, Regressor] = {
     "RBF": lambda inputs, targets, test: RBFInterpolator(inputs, targets, neighbors=min(50, len(inputs)))(test),
     "boosted trees": boosted_trees,
 }
+"""Functions of training inputs (n, features), training targets (n,) and test inputs."""
 
 
 def predict(name: str, inputs: np.ndarray, targets: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Return a regressor's predictions for test inputs, computed in a single thread.
-
-    Where other work keeps the cores busy, the threads of OpenMP and BLAS spin for one another, and a
-    fit of a second takes minutes.
-    """
+    """Return a regressor's predictions for test inputs, computed in a single thread."""
+    # Where the cores are busy, threads of OpenMP and BLAS spin for one another: a fit of a second takes minutes.
     with threadpool_limits(1):
         return REGRESSORS[name](inputs, targets, test)

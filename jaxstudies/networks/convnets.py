@@ -1,8 +1,6 @@
 """LeNet-5 as a Flax Linen module, with a convolution that stays fast when networks are mapped.
 
-Features come first and examples last, as in `models`. A convolution gathers its patches by slicing
-and takes one matrix product: mapped over networks that is a batch of matrix products, where XLA's
-own convolution becomes a grouped one, which is an order of magnitude slower on a CPU.
+Features come first and examples last, as in `models`.
 """
 
 from functools import partial
@@ -11,25 +9,20 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Num, Shaped
+from jaxtyping import Array, Float, Key, Num
 
-from jaxstudies.networks.normalization import BatchNorm, along_features
+from jaxstudies.networks.normalization import BatchNorm
 
 DropoutPosition = Literal["activation", "pooled", "dense"]
-
-HIDDEN_LAYERS = ("conv1", "conv2", "dense1", "dense2")
-KERNEL_SIZE = 5
+HIDDEN_LAYERS = {"conv1": 6, "conv2": 16, "dense1": 120, "dense2": 84}
+"""Maps or units of each hidden layer."""
+Maps = Float[Array, "channels rows columns batch"]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def patches(
-    h: Float[Array, "channels rows columns batch"], size: int
-) -> Float[Array, "channels size size new_rows new_columns batch"]:
-    """Return every size x size patch; axis 1 runs over a patch's columns, axis 2 over its rows.
-
-    The columns are gathered first and whole slabs of rows from those, so that nearly everything is
-    a contiguous copy: 25 times as fast as one gather of all 25 shifts.
-    """
+def patches(h: Maps, size: int) -> Float[Array, "channels size size new_rows new_columns batch"]:
+    """Return every size x size patch; axis 1 runs over a patch's columns, axis 2 over its rows."""
+    # Columns first, then whole slabs of rows, nearly all contiguous copies: 25 times as fast as one gather.
     rows, columns = h.shape[1] - size + 1, h.shape[2] - size + 1
     shifted = jnp.stack([h[:, :, j : j + columns] for j in range(size)], axis=1)
     return jnp.stack([shifted[:, :, i : i + rows] for i in range(size)], axis=2)
@@ -38,12 +31,11 @@ def patches(
 def _patches_backward(size, _, cotangent):
     # Added into slices in place: four times as fast as the sum of padded arrays that JAX derives.
     channels, _, _, rows, columns, batch = cotangent.shape
-    height, width = rows + size - 1, columns + size - 1
-    shifted = jnp.zeros((channels, size, height, columns, batch), cotangent.dtype)
+    shifted = jnp.zeros((channels, size, rows + size - 1, columns, batch), cotangent.dtype)
     for i in range(size):
         update = shifted[:, :, i : i + rows] + cotangent[:, :, i]
         shifted = jax.lax.dynamic_update_slice(shifted, update, (0, 0, i, 0, 0))
-    h = jnp.zeros((channels, height, width, batch), cotangent.dtype)
+    h = jnp.zeros((channels, rows + size - 1, columns + size - 1, batch), cotangent.dtype)
     for j in range(size):
         update = h[:, :, j : j + columns] + shifted[:, j]
         h = jax.lax.dynamic_update_slice(h, update, (0, 0, j, 0))
@@ -54,9 +46,7 @@ patches.defvjp(lambda h, size: (patches(h, size), None), _patches_backward)
 
 
 @jax.custom_vjp
-def product(
-    kernel: Float[Array, "outputs inputs"], h: Float[Array, "inputs columns"]
-) -> Float[Array, "outputs columns"]:
+def product(kernel: Float[Array, "outputs inputs"], h: Float[Array, "inputs n"]) -> Float[Array, "outputs n"]:
     """Return kernel @ h, with a gradient whose long, thin product is laid out for the CPU."""
     return kernel @ h
 
@@ -69,10 +59,9 @@ def _product_backward(saved, cotangent):
 product.defvjp(lambda kernel, h: (kernel @ h, (kernel, h)), _product_backward)
 
 
-def convolve(
-    kernel: Float[Array, "size size channels outputs"], h: Float[Array, "channels rows columns batch"]
-) -> Float[Array, "outputs new_rows new_columns batch"]:
+def convolve(kernel: Float[Array, "size size channels outputs"], h: Maps) -> Float[Array, "outputs _ _ batch"]:
     """Convolve without padding; the kernel is laid out as that of `flax.linen.Conv`."""
+    # Mapped over networks, XLA's own convolution becomes a grouped one, ten times as slow on a CPU as these products.
     size, _, channels, outputs = kernel.shape
     gathered = jnp.asarray(patches(h, size))
     flat = gathered.reshape(channels * size * size, -1)
@@ -80,29 +69,22 @@ def convolve(
     return z.reshape(outputs, *gathered.shape[3:])
 
 
-def average_pool(
-    h: Float[Array, "channels rows columns batch"],
-) -> Float[Array, "channels half_rows half_columns batch"]:
+def average_pool(h: Maps) -> Float[Array, "channels half_rows half_columns batch"]:
     """Return the means over windows of 2 x 2."""
     channels, rows, columns, batch = h.shape
     return h.reshape(channels, rows // 2, 2, columns // 2, 2, batch).mean(axis=(2, 4))
 
 
 def dropout(key: Key[Array, ""], h: Float[Array, "*shape"], rate: float | Float[Array, ""]) -> Float[Array, "*shape"]:
-    """Set a share `rate` of the entries to 0 and divide the others by 1 - `rate`.
-
-    Each decision takes 16 random bits, which halves the cost; a rate is met to 1 in 130,000.
-    """
+    """Set a share `rate` of the entries, met to 1 in 130,000, to 0 and divide the others by 1 - `rate`."""
+    # Each decision takes 16 random bits, which halves the cost.
     bits = jax.random.bits(key, (-(-h.size // 2),)).view(jnp.uint16)[: h.size].astype(jnp.int32)
     keep = bits >= jnp.round(rate * 2**16).astype(jnp.int32)
     return jnp.where(keep.reshape(h.shape), h / (1 - rate), 0.0)
 
 
 class Affine(nn.Module):
-    """Apply a convolution to (channels, rows, columns, batch), a dense layer to (inputs, batch).
-
-    Kernels are Glorot uniform and drawn the same with a bias, zero at first, or without.
-    """
+    """Apply a 5 x 5 convolution to (channels, rows, columns, batch), a dense layer to (inputs, batch)."""
 
     features: int
     use_bias: bool = True
@@ -110,34 +92,26 @@ class Affine(nn.Module):
     @nn.compact
     def __call__(self, h: Float[Array, "inputs ..."]) -> Float[Array, "outputs ..."]:
         """Return the layer's outputs."""
-        window = (KERNEL_SIZE, KERNEL_SIZE) if h.ndim == 4 else ()
-        shape = (*window, h.shape[0], self.features)
+        shape = (*((5, 5) if h.ndim == 4 else ()), h.shape[0], self.features)
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         z = convolve(kernel, h) if h.ndim == 4 else product(kernel.T, h)
         if not self.use_bias:
             return z
-        return z + along_features(self.param("bias", nn.initializers.zeros, (self.features,)), z)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return z + jnp.expand_dims(bias, range(1, z.ndim))
 
 
 class LeNet5(nn.Module):
     """Map images, (batch, 784) with 28 x 28 pixels, to the logits of ten classes.
 
-    Convolution 5x5 to 6 maps, sigmoid, average pool; convolution 5x5 to 16 maps, sigmoid, average
-    pool; dense 120, sigmoid; dense 84, sigmoid; dense 10. With batch norm, it stands before each
-    sigmoid, and those layers have no bias of their own, which it would cancel. Where the collection
-    `intermediates` is mutable, each hidden layer sows `preactivations` (before any batch norm) and
-    `activations` (what the next layer gets), with features first.
+    Two convolutions, each with sigmoid and average pool, then two dense layers with sigmoid, and the output. Batch
+    norm stands before each sigmoid, in place of the bias. Each hidden layer sows `preactivations` (before any batch
+    norm) and `activations` (what the next layer gets) in `intermediates`.
 
     Attributes:
-        batch_norm: Whether the hidden layers have batch norm.
-        input_batch_norm: Whether the input has: one feature, over all pixels. May be traced.
-        use_dropout: Whether there is dropout.
+        input_batch_norm: Whether the input has batch norm: one feature, over all pixels. May be traced.
         dropout_position: Behind each sigmoid, before pooling (`activation`), behind each pooling
             (`pooled`), or in the dense layers and on the input alone (`dense`).
-        input_rate: Share of input pixels dropped.
-        hidden_rate: Share of hidden activations dropped.
-        momentum: Of the running averages.
-        epsilon: Of batch norm.
     """
 
     batch_norm: bool = False
@@ -153,34 +127,26 @@ class LeNet5(nn.Module):
     def __call__(
         self, inputs: Num[Array, "batch 784"], train: bool = False, batch_statistics: bool | None = None
     ) -> Float[Array, "batch 10"]:
-        """Return the logits; in training with dropout.
-
-        Batch norm uses the batch's statistics, not the running averages, where `batch_statistics`
-        says so, by default in training.
-        """
+        """Return the logits, in training with dropout; `batch_statistics` of batch norm are by default as `train`."""
         use_batch = train if batch_statistics is None else batch_statistics
+        norm = partial(BatchNorm, self.momentum, self.epsilon)
+
+        def drop(h, rate, here=True):
+            return dropout(self.make_rng("dropout"), h, rate) if self.use_dropout and train and here else h
+
         h = inputs.T.reshape(1, 28, 28, -1)
         if self.input_batch_norm is not False:
-            normed = BatchNorm(self.momentum, self.epsilon, name="input_norm")(h, use_batch)
-            h = jnp.where(self.input_batch_norm, normed, h)
-        h = self.drop(h, self.input_rate, train)
-        for name, features in zip(HIDDEN_LAYERS, (6, 16, 120, 84), strict=True):
+            h = jnp.where(self.input_batch_norm, norm(name="input_norm")(h, use_batch), h)
+        h = drop(h, self.input_rate)
+        for name, features in HIDDEN_LAYERS.items():
             convolutional = name.startswith("conv")
             h = h if convolutional else h.reshape(-1, h.shape[-1])
             z = Affine(features, use_bias=not self.batch_norm, name=name)(h)
             self.sow("intermediates", "preactivations", z)
             if self.batch_norm:
-                z = BatchNorm(self.momentum, self.epsilon, name=f"{name}_norm")(z, use_batch)
-            h = nn.sigmoid(z)
-            if not convolutional or self.dropout_position == "activation":
-                h = self.drop(h, self.hidden_rate, train)
-            if convolutional:
-                h = average_pool(h)
-                if self.dropout_position == "pooled":
-                    h = self.drop(h, self.hidden_rate, train)
+                z = norm(name=f"{name}_norm")(z, use_batch)
+            h = drop(nn.sigmoid(z), self.hidden_rate, not convolutional or self.dropout_position == "activation")
+            h = average_pool(h) if convolutional else h
+            h = drop(h, self.hidden_rate, convolutional and self.dropout_position == "pooled")
             self.sow("intermediates", "activations", h)
         return Affine(10, name="output")(h).T
-
-    def drop(self, h: Shaped[Array, "*shape"], rate: float | Array, train: bool) -> Array:
-        """Apply dropout in training mode."""
-        return dropout(self.make_rng("dropout"), h, rate) if self.use_dropout and train else h

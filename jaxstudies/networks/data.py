@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Key, UInt8
 
 INTERVAL = 7**0.5
 """Half width of the interval (in two dimensions, of the square) on which the targets live."""
+EGGHOLDER_BOUND = 512.0
+"""Half the side of the square on which the Eggholder function is defined."""
 
 
 class Dataset(NamedTuple):
@@ -41,12 +43,8 @@ def uniform_inputs(key: Key[Array, ""], num_examples: int, dimension: int) -> Fl
 
 
 def grid_inputs(num_points: int, dimension: int) -> Float[Array, "points dimension"]:
-    """Return the midpoints of equal cells that tile [-sqrt 7, sqrt 7] in each coordinate.
-
-    Means over them are integrals by the midpoint rule, and no point lies on a kink at 0. In two
-    dimensions there are as many as the nearest square number below `num_points`.
-    """
-    side = int(num_points ** (1 / dimension) + 1e-9)
+    """Return the midpoints of equal cells that tile [-sqrt 7, sqrt 7] in each coordinate: none lies on a kink at 0."""
+    side = int(num_points ** (1 / dimension) + 1e-9)  # in two dimensions, the nearest square number below
     axis = ((jnp.arange(side) + 0.5) / side * 2 - 1) * INTERVAL
     return jnp.stack([g.ravel() for g in jnp.meshgrid(*[axis] * dimension)], axis=-1)
 
@@ -62,16 +60,8 @@ def half_square(key: Key[Array, ""], num_examples: int) -> Dataset:
     return Dataset(inputs, jnp.where(inputs[:, :1] > inputs[:, 1:], 1.0, -1.0))
 
 
-EGGHOLDER_BOUND = 512.0
-"""Half the side of the square on which the Eggholder function is defined."""
-
-
 def eggholder(inputs: Float[Array, "points 2"]) -> Float[Array, "points 1"]:
-    """Return the Eggholder function, a test function of global optimization.
-
-    Its minimum on |x1|, |x2| <= 512 is -959.6407 at (512, 404.2319). It has cusps on the two lines
-    where the argument of a square root is 0, see `eggholder_cusp_distance`.
-    """
+    """Return the Eggholder function; its minimum on |x1|, |x2| <= 512 is -959.6407 at (512, 404.2319)."""
     x1, x2 = inputs[:, 0], inputs[:, 1] + 47
     first = x2 * jnp.sin(jnp.sqrt(jnp.abs(x2 + x1 / 2)))
     return -(first + x1 * jnp.sin(jnp.sqrt(jnp.abs(x1 - x2))))[:, None]
@@ -79,17 +69,14 @@ def eggholder(inputs: Float[Array, "points 2"]) -> Float[Array, "points 1"]:
 
 def eggholder_cusp_distance(inputs: Float[Array, "points 2"]) -> Float[Array, " points"]:
     """Return the distance to the nearer line of cusps, x2 + x1 / 2 + 47 = 0 or x1 - x2 = 47."""
-    x1, x2 = inputs[:, 0], inputs[:, 1] + 47
+    x1, x2 = inputs[:, 0], inputs[:, 1] + 47  # each line is where the argument of a square root is 0
     return jnp.minimum(jnp.abs(x2 + x1 / 2) / 1.25**0.5, jnp.abs(x1 - x2) / 2**0.5)
 
 
 def eggholder_dataset(
     key: Key[Array, ""], num_examples: int, noise_variance: float | Float[Array, ""]
 ) -> tuple[Dataset, Float[Array, "examples 1"]]:
-    """Draw points uniformly from the square; return them with noisy targets, and those without noise.
-
-    The noise is Gaussian, its variance in the targets' units squared.
-    """
+    """Draw points uniformly from the square; return them with noisy targets, and those without Gaussian noise."""
     inputs_key, noise_key = jax.random.split(key)
     inputs = jax.random.uniform(inputs_key, (num_examples, 2), minval=-EGGHOLDER_BOUND, maxval=EGGHOLDER_BOUND)
     clean = eggholder(inputs)
@@ -103,19 +90,17 @@ class Standardization(NamedTuple):
     mean: Float[Array, " features"]
     deviation: Float[Array, " features"]
 
+    def standardize(self, values: Float[Array, "n features"]) -> Float[Array, "n features"]:
+        """Apply the map."""
+        return (values - self.mean[None]) / self.deviation[None]
+
+    def restore(self, values: Float[Array, "n features"]) -> Float[Array, "n features"]:
+        """Undo it."""
+        return values * self.deviation[None] + self.mean[None]
+
 
 def standardization(values: Float[Array, "examples features"]) -> Standardization:
     """Return the map that standardizes these values; a constant feature keeps its scale."""
     mean, deviation = values.mean(axis=0), values.std(axis=0)
     # The mean of equal numbers is off by rounding, and so is their deviation from 0.
     return Standardization(mean, jnp.where(deviation > 1e-5 * jnp.abs(mean), deviation, 1.0))
-
-
-def standardize(scale: Standardization, values: Float[Array, "n features"]) -> Float[Array, "n features"]:
-    """Apply the map."""
-    return (values - scale.mean[None]) / scale.deviation[None]
-
-
-def restore(scale: Standardization, values: Float[Array, "n features"]) -> Float[Array, "n features"]:
-    """Undo `standardize`."""
-    return values * scale.deviation[None] + scale.mean[None]

@@ -12,35 +12,33 @@ from jaxstudies.networks.models import MLP, Layer, affine, weights
 
 COLLAPSE_RULES = ("zero_slope", "zero_range", "range_1e-6", "range_1e-3", "r2_below_0.01")
 
+PerOutput = Float[Array, "points outputs"]
+PerUnit = Float[Array, "units points"]
+PerLayer = Float[Array, "layers units batch"]
+Share = Float[Array, ""]
+
 
 class Probe(NamedTuple):
-    """A network seen at `points` inputs, with slopes in each of their `dims` coordinates."""
+    """A network seen at inputs, with exact slopes in their coordinates, and what `observe` returned, stacked."""
 
-    outputs: Float[Array, "points outputs"]
+    outputs: PerOutput
     output_slopes: Float[Array, "dims points outputs"]
-    """Exact derivatives, by forward-mode differentiation."""
     layers: PyTree
-    """What `observe` returned of each hidden layer, stacked."""
 
 
 class LayerSeen(NamedTuple):
-    """A hidden layer seen at `points` inputs: what it puts out, and two kinds of derivatives."""
+    """A hidden layer: activations, their derivatives by pre-activations, their slopes by the network's inputs."""
 
-    activations: Float[Array, "units points"]
-    derivatives: Float[Array, "units points"]
-    """Of the activation with respect to the pre-activation."""
+    activations: PerUnit
+    derivatives: PerUnit
     slopes: Float[Array, "dims units points"]
-    """Of the activation with respect to the network's inputs."""
 
 
 def probe(
     model: MLP, variables: PyTree, inputs: Float[Array, "points dims"], observe: Callable[[LayerSeen], PyTree]
 ) -> Probe:
-    """Follow inputs and derivatives through a network; keep of a layer what `observe` returns.
-
-    What layers do at all points is never in memory at once, but layer by layer: for a deep network
-    of few units that is most of what measuring it costs.
-    """
+    """Follow inputs and derivatives through a network; keep of a hidden layer what `observe` returns."""
+    # Layer by layer: never is in memory at once what all of them do at all points, which would cost most.
     layers = variables["params"]["layers"]
     first, hidden, last = (weights(layers[name]) for name in ("first", "hidden", "last"))
 
@@ -60,72 +58,54 @@ def probe(
     seen, observed = pass_layer(seen, first)
     seen, rest = jax.lax.scan(pass_layer, seen, hidden)
     outputs, slopes = pass_affine(last, *seen)
-    stacked = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), observed, rest)
-    return Probe(outputs.T, slopes.mT, stacked)
+    return Probe(outputs.T, slopes.mT, _in_front(observed, rest))
 
 
-def r_squared(outputs: Float[Array, "points outputs"], targets: Float[Array, "points outputs"]) -> Float[Array, ""]:
+def _in_front(first: PyTree, rest: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+
+
+def r_squared(outputs: PerOutput, targets: PerOutput) -> Float[Array, ""]:
     """Return the share of the targets' variance that is explained, pooled over the outputs."""
     return 1 - jnp.mean((outputs - targets) ** 2) / jnp.mean(targets.var(axis=0))
 
 
-def collapse(seen: Probe, targets: Float[Array, "points outputs"]) -> dict[str, Bool[Array, ""]]:
+def collapse(seen: Probe, targets: PerOutput) -> dict[str, Bool[Array, ""]]:
     """Return whether a network counts as constant, by each of `COLLAPSE_RULES`.
 
-    By `zero_slope` every slope of the output with respect to the input is exactly zero at every
-    point: the only rule that does not depend on the scale of the output. By `zero_range` all
-    outputs are equal in float32, which a steep-enough bias can bring about by rounding; by
-    `range_...` their range is below that share of the target's standard deviation; by
-    `r2_below_0.01` the network explains less than 1 % of the target's variance.
+    Ranges are in the target's standard deviations; only `zero_slope` does not depend on the output's scale.
     """
-    slope = jnp.all(seen.output_slopes == 0)
     spread = jnp.max(jnp.ptp(seen.outputs, axis=0) / targets.std(axis=0))
     unexplained = r_squared(seen.outputs, targets) < 0.01
-    flags = (slope, spread == 0, spread < 1e-6, spread < 1e-3, unexplained)
+    flags = (jnp.all(seen.output_slopes == 0), spread == 0, spread < 1e-6, spread < 1e-3, unexplained)
     return dict(zip(COLLAPSE_RULES, flags, strict=True))
 
 
 def first_dead_layer(dead: Bool[Array, " layers"]) -> Int[Array, ""]:
-    """Return the number (from 1) of the first layer that no longer sees the input, or 0.
-
-    A layer is dead where every slope of every unit with respect to the input is exactly zero at
-    every probed point; so are all layers behind it.
-    """
+    """Return the number (from 1) of the first layer that no longer sees the input, or 0."""
     return jnp.where(dead.any(), jnp.argmax(dead) + 1, 0)
 
 
-def unit_states(derivatives: Float[Array, "units points"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return the shares of dead and of linear units of a layer.
-
-    A unit is dead if the activation's derivative is zero at all points, and linear if it is the
-    same nonzero number at all points.
-    """
+def unit_states(derivatives: PerUnit) -> tuple[Share, Share]:
+    """Return the shares of dead and of linear units: the derivative is zero, or the same otherwise, at all points."""
     constant = jnp.all(derivatives == derivatives[:, :1], axis=1)
     off = derivatives[:, 0] == 0
     return jnp.mean(constant & off), jnp.mean(constant & ~off)
 
 
-def dormant_share(activations: Float[Array, "units points"], tau: float) -> Float[Array, ""]:
-    """Return the share of tau-dormant units of a layer (Sokar et al. 2023, arXiv 2302.12902).
-
-    A unit's score is its mean absolute activation over that of its layer; it is dormant if the
-    score is at most tau. In a layer that is silent altogether every unit is dormant.
-    """
+def dormant_share(activations: PerUnit, tau: float) -> Share:
+    """Return the share of tau-dormant units of a layer (Sokar et al. 2023, arXiv 2302.12902)."""
     size = jnp.abs(activations).mean(axis=1)
     return jnp.mean(size <= tau * size.mean())
 
 
 class Backward(NamedTuple):
-    """A network seen at a batch, forwards and backwards; gradients are per example.
-
-    `slopes` are the activation's derivatives, `gradients` those of the loss with respect to the
-    pre-activations; `weight_gradients` belong to the stacked layers, of the batch's summed loss.
-    """
+    """A batch with derivatives, by pre-activations, of activations and each loss; by stacked weights, of the sum."""
 
     logits: Float[Array, "classes batch"]
-    activations: Float[Array, "layers units batch"]
-    slopes: Float[Array, "layers units batch"]
-    gradients: Float[Array, "layers units batch"]
+    activations: PerLayer
+    slopes: PerLayer
+    gradients: PerLayer
     weight_gradients: Float[Array, "stacked units units"]
 
 
@@ -138,17 +118,7 @@ def backpropagate(
     *,
     linear_first_layer: bool,
 ) -> Backward:
-    """Follow a batch to the cross-entropy of its labels and back, layer by layer.
-
-    Args:
-        activation: Of the hidden layers.
-        projection: What the first layer makes of the batch, before any activation.
-        hidden: The layers behind it, stacked, each of as many units.
-        last: The layer of the logits.
-        labels: Classes.
-        linear_first_layer: Whether the first layer has no activation; otherwise it is the first of
-            the hidden layers that are returned.
-    """
+    """Follow a batch, of which the first layer made `projection`, to the cross-entropy of its labels and back."""
 
     def forward(h, layer):
         behind, slope = with_slope(activation, layer.kernel.T @ h + layer.bias[:, None])
@@ -159,19 +129,16 @@ def backpropagate(
         gradient = gradient_h * slope
         return layer.kernel @ gradient, (gradient, before @ gradient.T)
 
-    first = None if linear_first_layer else with_slope(activation, projection)
-    h = projection if first is None else first[0]
-    h, (before, activations, slopes) = jax.lax.scan(forward, h, hidden)
-    logits = last.kernel.T @ h + last.bias[:, None]
+    h, slope = (projection, None) if linear_first_layer else with_slope(activation, projection)
+    top, (before, activations, slopes) = jax.lax.scan(forward, h, hidden)
+    logits = last.kernel.T @ top + last.bias[:, None]
     wrong = jax.nn.softmax(logits, axis=0) - jax.nn.one_hot(labels, len(logits), axis=0)
-    gradient_h, (gradients, weight_gradients) = jax.lax.scan(
-        backward, last.kernel @ wrong, (hidden, before, slopes), reverse=True
-    )
-    if first is not None:
-        activations = jnp.concatenate([first[0][None], activations])
-        slopes = jnp.concatenate([first[1][None], slopes])
-        gradients = jnp.concatenate([(gradient_h * first[1])[None], gradients])
-    return Backward(logits, activations, slopes, gradients, weight_gradients)
+    layers = (hidden, before, slopes)
+    gradient_h, (gradients, in_weights) = jax.lax.scan(backward, last.kernel @ wrong, layers, reverse=True)
+    if slope is not None:
+        first, rest = (h, slope, gradient_h * slope), (activations, slopes, gradients)
+        activations, slopes, gradients = _in_front(first, rest)
+    return Backward(logits, activations, slopes, gradients, in_weights)
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -179,9 +146,7 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(tree)]))
 
 
-def unit_moments(
-    activations: Float[Array, "num_units ..."],
-) -> tuple[Float[Array, " num_units"], Float[Array, "num_units num_units"]]:
+def unit_moments(activations: Float[Array, "units ..."]) -> tuple[Float[Array, " units"], Float[Array, "units units"]]:
     """Return the units' means and their matrix of second moments over all samples."""
     flat = activations.reshape(activations.shape[0], -1)
     return flat.mean(axis=1), flat @ flat.T / flat.shape[1]

@@ -1,44 +1,36 @@
-"""Batch norm for networks whose features come first, with a gradient in closed form.
-
-Sums of products over the batch are batched dot products, which XLA vectorizes on a CPU; the
-reductions that JAX's derivative leads to are summed one number after another. An epoch of one
-network of the study of depth against width took three fifths of the time.
-"""
+"""Batch norm for networks whose features come first, with a gradient in closed form."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-
-def along_features(values: Array, like: Array) -> Array:
-    """Append axes to values (features,), so that they apply to an array (features, ...)."""
-    return values.reshape(-1, *(1,) * (like.ndim - 1))
+Rows = Float[Array, "features n"]
+PerRow = Float[Array, " features"]
 
 
-def dots(a: Float[Array, "features n"], b: Float[Array, "features n"]) -> Float[Array, " features"]:
+def dots(a: Rows, b: Rows) -> PerRow:
     """Return the dot product of each pair of rows."""
+    # XLA vectorizes batched dot products on a CPU; the reductions of JAX's own derivative it sums number after number.
     # By default accelerators round the factors to 8 or 11 bits; a variance would not survive that.
     return jnp.einsum("fn,fn->f", a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def moments(z: Float[Array, "features n"]) -> tuple[Float[Array, " features"], Float[Array, " features"]]:
-    """Return mean and biased variance of each row.
-
-    The variance is the mean square less the squared mean, as in Flax, which takes one pass but
-    loses digits where a row's mean is many times its standard deviation: two at ten times.
-    """
+def moments(z: Rows) -> tuple[PerRow, PerRow]:
+    """Return mean and biased variance of each row."""
+    # As in Flax, which takes one pass but loses digits where a mean is many deviations: two at ten times.
     mean = z.mean(axis=1)
     return mean, jnp.maximum(dots(z, z) / z.shape[1] - jnp.square(mean), 0.0)
 
 
+def scaled(z: Rows, mean: PerRow, inverse: PerRow, scale: PerRow, bias: PerRow) -> Rows:
+    """Return (z - mean) * inverse * scale + bias."""
+    factor = scale * inverse
+    return z * factor[:, None] + (bias - factor * mean)[:, None]
+
+
 @jax.custom_vjp
-def normalize(
-    z: Float[Array, "features n"],
-    scale: Float[Array, " features"],
-    bias: Float[Array, " features"],
-    epsilon: float | Float[Array, ""],
-) -> Float[Array, "features n"]:
+def normalize(z: Rows, scale: PerRow, bias: PerRow, epsilon: float | Float[Array, ""]) -> Rows:
     """Give each row mean `bias` and, but for `epsilon` added to its variance, deviation `scale`.
 
     Differentiable in reverse mode only (Ioffe and Szegedy 2015, arXiv 1502.03167, section 3).
@@ -49,9 +41,7 @@ def normalize(
 def _forward(z, scale, bias, epsilon):
     mean, var = moments(z)
     inverse = jax.lax.rsqrt(var + epsilon)
-    factor = scale * inverse
-    out = z * factor[:, None] + (bias - factor * mean)[:, None]
-    return out, (z, mean, inverse, scale, jnp.asarray(epsilon))
+    return scaled(z, mean, inverse, scale, bias), (z, mean, inverse, scale, jnp.asarray(epsilon))
 
 
 def _backward(saved, cotangent):
@@ -73,11 +63,7 @@ normalize.defvjp(_forward, _backward)
 class BatchNorm(nn.Module):
     """Normalize each feature over examples and positions, then scale and shift it.
 
-    Variances are biased, in the batch and in the running averages, as in Keras and Flax.
-
-    Attributes:
-        momentum: Share of the running averages kept at a step; with 0 they are the last batch's.
-        epsilon: Added to the variance.
+    Variances are biased, also in the running averages, of which `momentum` is the share kept at a step.
     """
 
     momentum: float | Array
@@ -86,16 +72,14 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, z: Float[Array, "features ..."], batch_statistics: bool) -> Float[Array, "features ..."]:
         """Normalize by the batch's statistics, updating the running averages, or by those."""
-        features = (z.shape[0],)
+        features, flat = (z.shape[0],), z.reshape(z.shape[0], -1)
         scale = self.param("scale", nn.initializers.ones, features)
         bias = self.param("bias", nn.initializers.zeros, features)
         mean = self.variable("batch_stats", "mean", jnp.zeros, features)
         var = self.variable("batch_stats", "var", jnp.ones, features)
         if not batch_statistics:
-            factor = scale * jax.lax.rsqrt(var.value + self.epsilon)
-            offset = bias - factor * mean.value
-            return z * along_features(factor, z) + along_features(offset, z)
-        flat = z.reshape(z.shape[0], -1)
+            inverse = jax.lax.rsqrt(var.value + self.epsilon)
+            return scaled(flat, mean.value, inverse, scale, bias).reshape(z.shape)
         if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
             for running, batch in zip((mean, var), moments(flat), strict=True):
                 running.value = self.momentum * running.value + (1 - self.momentum) * batch

@@ -8,25 +8,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
-       padding: 0 1rem; overflow-wrap: break-word; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
+       overflow-wrap: break-word; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid #ccc; padding-top: 1rem; }
 img { max-width: 100%; height: auto; } figure { margin: 1.5rem 0; }
 figcaption, .note { color: #555; font-size: .9rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem;
-         border-bottom: 1px solid #ddd; }
-td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #ddd; }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap; } .verdict { font-weight: 600; }
 .supported { color: #006b4f; } .refuted { color: #b34700; } .inconclusive { color: #555; }
-.verdict { font-weight: 600; }
-@media (max-width: 40rem) { tr:has(th) { display: none; } td { display: block; border: 0;
-               padding: .1rem 0; white-space: normal; } tr { display: block; padding: .6rem 0;
-               border-bottom: 1px solid #ddd; } td.verdict { font-size: 1.1em; }
-               td[data-name]::before { content: attr(data-name) ": "; color: #555; } }
+@media (max-width: 40rem) {
+  tr:has(th) { display: none; } tr { display: block; padding: .6rem 0; border-bottom: 1px solid #ddd; }
+  td { display: block; border: 0; padding: .1rem 0; white-space: normal; } td.verdict { font-size: 1.1em; }
+  td[data-name]::before { content: attr(data-name) ": "; color: #555; } }
 @media print { body { max-width: none; margin: 0; font-size: 10pt; } h2 { break-before: page; }
                figure, tr { break-inside: avoid; } .scroll { overflow: visible; } }
 """
-HEADS = "claim", "source", "verdict", "effect [95 % interval]", "unit", "n"
 
 
 class UnreadableResults(Exception):
@@ -43,20 +40,15 @@ class Section(NamedTuple):
     """Seeds, configuration and commit in words."""
     verdicts: tuple[dict, ...]
     figures: dict[str, bytes]
-    """The PNG files by name."""
+    """PNG files by name."""
     problem: str = ""
 
 
 def read_section(directory: Path) -> Section:
-    """Read what a study, whoever wrote it, has left in its directory.
-
-    Raises:
-        UnreadableResults: The files are missing or are not a study's.
-    """
+    """Read what a study, whoever wrote it, has left in its directory, or raise `UnreadableResults`."""
     try:
-        origin, verdicts = (
-            json.loads((directory / name).read_text("utf-8")) for name in ("config.json", "claims.json")
-        )
+        files = directory / "config.json", directory / "claims.json"
+        origin, verdicts = (json.loads(path.read_text("utf-8")) for path in files)
         figures = {path.stem: path.read_bytes() for path in sorted(directory.glob("*.png"))}
         for verdict in verdicts:
             row(verdict)  # what is no verdict fails here
@@ -84,21 +76,19 @@ def what_ran(origin: dict) -> Iterator[str]:
 
 
 def page(sections: list[Section], note: str = "") -> str:
-    """Return the page: a table of every claim, then a section for each study.
-
-    Args:
-        sections: The studies.
-        note: Said on top, as that the runs were few.
-    """
-    claims = [(i, verdict) for i, section in enumerate(sections) for verdict in section.verdicts]
+    """Return the page: a note such as that the runs were few, a table of every claim, a section for each study."""
+    claims = [
+        (f"<td data-name='study'><a href='#study{i}'>{escape(section.name)}</a></td>", verdict)
+        for i, section in enumerate(sections)
+        for verdict in section.verdicts
+    ]
     tested = [verdict["verdict"] for _, verdict in claims if verdict["n"]]
-    kinds = ("supported", "refuted", "inconclusive")
-    counted = ", ".join(f"{tested.count(kind)} {kind}" for kind in kinds)
+    counted = ", ".join(f"{tested.count(kind)} {kind}" for kind in ("supported", "refuted", "inconclusive"))
     body = [
         "<h1>Claims about neural-network training, and their verdicts</h1>",
         f"<p>{counted}; each with its effect, an interval and the number of runs.</p>",
-        f"<p class='note'>{escape(note)}</p>" if note else "",
-        table(claims, [section.name for section in sections]),
+        paragraph(note, "note"),
+        table(claims, "study"),
         *(study(i, section) for i, section in enumerate(sections)),
     ]
     return (
@@ -110,26 +100,26 @@ def page(sections: list[Section], note: str = "") -> str:
     )
 
 
-def table(claims: list[tuple[int, dict]], names: list[str] | None = None) -> str:
-    """Return a table of verdicts; claims that no run tests are left out and counted.
+def paragraph(text: str, kind: str) -> str:
+    """Return a paragraph of a class, or nothing if it says nothing."""
+    return text and f"<p class='{kind}'>{escape(text)}</p>"
 
-    Args:
-        claims: The number of the study on the page, and the verdict.
-        names: Names of the studies, where the table leads to them.
-    """
-    links = [f"<td data-name='study'><a href='#study{i}'>{escape(name)}</a></td>" for i, name in enumerate(names or ())]
-    rows = [row(verdict, links[i] if links else "") for i, verdict in claims if verdict["n"]]
-    head = "".join(f"<th>{text}</th>" for text in (*(["study"] if links else []), *HEADS))
-    shown = f"<div class='scroll'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
+
+def table(claims: list[tuple[str, dict]], *first: str) -> str:
+    """Return a table of first cells and verdicts; those that no run tests are only counted."""
+    rows = [row(verdict, cell) for cell, verdict in claims if verdict["n"]]
+    heads = *first, "claim", "source", "verdict", "effect [95 % interval]", "unit", "n"
+    head = "".join(f"<th>{text}</th>" for text in heads)
+    shown = f"<div class='scroll'><table><tr>{head}</tr>{''.join(rows)}</table></div>" if rows else ""
     left_out = len(claims) - len(rows)
-    note = f"<p class='note'>{left_out} claims are not tested by these runs.</p>"
-    return (shown if rows else "") + (note if left_out else "")
+    return shown + (f"<p class='note'>{left_out} claims are not tested by these runs.</p>" if left_out else "")
 
 
 def row(verdict: dict, first: str = "") -> str:
     """Return a verdict as a row behind its first cell."""
     said = {key: escape(verdict[key]) for key in ("claim", "source", "verdict", "unit", "method")}
-    effect, low, high = (number(verdict[key]) for key in ("effect", "low", "high"))
+    numbers = (verdict[key] for key in ("effect", "low", "high"))
+    effect, low, high = ("–" if number is None else f"{number:.4g}".replace("-", "−") for number in numbers)
     level = verdict.get("level", 0.95)
     other = "" if level == 0.95 else f" at {100 * level:g} %"
     return (
@@ -141,25 +131,14 @@ def row(verdict: dict, first: str = "") -> str:
     )
 
 
-def number(value: float | None) -> str:
-    """Return a number to four digits, or a dash where it is not known."""
-    return "–" if value is None else f"{value:.4g}".replace("-", "−")
-
-
 def study(index: int, section: Section) -> str:
     """Return a study's section: the question, what was run, the verdicts, the figures."""
-    question, _, rest = section.text.strip().partition("\n\n")
-    parts = [f"<h2 id='study{index}'>{escape(question)}</h2>"]
-    parts += [f"<p>{escape(paragraph)}</p>" for paragraph in rest.split("\n\n")[:1] if paragraph]
-    if section.problem:
-        parts.append(f"<p class='refuted'>{escape(section.problem)}</p>")
-    if section.ran:
-        parts.append(f"<p class='note'>{escape(section.ran)}</p>")
-    parts.append(table([(index, verdict) for verdict in section.verdicts]))
+    question, more, *_ = [*section.text.strip().split("\n\n"), ""]
+    parts = [f"<h2 id='study{index}'>{escape(question)}</h2>", more and f"<p>{escape(more)}</p>"]
+    parts += [paragraph(section.problem, "refuted"), paragraph(section.ran, "note")]
+    parts.append(table([("", verdict) for verdict in section.verdicts]))
     for name, content in section.figures.items():
         caption, encoded = escape(name.replace("_", " ")), base64.b64encode(content).decode()
-        parts.append(
-            f"<figure><img alt='{caption}' src='data:image/png;base64,{encoded}'>"
-            f"<figcaption>{caption}</figcaption></figure>"
-        )
-    return "\n".join(parts)
+        image = f"<img alt='{caption}' src='data:image/png;base64,{encoded}'>"
+        parts.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+    return "\n".join(filter(None, parts))

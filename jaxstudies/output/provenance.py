@@ -34,23 +34,26 @@ def digest(content: object) -> str:
 
 def array_digest(arrays: PyTree) -> str:
     """Return a name for the content of arrays in any structure."""
-    total = hashlib.sha256()
     leaves, structure = jax.tree.flatten(arrays)
-    total.update(str(structure).encode())
-    for leaf in leaves:
-        array = np.asarray(leaf)
+    total = hashlib.sha256(str(structure).encode())
+    for array in map(np.asarray, leaves):
         total.update(f"{array.dtype}{array.shape}".encode())
         total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()[:16]
 
 
-class Source(NamedTuple):
-    """A module's statements by the names that they define, and what the names of imports stand for."""
+Place = tuple[str, Path, str]
+"""A module, its file, and a name in it."""
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
-    definitions: dict[str, list[ast.stmt]]
-    effects: list[ast.stmt]
-    """Statements that act on what is defined elsewhere, such as a call or a decorated function."""
+
+class Source(NamedTuple):
+    """What a module's file says."""
+
+    statements: dict[str, list[ast.stmt]]
+    """By the names that they define or act on."""
     imports: dict[str, str]
+    """What the names of imports stand for."""
     stars: list[str]
     """Modules from which everything is imported."""
 
@@ -59,73 +62,47 @@ class Source(NamedTuple):
 def read_source(name: str, path: Path) -> Source:
     """Parse a module's file; comments and docstrings are left out."""
     tree = ast.parse(path.read_bytes())
-    source = Source({}, [], {}, [])
+    source = Source({}, {}, [])
+    around = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [child for child in node.body if not _is_string(child)] or [ast.Pass()]
+        if isinstance(node, ast.Module | Definition):
+            kept = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+            node.body = kept or [ast.Pass()]
         elif isinstance(node, ast.Import):
-            source.imports.update({a.asname or a.name.split(".")[0]: _bound(a) for a in node.names})
+            for alias in node.names:
+                head = alias.name.partition(".")[0]
+                source.imports[alias.asname or head] = alias.name if alias.asname else head
         elif isinstance(node, ast.ImportFrom):
-            package = _absolute(name, path, node)
+            above = around[: len(around) - node.level + 1] if node.level else []
+            package = ".".join([*above, *filter(None, [node.module])])
             source.imports.update({a.asname or a.name: f"{package}.{a.name}" for a in node.names if a.name != "*"})
             source.stars.extend(package for a in node.names if a.name == "*")
     for statement in tree.body:
-        names = _defined(statement)
-        for defined in names:
-            source.definitions.setdefault(defined, []).append(statement)
-        if not names or _decorators(statement):
-            source.effects.append(statement)
+        for defined in _subjects(statement):
+            source.statements.setdefault(defined, []).append(statement)
     return source
 
 
-def _is_string(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-
-
-def _bound(alias: ast.alias) -> str:
-    return alias.name if alias.asname else alias.name.split(".")[0]
-
-
-def _absolute(name: str, path: Path, statement: ast.ImportFrom) -> str:
-    """Return the full name of the module that is imported from."""
-    parts = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    above = parts[: len(parts) - statement.level + 1] if statement.level else []
-    return ".".join([*above, *filter(None, [statement.module])])
-
-
-def _defined(statement: ast.stmt) -> list[str]:
+def _subjects(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement defines or, such as a call or a decorator, acts on."""
+    names, nodes = set(), [statement]
     match statement:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            return [name]
-        case ast.Assign(targets=targets):
-            return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
-        case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
-            return [name]
-    return []
-
-
-def _decorators(statement: ast.stmt) -> list[ast.expr]:
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return statement.decorator_list
-    return []
-
-
-@cache
-def _acts_on(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement acts on: of what is decorated, those in the decorators."""
-    nodes = _decorators(statement) if _defined(statement) else [statement]
-    return {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            names, nodes = {statement.name}, statement.decorator_list
+        case ast.Assign():
+            nodes = statement.targets
+        case ast.AnnAssign(target=ast.Name()) | ast.AugAssign(target=ast.Name()):
+            nodes = [statement.target]
+    return names | {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
 
 
 def is_followed(path: Path) -> bool:
     """Return whether a module is of the project or the user's, not of an installed library."""
     if Path(jaxstudies.__file__).parent in path.parents:
         return True
-    installed = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    installed = {Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     # Libraries also lie where a .pth file or PYTHONPATH points to, or at a user's own.
-    return not {"site-packages", "dist-packages"} & set(path.parts) and not any(
-        Path(root) in path.parents for root in installed
-    )
+    return not {"site-packages", "dist-packages"} & set(path.parts) and not installed & set(path.parents)
 
 
 @cache
@@ -142,21 +119,11 @@ def find_module(name: str) -> Path | None:
     return path if path is not None and path.is_file() and is_followed(path) else None
 
 
-Place = tuple[str, Path, str]
-"""A module, its file, and a name in it."""
-
-
 def reachable_code(roots: Iterable[Place]) -> str | None:
-    """Return a digest of the source that functions reach, in the project and in the user's files.
+    """Return a digest of the source that names reach, in the project and in the user's files, None if unreadable.
 
     Comments, docstrings and layout make no difference, nor does what is not reached. A name that
     is mentioned counts as reached.
-
-    Args:
-        roots: Where to start. A name that its module lacks reaches nothing.
-
-    Returns:
-        The digest, or None where a file cannot be read.
     """
     seen: dict[tuple[Path, str], list[str]] = {}
     todo = list(roots)
@@ -166,35 +133,29 @@ def reachable_code(roots: Iterable[Place]) -> str | None:
             if (path, name) in seen:
                 continue
             source = read_source(module, path)
-            statements = list(source.definitions.get(name, ()))
-            statements += [s for s in source.effects if name in _acts_on(s) and s not in statements]
+            statements = source.statements.get(name, [])
             seen[path, name] = [ast.unparse(statement) for statement in statements]
-            passed_on = [source.imports.get(name, ""), *(f"{star}.{name}" for star in source.stars)]
-            todo += [place for dotted in passed_on for place in _resolved(dotted)]
-            for statement in statements:
-                todo += _reached(source, module, path, statement)
+            nodes = [node for statement in statements for node in ast.walk(statement)]
+            todo += [(module, path, node.id) for node in nodes if isinstance(node, ast.Name)]
+            for dotted in _imported(source, name, nodes):
+                owner, _, attribute = dotted.rpartition(".")
+                if owner and (file := find_module(owner)):
+                    todo.append((owner, file, attribute))
     except (OSError, SyntaxError):
         return None
     # Where a file lies is no part of what it does.
     return digest(sorted((path.stem, name, texts) for (path, name), texts in seen.items() if texts))
 
 
-def _reached(source: Source, module: str, path: Path, statement: ast.stmt) -> Iterator[Place]:
-    """Yield what a statement mentions: names of its module, and dotted names of imported ones."""
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name):
-            yield module, path, node.id
-        elif isinstance(node, ast.Attribute):
+def _imported(source: Source, name: str, nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the dotted names that a name may stand for, and those that its statements mention."""
+    yield source.imports.get(name, "")
+    yield from (f"{star}.{name}" for star in source.stars)
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
             head, _, tail = ast.unparse(node).partition(".")
             if head in source.imports and tail.replace(".", "").isidentifier():
-                yield from _resolved(f"{source.imports[head]}.{tail}")
-
-
-def _resolved(dotted: str) -> list[Place]:
-    """Return the place that a dotted name means, if its module is followed."""
-    module, _, name = dotted.rpartition(".")
-    path = find_module(module) if module else None
-    return [] if path is None else [(module, path, name)]
+                yield f"{source.imports[head]}.{tail}"
 
 
 def environment() -> dict[str, str | None]:
@@ -212,16 +173,13 @@ def environment() -> dict[str, str | None]:
 def other_versions(of_table: Mapping[str, str | None]) -> str:
     """Return in words how the versions that wrote a table differ from those here, if they do."""
     here = {package: version(package) for package in NUMERICAL}
-    differ = [f"{p} {of_table[p]} (here {v})" for p, v in here.items() if of_table.get(p, v) != v]
-    return ", ".join(differ)
+    return ", ".join(f"{p} {of_table[p]} (here {v})" for p, v in here.items() if of_table.get(p, v) != v)
 
 
 def commit(root: Path) -> str | None:
     """Return the commit of the checkout at `root`, `-dirty` if it was changed."""
-    if not (root / ".git").exists():
-        return None
-    try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        if (root / ".git").exists():
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return None

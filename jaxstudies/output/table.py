@@ -1,10 +1,7 @@
-"""The table of runs: a row per setting and seed, a column per label and measure.
-
-A measure that is an array is one column of fixed-size lists, whose shape and axes the schema names.
-In memory it is a column of NumPy arrays.
-"""
+"""The table of runs: a row per setting and seed. An array is one value: a list whose axes the schema names."""
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,52 +35,34 @@ class OtherFormat(UnreadableRuns):
 
 
 def check_measures(labels: Iterable[str], shapes: Shapes, axes: dict[str, tuple]) -> None:
-    """Check that what a simulation returns can be a table.
-
-    Args:
-        labels: Names of the labels.
-        shapes: Shape and type of each measure.
-        axes: Names of a measure's axes.
-
-    Raises:
-        ValueError: A measure is named like a label, or its axes do not fit its shape.
-        TypeError: A measure is of a type that the table cannot hold.
-    """
-    taken = {*labels, "seed"}
+    """Raise a ValueError or a TypeError where what a simulation returns cannot be a table."""
     for name, shape in shapes.items():
-        if name in taken:
+        if name in (*labels, "seed"):
             raise ValueError(f"simulate returned {name!r}, but a column of that name is there")
         if not hasattr(shape.dtype, "kind") or shape.dtype.kind not in "biuf":
             raise TypeError(f"simulate returned {name!r} of type {shape.dtype}; numbers and truth values only")
         if name in axes and len(axes[name]) != len(shape.shape):
             raise ValueError(f"AXES names {axes[name]} for {name!r}, whose shape is {shape.shape}")
     # A measure may be missing in all settings of a run; where an array lacks names, it is a slip.
-    unnamed = [name for name, shape in shapes.items() if shape.shape and name not in axes]
-    for name in axes:
-        if name not in shapes and unnamed:
-            raise ValueError(f"AXES names {name!r}, which simulate does not return")
+    unknown = [name for name in axes if name not in shapes]
+    if unknown and any(shape.shape and name not in axes for name, shape in shapes.items()):
+        raise ValueError(f"AXES names {unknown[0]!r}, which simulate does not return")
 
 
 def make_schema(labels: dict[str, np.ndarray], shapes: Shapes, axes: dict[str, tuple[str, ...]]) -> pa.Schema:
     """Return the table's columns: labels, `seed`, measures."""
-    fields = [pa.field(name, _label_type(column)) for name, column in labels.items()]
+    kinds = {name: pa.array(pd.unique(column)).type for name, column in labels.items()}
+    fields = [pa.field(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in kinds.items()]
     fields.append(pa.field("seed", pa.int64()))
     for name, shape in shapes.items():
-        kind = pa.from_numpy_dtype(shape.dtype)
-        if not shape.shape:
-            fields.append(pa.field(name, kind))
-            continue
-        named = axes.get(name, tuple(f"axis_{i}" for i in range(len(shape.shape))))
-        about = {"shape": json.dumps(list(shape.shape)), "axes": json.dumps(list(named))}
-        # Of a list without elements, such as a history of no epochs, Parquet knows no fixed size.
-        size = math.prod(shape.shape) or -1
-        fields.append(pa.field(name, pa.list_(kind, size), metadata=about))
+        kind, about = pa.from_numpy_dtype(shape.dtype), None
+        if shape.shape:
+            named = axes.get(name, [f"axis_{i}" for i in range(len(shape.shape))])
+            about = {"shape": json.dumps(shape.shape), "axes": json.dumps(named)}
+            # Of a list without elements, such as a history of no epochs, Parquet knows no fixed size.
+            kind = pa.list_(kind, math.prod(shape.shape) or -1)
+        fields.append(pa.field(name, kind, metadata=about))
     return pa.schema(fields)
-
-
-def _label_type(column: np.ndarray) -> pa.DataType:
-    kind = pa.array(pd.unique(column)).type
-    return pa.string() if pa.types.is_null(kind) else kind
 
 
 def assemble(schema: pa.Schema, labels: dict[str, np.ndarray], pieces: Sequence[Piece]) -> pa.Table:
@@ -141,8 +120,12 @@ def to_pandas(rows: pa.Table) -> pd.DataFrame:
 
 def stacked(runs: pd.DataFrame, name: str) -> np.ndarray:
     """Return a measure as one array, rows first."""
-    column = runs[name]
-    return np.stack(column.to_list()) if column.dtype == object else column.to_numpy()
+    column, cells = runs[name], runs[name].to_list()
+    if column.dtype != object:
+        return column.to_numpy()
+    if not np.ndim(cells[0]):
+        return np.stack(cells)
+    return np.concatenate(cells).reshape(len(cells), *np.shape(cells[0]))  # np.stack is slow for many
 
 
 def write_runs(path: Path, blocks: Iterable[pa.Table], provenance: dict) -> None:
@@ -150,14 +133,12 @@ def write_runs(path: Path, blocks: Iterable[pa.Table], provenance: dict) -> None
     rows = iter(blocks)
     first = next(rows)
     text = json.dumps(provenance | {"format": FORMAT})
-    metadata = {"jaxstudies": text, "digest": _schema_digest(text, first.schema)}
-    schema = first.schema.with_metadata(metadata)
+    schema = first.schema.with_metadata({"jaxstudies": text, "digest": _schema_digest(text, first.schema)})
 
     def write(path: Path) -> None:
         with pq.ParquetWriter(path, schema, write_page_checksum=True, compression="zstd") as writer:
-            writer.write_table(first.replace_schema_metadata(metadata))
-            for block in rows:
-                writer.write_table(block.replace_schema_metadata(metadata))
+            for block in itertools.chain([first], rows):
+                writer.write_table(block)
 
     write_atomic(path, write)
 
@@ -169,11 +150,7 @@ def _schema_digest(text: str, schema: pa.Schema) -> str:
 
 
 def read_provenance(path: Path) -> dict:
-    """Return the provenance of a table of runs.
-
-    Raises:
-        UnreadableRuns: The file is missing, damaged, without provenance, or of version 0.1.
-    """
+    """Return the provenance of a table of runs, or raise `UnreadableRuns`."""
     if not path.is_file():
         raise UnreadableRuns(f"{path} does not exist")
     try:
@@ -192,15 +169,9 @@ def read_provenance(path: Path) -> dict:
 
 
 def read_blocks(path: Path, arrays: bool = True) -> Iterator[pd.DataFrame]:
-    """Yield a table's rows in the blocks in which they were written.
+    """Yield a table's rows in the blocks in which they were written, or raise `UnreadableRuns`.
 
-    Args:
-        path: The file.
-        arrays: Whether measures that are arrays are read of all rows; otherwise of the first that
-            fit into `ARRAY_BYTES`, and they are None behind.
-
-    Raises:
-        UnreadableRuns: The file is missing or damaged.
+    Without `arrays`, what is an array is read of the first rows that fit into `ARRAY_BYTES`, and None behind.
     """
     read_provenance(path)
     try:
@@ -223,29 +194,19 @@ def read_runs(
     derive: Callable[[pd.DataFrame], pd.DataFrame] = lambda runs: runs,
     condense: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
-    """Return a table of runs.
+    """Return a table of runs, with the columns that `derive` adds, or raise `UnreadableRuns`.
 
-    Args:
-        path: The file.
-        derive: Adds columns that follow from those that are there.
-        condense: For tables that do not fit into memory, what turns rows into fewer that say the
-            same. Rows have a `count`, which is 1 until they are condensed, and are condensed again
-            together with others. The first block of rows is left as it is.
-
-    Raises:
-        UnreadableRuns: The file is missing or damaged.
-        ValueError: `condense` loses or invents rows.
+    Where a table does not fit into memory, `condense` turns rows into fewer that say the same, again
+    and again. Rows have a `count`, at first 1. The first block of rows is left as it is.
     """
     if condense is None:
         return pd.concat(map(derive, read_blocks(path, arrays=False)), ignore_index=True)
-    kept, number = [], 0
-    for block in map(derive, read_blocks(path)):
+    blocks = (derive(block).assign(count=1) for block in read_blocks(path))
+    kept = [next(blocks)]
+    number = len(kept[0])
+    for block in blocks:
         number += len(block)
-        counted = block.assign(count=1)
-        if kept:
-            kept[1:] = [condense(pd.concat([*kept[1:], condense(counted)], ignore_index=True))]
-        else:
-            kept = [counted]
+        kept[1:] = [condense(pd.concat([*kept[1:], condense(block)], ignore_index=True))]
     runs = pd.concat(kept, ignore_index=True)
     if runs["count"].sum() != number:
         raise ValueError(f"{number} rows were condensed to counts of {runs['count'].sum()}")
@@ -257,11 +218,9 @@ def is_readable(path: Path) -> bool:
     try:
         read_provenance(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for _ in file.iter_batches():
-                pass
+            return file.metadata.num_rows == sum(batch.num_rows for batch in file.iter_batches())
     except Exception:  # whatever is wrong with it
         return False
-    return True
 
 
 def content_digest(path: Path) -> str:

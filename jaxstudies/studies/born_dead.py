@@ -5,7 +5,7 @@ networks of every width and finds, on the map of depths and widths, how many are
 `--epochs` it trains networks of every shape as well and maps those that are dead after that.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Annotated, Literal
@@ -22,9 +22,9 @@ from jaxstudies.evidence import theory
 from jaxstudies.networks import diagnostics
 from jaxstudies.networks.data import TARGETS, grid_inputs
 from jaxstudies.networks.models import MLP, InitializerName, initializer, leaky_relu
-from jaxstudies.output import plotting
 from jaxstudies.studies.dying_relu import config as trained
 from jaxstudies.studies.dying_relu import counts
+from jaxstudies.studies.dying_relu.config import data as data
 from jaxstudies.studies.dying_relu.simulation import simulate as train
 from jaxstudies.study import Results, Setting
 
@@ -69,19 +69,8 @@ class Config:
 
 def training(config: Config) -> trained.Config:
     """Return how networks are trained, as the study of dying ReLU has it."""
-    c = config
-    return trained.Config(
-        inits=(c.init,),
-        init_std=c.init_std,
-        num_examples=c.num_examples,
-        batch_size=c.batch_size,
-        learning_rate=c.learning_rate,
-    )
-
-
-def data(config: Config) -> dict[str, np.uint32]:
-    """Return the seed of the order of examples, which all networks share."""
-    return {"shuffle_seed": np.uint32(config.seed)}
+    c, own = config, trained.Config(inits=(config.init,), init_std=config.init_std)
+    return replace(own, num_examples=c.num_examples, batch_size=c.batch_size, learning_rate=c.learning_rate)
 
 
 def settings(config: Config) -> list[Setting]:
@@ -89,50 +78,26 @@ def settings(config: Config) -> list[Setting]:
     c = config
 
     def setting(part: str, depth: int, width: int, epochs: int) -> Setting:
-        labels = (part, "relu", c.target, c.init, depth, width, c.loss, epochs)
+        labels = part, "relu", c.target, c.init, depth, width, c.loss, epochs
         shape = {"depth": depth, "width": width, "epochs": epochs, "after": part == "study"}
         return Setting(dict(zip(trained.LABELS, labels, strict=True)), shape, cost=0.1 + epochs)
 
     births = [setting("map", max(c.depths), width, 0) for width in c.widths]
     shapes = product(c.depths, c.widths) if c.epochs else ()
-    after = (setting("study", *shape, c.epochs) for shape in shapes)
-    return births + [each._replace(num_seeds=c.trained_seeds) for each in after]
+    return births + [setting("study", *shape, c.epochs)._replace(num_seeds=c.trained_seeds) for shape in shapes]
 
 
 def simulate(key, epochs, shuffle_seed, *, config: Config, depth, width, after) -> dict[str, jax.Array]:
-    """Initialize a ReLU network and find its first dead layer, or train it.
+    """Initialize a ReLU network and find the number of its first dead layer, 0 if none, or train it.
 
-    The first d hidden layers are a network of depth d, so the deepest one serves its whole column
-    of the map: it is dead at depth d if the first dead layer is one of them.
-
-    Args:
-        key: Random key of this network.
-        epochs: Passes through the data.
-        shuffle_seed: Seed of the order of the examples, shared by all networks.
-        config: The study's configuration.
-        depth: Hidden layers.
-        width: Units per hidden layer.
-        after: Whether it is trained.
-
-    Returns:
-        The number of the first dead layer or 0; or, trained, which rules hold at both stages.
+    The first d hidden layers are a network of depth d, so the deepest one serves its whole column of the map: it is
+    dead at depth d if the first dead layer is one of them. Trained, it returns which rules hold at both stages. All
+    share the order of examples that `shuffle_seed` gives.
     """
     if after:
-        run = train(
-            key,
-            False,
-            0,
-            0,
-            epochs,
-            shuffle_seed,
-            config=training(config),
-            depth=depth,
-            width=width,
-            targets=(config.target,),
-            loss=config.loss,
-            profiles=False,
-        )
-        return {name: run[name] for name in ("collapsed", "nonfinite")}
+        fixed = partial(train, config=training(config), targets=(config.target,), loss=config.loss, profiles=False)
+        seen = fixed(key, False, 0, 0, epochs, shuffle_seed, depth=depth, width=width)
+        return {name: seen[name] for name in ("collapsed", "nonfinite")}
     inputs = grid_inputs(POINTS, TARGETS[config.target].dimension)
     init_layer = initializer(config.init, config.init_std)
     model = MLP(depth, width, 1, partial(leaky_relu, 0.0), init_layer)
@@ -168,11 +133,8 @@ def summarize(results: Results) -> pd.DataFrame:
     """Return a row per shape at birth, and per shape, stage and rule of those trained."""
     kinds = condense(results.runs)
     births, after = (kinds[kinds["part"] == part] for part in ("map", "study"))
-    births = expand_depths(births, sorted(results.config.depths))
-    summary = counts.shares(births, ("born",), ("zero_slope",))
-    if not len(after):
-        return summary
-    return pd.concat([summary, counts.shares(after)], ignore_index=True)
+    summary = counts.shares(expand_depths(births, sorted(results.config.depths)), ("born",), ("zero_slope",))
+    return pd.concat([summary, counts.shares(after)], ignore_index=True) if len(after) else summary
 
 
 def precision(cells: pd.DataFrame) -> str:
@@ -187,10 +149,9 @@ def panels_of(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
     born = summary[summary["epochs"] == 0]
     after = summary[(summary["stage"] == "trained") & (summary["epochs"] > 0)]
     panels = [("born dead, measured", born, "fraction")]
-    for bound in ("low", "high"):
-        if born[f"theory_{bound}"].notna().any():
-            word = {"low": "lower", "high": "upper"}[bound]
-            panels.append((f"born dead, theory's {word} bound", born, f"theory_{bound}"))
+    for column, word in (("theory_low", "lower"), ("theory_high", "upper")):
+        if born[column].notna().any():
+            panels.append((f"born dead, theory's {word} bound", born, column))
     if len(after):
         budget = counts.in_epochs(after["epochs"].iloc[0])
         panels.append((f"dead after {budget}\n({precision(after)})", after, "fraction"))
@@ -205,20 +166,18 @@ def plot(results: Results) -> dict[str, Figure]:
     depths, widths = np.sort(born["depth"].unique()), np.sort(born["width"].unique())
     for ax, (title, rows, column) in zip(axes[0], panels, strict=True):
         cells = rows.pivot(index="depth", columns="width", values=column)
-        mesh = plotting.share_map(ax, cells)
+        mesh = ax.pcolormesh(cells.columns, cells.index, cells.to_numpy(), vmin=0, vmax=1, cmap="viridis")
+        ax.set_xticks(cells.columns)
         for probability, style in ((0.1, "--"), (0.01, "-")):
             line = theory.safe_width(depths, probability)
             ax.plot(line, depths, style, color="white", lw=1.6, label=f"P ≤ {probability:.0%}")
-        ends = widths[0] - 0.5, widths[-1] + 0.5
-        ax.set(title=title, xlabel="width (units per layer)", xlim=ends)
+        ax.set(title=title, xlabel="width (units per layer)", xlim=(widths[0] - 0.5, widths[-1] + 0.5))
     axes[0, 0].set_ylabel("depth (hidden layers)")
     axes[0, 0].yaxis.get_major_locator().set_params(integer=True)
     legend = axes[0, 0].legend(title="theory: safe\nright of", loc="upper right", handlelength=1.2)
     plt.setp([legend.get_title(), *legend.get_texts()], color="white", fontsize=8)
     figure.colorbar(mesh, ax=axes[0, -1], label="share of networks")
     row = born.iloc[0]
-    figure.suptitle(
-        f"Dead {row['activation']} networks by depth and width\n({row['init']}, {row['target']}; "
-        f"rule zero_slope; born: {precision(born)}, 95 % intervals)"
-    )
+    title = f"Dead {row['activation']} networks by depth and width\n({row['init']}, {row['target']}; rule zero_slope"
+    figure.suptitle(f"{title}; born: {precision(born)}, 95 % intervals)")
     return {"map": figure}

@@ -87,18 +87,10 @@ def simulate(
 ) -> dict[str, Array]:
     """Send images through a deep network, and a random gradient back.
 
-    Args:
-        key: Random key; all points share its draws, which their sigmas scale.
-        sigma_w: Root of the number of inputs times the standard deviation of a weight.
-        sigma_b: Standard deviation of a bias.
-        images: All images.
-        activation: Name of the activation.
-        depth: Hidden layers.
-        width: Units per hidden layer.
-
-    Returns:
-        `q`, the variance of the last layer's pre-activations, and `log_factor`, the log of the
-        factor per layer by which squared gradients grow through the second half.
+    All points of the diagram share the key's draws, which are scaled: a weight has standard deviation `sigma_w` over
+    the root of the number of inputs, a bias `sigma_b`. Returned are `q`, the variance of the last layer's
+    pre-activations, and `log_factor`, the log of the factor per layer by which squared gradients grow through the
+    second half.
     """
     pick_key, first_key, layer_key, gradient_key = jax.random.split(key, 4)
     inputs = as_inputs(images[jax.random.randint(pick_key, (IMAGES,), 0, len(images))])

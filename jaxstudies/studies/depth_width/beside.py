@@ -59,9 +59,8 @@ def fit_baselines(config: Config, remember: Remember) -> pd.DataFrame:
         predictions = jnp.asarray(kept["predictions"], jnp.float32)
         by_distance, share = cusp_errors(predictions, clean_test, cusps)
         row = {"part": "baseline", "shape": name, "test_rmse": error, "cusp_share": float(share)}
-        row["test_rmse_error"] = squares.std() / (2 * error * len(squares) ** 0.5)
-        row["clean_rmse"] = float(rmse(predictions, clean_test))
-        rows.append(row | {"cusp_rmse": by_distance.tolist()})
+        row |= {"test_rmse_error": squares.std() / (2 * error * len(squares) ** 0.5)}
+        rows.append(row | {"clean_rmse": float(rmse(predictions, clean_test)), "cusp_rmse": by_distance.tolist()})
     rows.append({"part": "floor", "shape": "floor", "test_rmse": config.noise_variance**0.5})
     same = {"recipe": "baseline", "nonfinite": False, "depth": 0, "hidden_units": 0, "parameters": 0, "seed": 0}
     return pd.DataFrame(rows).assign(**same)

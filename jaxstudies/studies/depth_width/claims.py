@@ -10,38 +10,7 @@ from jaxstudies.studies.depth_width.summary import chosen, summarize
 from jaxstudies.study import Claim, Results, select
 
 NUMBER = {1: "one", 2: "two", 3: "three"}
-gain_claim = partial(
-    Claim,
-    holds=(-np.inf, 0.0),
-    source="the source notebook",
-    estimand="slope_difference",
-    unit="difference of log-log slopes",
-    method="least-squares slopes of log RMSE on log parameters over shapes, mean over "
-    "seeds, equal epochs; Welch interval over shapes",
-)
-time_claim = partial(
-    Claim,
-    holds=(1.0, np.inf),
-    source="the source notebook",
-    estimand="geometric_mean",
-    unit="times as long",
-    method="one network alone; shapes within the shallower ones' range of parameters, "
-    "against their interpolated time; geometric mean, t interval over shapes",
-)
-far_claim = partial(
-    Claim,
-    holds=(-np.inf, 0.5),
-    source="the assignment's question",
-    unit="share of the way from the constant's error to the floor",
-    method="mean over seeds, t interval, held against half of the way",
-)
-modern_claim = partial(
-    Claim,
-    holds=(-np.inf, 0.0),
-    source="the assignment's question",
-    unit="difference of RMSE on noisy test targets",
-    method="128-256-128 minus RBF on the same test points, t interval over seeds",
-)
+NOTEBOOK, ASSIGNMENT = "the source notebook", "the assignment's question"
 
 
 def time_ratios(deeper: pd.DataFrame, shallower: pd.DataFrame) -> pd.DataFrame:
@@ -73,27 +42,36 @@ def depth_claims(shapes: pd.DataFrame, recipe: str, deep: int) -> list[Claim]:
     end = f"{NUMBER[deep]}_over_{NUMBER[deep - 1]}.{recipe}"
     faster = f"The error falls faster with parameters with {words} ({recipe})"
     longer = f"An epoch takes longer with {words}, at equal parameters ({recipe})"
+    slopes = "least-squares slopes of log RMSE on log parameters over shapes, mean over seeds, equal epochs; "
+    slopes += "Welch interval over shapes"
+    ratios = "one network alone; shapes within the shallower ones' range of parameters, against their interpolated "
+    ratios += "time; geometric mean, t interval over shapes"
+    gain = partial(Claim, f"gain.{end}", faster, unit="difference of log-log slopes", method=slopes)
+    time = partial(Claim, f"time.{end}", longer, unit="times as long", method=ratios)
     return [
-        gain_claim(f"gain.{end}", faster, lambda of: log_errors(*pair)),
-        time_claim(f"time.{end}", longer, lambda of: time_ratios(*pair)),
+        gain(lambda of: log_errors(*pair), (-np.inf, 0.0), NOTEBOOK, "slope_difference"),
+        time(lambda of: time_ratios(*pair), (1.0, np.inf), NOTEBOOK, "geometric_mean"),
     ]
 
 
 def claims(results: Results) -> list[Claim]:
     """Return the claims on each recipe that was run, and on the network on Fourier features."""
-    summary, runs = summarize(results), chosen(results)
+    summary, runs, recipes = summarize(results), chosen(results), results.config.recipes
     shapes = summary[(summary["part"] == "shapes") & summary["rmse"].notna()]
     errors_of = partial(select, runs[~runs["nonfinite"].astype(bool)], {}, "test_rmse")
     value = summary[summary["recipe"] == "baseline"].set_index("shape")["rmse"]
     constant, floor, thin_plates = value[["constant", "floor", "RBF"]]
 
-    def way_gone(of, recipe):
-        return (constant - errors_of(part="shapes", shape="512", recipe=recipe)) / (constant - floor)
-
-    recipes = results.config.recipes
-    listed = [c for pair in product(recipes, (2, 3)) for c in depth_claims(shapes, *pair)]
-    for recipe in recipes:
+    def far(recipe: str) -> Claim:
         words = f"One layer of 512 stays far from the floor ({recipe})"
-        listed.append(far_claim(f"far.{recipe}", words, partial(way_gone, recipe=recipe)))
+        way = (constant - errors_of(part="shapes", shape="512", recipe=recipe)) / (constant - floor)
+        unit = "share of the way from the constant's error to the floor"
+        method = "mean over seeds, t interval, held against half of the way"
+        return Claim(f"far.{recipe}", words, lambda of: way, (-np.inf, 0.5), ASSIGNMENT, unit=unit, method=method)
+
     words = "ReLU on Fourier features within 512 units beat thin plates"
-    return [*listed, modern_claim("modern", words, lambda of: errors_of(part="modern") - thin_plates)]
+    unit = "difference of RMSE on noisy test targets"
+    method = "128-256-128 minus RBF on the same test points, t interval over seeds"
+    modern = partial(Claim, "modern", words, unit=unit, method=method, source=ASSIGNMENT)
+    listed = [c for pair in product(recipes, (2, 3)) for c in depth_claims(shapes, *pair)]
+    return [*listed, *map(far, recipes), modern(lambda of: errors_of(part="modern") - thin_plates, (-np.inf, 0.0))]

@@ -86,12 +86,8 @@ def run_seconds(config: Config, kind: Kind) -> float:
 def rooms(shapes: tuple[Shape, ...], seconds: Callable[[Shape], float], compile_seconds: float) -> dict[Shape, Shape]:
     """Return for each shape the one it is padded to, which several of equal depth may share.
 
-    Groups are joined as long as that saves time, those first that save the most.
-
-    Args:
-        shapes: Hidden widths.
-        seconds: Estimated time of running a shape.
-        compile_seconds: Time of compiling one more program.
+    Groups are joined as long as that saves time, those first that save the most; `seconds` is the
+    time of running a shape.
     """
     seconds = cache(seconds)
     groups = {shape: [shape] for shape in shapes}

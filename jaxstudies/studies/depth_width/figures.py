@@ -147,10 +147,9 @@ def plot_rmse(shapes: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     label_rmse(axes, [RECIPES.get(recipe, "the whole range, down to the floor of the noise") for recipe, _ in parts])
     name_depths(figure, shapes, modern)
     _, note = cut_below(shapes["rmse"], shapes["low"])
-    figure.suptitle(
-        "Depth against width on the Eggholder function (points: a shape's mean, 95 % t interval, "
-        f"{count_seeds(shapes)};\ncurves: mean of shapes, bands: their range; dashed: SGD{note})"
-    )
+    title = "Depth against width on the Eggholder function (points: a shape's mean, 95 % t interval, "
+    title += f"{count_seeds(shapes)};\ncurves: mean of shapes, bands: their range; dashed: SGD{note})"
+    figure.suptitle(title)
     return figure
 
 
@@ -207,17 +206,13 @@ def plot_time(shapes: pd.DataFrame) -> Figure:
     first.set_ylabel("seconds per epoch")
     plotting.plain_log_ticks(first.yaxis)
     figure.legend(*first.get_legend_handles_labels(), **BELOW, ncols=1 + len(panels), fontsize=8)
-    words = "each point one shape;\nin the batch, padding to shared shapes included"
-    figure.suptitle(f"Training time of an epoch ({words})")
+    title = "Training time of an epoch (each point one shape;\nin the batch, padding to shared shapes included)"
+    figure.suptitle(title)
     return figure
 
 
 def best_networks(runs: pd.DataFrame, by: list[str]) -> Iterator[tuple[pd.DataFrame, str, str, str]]:
-    """Yield the networks of the shape best on validation data in each group, then the modern ones.
-
-    Yields:
-        Their rows, name, color and line style.
-    """
+    """Yield rows, name, color and style of the shape best on validation data in each group, and of the modern one."""
     finite = runs[~runs["nonfinite"].astype(bool)]
     for _, group in finite[finite["part"] == "shapes"].groupby(by, sort=False):
         shape, recipe = group.groupby(["shape", "recipe"])["validation_rmse"].mean().idxmin()
@@ -232,11 +227,9 @@ def plot_curves(runs: pd.DataFrame) -> Figure:
     """Draw the validation error over epochs: the best shape of each depth, and the modern one."""
     figure, ax = plt.subplots(figsize=(7.5, 4.8))
     for rows, label, color, style in best_networks(runs, ["recipe", "depth"]):
-        curves = table.stacked(rows, "curve")
-        curves = curves[:, ~np.isnan(curves).all(axis=0)]
-        epoch = np.arange(1, curves.shape[1] + 1)
-        band = np.stack([reduce(curves, axis=0) for reduce in (np.mean, np.min, np.max)])
-        draw_band(ax, epoch, band, color, style, label=label, marker="o" if len(epoch) < 4 else None)
+        curves = pd.DataFrame(table.stacked(rows, "curve")).dropna(axis=1, how="all")
+        band, marker = curves.agg(["mean", "min", "max"]).to_numpy(), "o" if curves.shape[1] < 4 else None
+        draw_band(ax, curves.columns + 1, band, color, style, label=label, marker=marker)
     ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="validation RMSE (units of f)")
     for axis in (ax.xaxis, ax.yaxis):
         plotting.plain_log_ticks(axis)
@@ -248,11 +241,8 @@ def plot_curves(runs: pd.DataFrame) -> Figure:
 def plot_cusps(runs: pd.DataFrame) -> Figure:
     """Draw the error on clean targets by distance to the cusps: mean and 95 % t band over seeds."""
     figure, ax = plt.subplots(figsize=(7.8, 5.0))
-    lines = list(best_networks(runs.sort_values("depth", kind="stable"), ["depth"]))
-    lines += [
-        (runs[runs["shape"] == name], name, color, "-") for name, color in (("Delaunay", "0.6"), ("RBF", "black"))
-    ]
-    notes = []
+    lines, notes = list(best_networks(runs.sort_values("depth", kind="stable"), ["depth"])), []
+    lines += [(runs[runs["shape"] == name], name, c, "-") for name, c in (("Delaunay", "0.6"), ("RBF", "black"))]
     for rows, name, color, _ in lines:
         mean, low, high = intervals.mean_intervals(table.stacked(rows, "cusp_rmse"))
         low, note = cut_below(mean, low)
@@ -262,16 +252,14 @@ def plot_cusps(runs: pd.DataFrame) -> Figure:
     floor = runs.loc[runs["part"] == "floor", "test_rmse"].iloc[0]
     if floor > 0:
         ax.axhline(floor, color="black", ls=":", lw=1, label=f"noise {floor:.3g}")
-    words = {"xlabel": "distance to the nearer line of cusps (units of x)"}
-    ax.set(yscale="log", ylabel="RMSE on clean test targets (units of f)", **words)
+    ax.set(yscale="log", xlabel="distance to the nearer line of cusps (units of x)")
+    ax.set_ylabel("RMSE on clean test targets (units of f)")
     labels = [f"{a:g}-{b:g}" if np.isfinite(b) else f"> {a:g}" for a, b in pairwise(CUSP_EDGES)]
     ax.set_xticks(range(len(labels)), labels)
     plain_log(ax.yaxis)
     figure.legend(**BELOW, ncols=2, fontsize=8)
-    ax.set_title(
-        "What stands in the way: the cusps (best shape of each depth by validation;\n"
-        f"mean and 95 % t interval over n seeds; Delaunay and RBF are fitted once{max(notes)})"
-    )
+    title = "What stands in the way: the cusps (best shape of each depth by validation;\n"
+    ax.set_title(f"{title}mean and 95 % t interval over n seeds; Delaunay and RBF are fitted once{max(notes)})")
     return figure
 
 
@@ -316,8 +304,6 @@ def plot_error_map(best: pd.Series) -> Figure:
     axes[0].legend(loc="upper left", fontsize=8, frameon=True)
     axes[0].set_ylabel("x2")
     kind = MODERN if best["part"] == "modern" else best["recipe"]
-    figure.suptitle(
-        f"The network best on validation data: {best['shape']}, {kind}, seed {best['seed']}; "
-        f"RMSE {best['test_rmse']:.3g} on noisy test targets"
-    )
+    title = f"The network best on validation data: {best['shape']}, {kind}, seed {best['seed']}"
+    figure.suptitle(f"{title}; RMSE {best['test_rmse']:.3g} on noisy test targets")
     return figure

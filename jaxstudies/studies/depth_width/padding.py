@@ -1,9 +1,7 @@
-"""Networks padded to a wider shape, a room, that several may share: their first parameters.
+"""Networks padded to a wider shape, a room, that several may share: their first parameters."""
 
-A network is put into wider layers whose further units have no weights, in or out, and no bias.
-Such a unit's output is 0, as is every gradient there, so that it stays as it is; only the
-initialization and the learning rate know the true shape, and they are data.
-"""
+# The further units have no weights, in or out, and no bias. Their outputs are 0, as is every gradient there, so that
+# they stay as they are; only the initialization and the learning rate know the true shape, and they are data.
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -30,11 +28,6 @@ def make_bounds(config: Config, kind: Kind, widths: Widths) -> dict[str, Layer]:
 
     Biases are random: with zero biases every kink of the first layer starts on a line through the
     origin, and shallow networks hardly leave that.
-
-    Args:
-        config: The study's configuration.
-        kind: The network, padded.
-        widths: Its own hidden widths.
     """
     waves, room = kind.features == "fourier", kind.widths
     num_inputs = 2 * config.num_features if waves else 2

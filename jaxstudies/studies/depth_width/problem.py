@@ -63,7 +63,7 @@ def standardized(config: Config, splits: Splits) -> Problem:
     scale, target_scale = (points.standardization(a) for a in parts[0])
     if config.raw:
         scale, target_scale = (Standardization(jnp.zeros(d), jnp.ones(d)) for d in (2, 1))
-    inputs, targets = (partial(points.standardize, one) for one in (scale, target_scale))
+    inputs, targets = scale.standardize, target_scale.standardize
     train, validation, test = (Dataset(inputs(part.inputs), targets(part.targets)) for part in parts)
     clean, surface, where = targets(clean_test), inputs(map_inputs()), find_cusps(parts[2].inputs)
     return Problem(train, validation, test, clean, surface, where, target_scale)

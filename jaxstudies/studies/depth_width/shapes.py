@@ -13,19 +13,12 @@ NOTEBOOK_SHAPES = (
     *((16, 16), (32, 32), (64, 64), (128, 128), (256, 256)),
     *((16, 16, 16), (32, 32, 16), (64, 32, 64), (64, 128, 64), (128, 256, 128)),
 )
-SHAPE_SETS = {
-    "paper": tuple(s for s in GRID if len(s) < 3 or s in NOTEBOOK_SHAPES),
-    "notebook": NOTEBOOK_SHAPES,
-    "all": GRID,
-}
+PAPER_SHAPES = tuple(s for s in GRID if len(s) < 3 or s in NOTEBOOK_SHAPES)
+SHAPE_SETS = {"paper": PAPER_SHAPES, "notebook": NOTEBOOK_SHAPES, "all": GRID}
 
 
 def choose_shapes(names: tuple[str, ...]) -> tuple[Shape, ...]:
-    """Return the shapes that the names of sets and of shapes stand for, each once.
-
-    Raises:
-        ValueError: A name is neither.
-    """
+    """Return the shapes that the names of sets and of shapes stand for, each once."""
     chosen: dict[Shape, None] = {}
     for name in (part for item in names for part in item.split(",") if part):
         if name in SHAPE_SETS:

@@ -8,7 +8,6 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
 
-from jaxstudies.networks import data as points
 from jaxstudies.networks.models import FeedForward, Layer, fourier_features, leaky_relu, zero_bias
 from jaxstudies.studies.depth_width.config import Config, Kind
 from jaxstudies.studies.depth_width.padding import Widths, draw_layers, make_bounds
@@ -49,18 +48,10 @@ def first_state(
 def simulate(
     key: Key[Array, ""], problem: Problem, widths: Widths, rate: Float[Array, ""], *, config: Config, kind: Kind
 ) -> dict[str, Array]:
-    """Train one network at one learning rate.
+    """Train one network at one learning rate, that of the start where it decays.
 
-    Args:
-        key: Random key of this network, the same at every rate.
-        problem: The data.
-        widths: Its hidden widths; what `kind` has beyond them is padding.
-        rate: Learning rate, at the start where it decays.
-        config: The study's configuration.
-        kind: The network, padding included, and its training.
-
-    Returns:
-        Errors in the target's units; `curve` is the validation error after each epoch, NaN behind.
+    What `kind` has beyond `widths` is padding. Errors are in the target's units; `curve` is the validation error after
+    each epoch, NaN behind the last.
     """
     init_key, features_key, order_key = jax.random.split(key, 3)
     model = make_model(config, kind, features_key)
@@ -98,7 +89,7 @@ def errors(model: FeedForward, state: TrainState, problem: Problem) -> dict[str,
         "clean_rmse": unit * rmse(predictions, problem.clean_test),
         "cusp_rmse": unit * by_distance,
         "cusp_share": share,
-        "map": points.restore(problem.target_scale, surface).reshape(MAP_SIDE, MAP_SIDE),
+        "map": problem.target_scale.restore(surface).reshape(MAP_SIDE, MAP_SIDE),
     }
 
 

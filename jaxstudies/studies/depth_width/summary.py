@@ -7,7 +7,7 @@ from jaxstudies.evidence import intervals
 from jaxstudies.study import Results
 
 WHO = ["part", "shape", "recipe"]
-KEYS = ["part", "shape", "depth", "hidden_units", "parameters", "recipe"]
+KEYS = ["shape", "part", "depth", "hidden_units", "parameters", "recipe"]
 MEANS = ["train_rmse", "validation_rmse", "clean_rmse", "cusp_share", "learning_rate"]
 MEANS += ["seconds_per_epoch", "seconds_in_batch"]
 
@@ -39,11 +39,8 @@ def summarize(results: Results) -> pd.DataFrame:
     for labels, group in chosen(results).groupby(KEYS, sort=False):
         finite = group[~group["nonfinite"].astype(bool)]
         mean, low, high = intervals.mean_interval(finite["test_rmse"].to_numpy())
-        if labels[0] == "baseline":
+        if labels[1] == "baseline":
             half = 1.96 * finite["test_rmse_error"].iloc[0]
             low, high = mean - half, mean + half
-        counts = (len(finite), mean, low, high)
-        rows.append((*labels, *counts, *finite[MEANS].mean(), len(group) - len(finite)))
-    columns = [*KEYS, "n", "rmse", "low", "high", *MEANS, "nonfinite"]
-    order = ["shape", *[name for name in columns if name != "shape"]]
-    return pd.DataFrame(rows, columns=columns)[order]
+        rows.append((*labels, len(finite), mean, low, high, *finite[MEANS].mean(), len(group) - len(finite)))
+    return pd.DataFrame(rows, columns=[*KEYS, "n", "rmse", "low", "high", *MEANS, "nonfinite"])

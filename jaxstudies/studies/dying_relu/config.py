@@ -63,59 +63,35 @@ class Config:
     """No longer here: the depth x width map is a study of its own, scripts/born_dead.py."""
 
     def __post_init__(self):
-        """Say where the map has gone.
-
-        Raises:
-            ValueError: It is asked for.
-        """
         if self.map:
             raise ValueError("--map: the map is a study of its own, run scripts/born_dead.py")
 
 
-def data(config: Config) -> dict[str, np.uint32]:
-    """Return the seed of the order of examples, which all networks share."""
+def data(config) -> dict[str, np.uint32]:
+    """Return the seed of the order of examples, which all networks share; `born_dead` has it too."""
     return {"shuffle_seed": np.uint32(config.seed)}
 
 
 def settings(config: Config) -> list[Setting]:
     """List the settings: the product that was asked for, then the long budget."""
     c = config
-    factors = c.depths, c.widths, c.losses, c.targets, c.inits, c.activations
+    asked = product(c.depths, c.widths, c.losses, c.targets, c.inits, c.activations)
     listed = [
         setting(c, "study", activation, target, init, depth, width, loss, c.epochs)
-        for depth, width, loss, target, init, activation in product(*factors)
+        for depth, width, loss, target, init, activation in asked
     ]
     if 0 < c.epochs < c.long_epochs:
-        first = c.inits[0], c.depths[0], c.widths[0], c.losses[0]
-        long = [setting(c, "long", "relu", t, *first, c.long_epochs) for t in ("abs", "x_sin_5x")]
-        listed += [each._replace(num_seeds=LONG_SEEDS) for each in long]
+        first = c.inits[0], c.depths[0], c.widths[0], c.losses[0], c.long_epochs
+        listed += [setting(c, "long", "relu", t, *first)._replace(num_seeds=LONG_SEEDS) for t in ("abs", "x_sin_5x")]
     return listed
 
 
-def setting(
-    config: Config,
-    part: str,
-    activation: str,
-    target: str,
-    init: InitializerName,
-    depth: int,
-    width: int,
-    loss: str,
-    epochs: int,
-) -> Setting:
-    """Return one setting; only another shape, loss or dimension makes another program."""
-    dimension = TARGETS[target].dimension
+def setting(config: Config, *values) -> Setting:
+    """Return a setting, given what `LABELS` names; only another shape, loss or dimension makes another program."""
+    labels = dict(zip(LABELS, values, strict=True))
+    target, dimension = labels["target"], TARGETS[labels["target"]].dimension
     targets = tuple(name for name in TARGETS if TARGETS[name].dimension == dimension)
-    arguments = {
-        "leaky": activation == "leaky_relu",
-        "target": targets.index(target),
-        "init": config.inits.index(init),
-        "epochs": epochs,
-        "targets": targets,
-        "depth": depth,
-        "width": width,
-        "loss": loss,
-        "profiles": config.seeds <= PROFILE_SEEDS,
-    }
-    labels = (part, activation, target, init, depth, width, loss, epochs)
-    return Setting(dict(zip(LABELS, labels, strict=True)), arguments, cost=epochs + 1)
+    arguments = {name: labels[name] for name in ("epochs", "depth", "width", "loss")}
+    arguments |= {"target": targets.index(target), "targets": targets, "init": config.inits.index(labels["init"])}
+    arguments |= {"leaky": labels["activation"] == "leaky_relu", "profiles": config.seeds <= PROFILE_SEEDS}
+    return Setting(labels, arguments, cost=labels["epochs"] + 1)

@@ -82,13 +82,7 @@ def born_dead_theory(row: pd.Series) -> tuple[float, float]:
 def shares(kinds: pd.DataFrame, stages: Iterable[str] = STAGES, rules: Iterable[str] = RULES) -> pd.DataFrame:
     """Return a row per setting, stage and rule: the share collapsed, its Wilson interval, theory.
 
-    Args:
-        kinds: Rows with `KEYS`, `nonfinite`, `outcome` and `count`.
-        stages: Those that are counted.
-        rules: Likewise.
-
-    Returns:
-        The summary. Runs with NaN or infinity are counted in `nonfinite` and left out of `n`.
+    Runs with NaN or infinity are counted in `nonfinite` and left out of `n`.
     """
     tables, finite = [], kinds["count"].where(~kinds["nonfinite"], 0)
     for stage, rule in product(stages, rules):
@@ -105,9 +99,8 @@ def shares(kinds: pd.DataFrame, stages: Iterable[str] = STAGES, rules: Iterable[
     cells = pd.concat(tables).sort_index(kind="stable")
     summary = cells.groupby([*KEYS, "stage", "rule"], sort=False, as_index=False).sum()
     estimate = intervals.wilson_intervals(summary["count"], summary["n"])
-    bounds = [born_dead_theory(row) for _, row in summary.iterrows()]
     summary[["fraction", "low", "high"]] = np.stack(estimate, axis=1)
-    summary[["theory_low", "theory_high"]] = bounds
+    summary[["theory_low", "theory_high"]] = [born_dead_theory(row) for _, row in summary.iterrows()]
     measures = ["n", "count", "fraction", "low", "high", "theory_low", "theory_high"]
     return summary[[*KEYS, "stage", "rule", *measures, "died", "revived", "nonfinite"]]
 

@@ -31,23 +31,22 @@ def plot(results: Results) -> dict[str, Figure]:
     """
     runs = results.runs
     study = runs[(runs["part"] == "study") & runs["seed"].notna()]
-    same = ["target", "init", "depth", "width", "loss"]
-    first = study[(study[same] == study[same].iloc[0]).all(axis=1)]
-    drawn = {"shares": plot_shares(summarize(results)), "r2": plot_r2(first)}
+    first = study.iloc[0]
+    networks = study[(study[SETTING] == first[SETTING]).all(axis=1) & ~study["nonfinite"].astype(bool)]
+    groups, name = dict(list(networks.groupby("activation", sort=False))), name_setting(first)
+    drawn = {"shares": plot_shares(summarize(results)), "r2": plot_r2(groups, name)}
     if "units" not in runs:
         return drawn
-    drawn["units"] = plot_units(first)
-    if TARGETS[first["target"].iloc[0]].dimension == 1:
-        drawn["functions"] = plot_functions(first)
+    drawn["units"] = plot_units(groups, name)
+    if TARGETS[first["target"]].dimension == 1:
+        drawn["functions"] = plot_functions(groups, name, first["target"])
     return drawn
 
 
 def name_setting(row: pd.Series) -> str:
     """Return a setting in words, without its activation."""
-    return (
-        f"{row['target']}, {row['init']}, {row['depth']} layers x {row['width']}, "
-        f"{row['loss']}, {in_epochs(row['epochs'])}"
-    )
+    shape = f"{row['depth']} layers x {row['width']}"
+    return f"{row['target']}, {row['init']}, {shape}, {row['loss']}, {in_epochs(row['epochs'])}"
 
 
 def plot_shares(summary: pd.DataFrame) -> Figure:
@@ -62,13 +61,11 @@ def plot_shares(summary: pd.DataFrame) -> Figure:
             low, high = bounds.iloc[0].fillna(0)
             ax.axvspan(low, high, color="0.85", label="born dead, theory's bounds")
         ax.axvline(0.9, color="0.4", ls=":", label="90 % (Lu et al.)")
-        groups = panel.groupby(["activation", "stage"], sort=False)
+        groups = panel.set_index("rule").groupby(["activation", "stage"], sort=False)
         for i, ((activation, stage), rows) in enumerate(groups):
-            rows = rows.set_index("rule").loc[rules].reset_index()
-            color = COLOR[activation]
-            positions = np.arange(len(rules)) + 0.27 - 0.18 * i
-            label = f"{activation}, {STAGES[stage]}"
-            plotting.intervals(ax, positions, rows, color=color, label=label, filled=stage == "trained")
+            at, label = np.arange(len(rules)) + 0.27 - 0.18 * i, f"{activation}, {STAGES[stage]}"
+            filled = stage == "trained"
+            plotting.intervals(ax, at, rows.loc[rules], color=COLOR[activation], label=label, filled=filled)
         ax.set(xlim=(-0.02, 1.02), xlabel="share of networks", yticks=range(len(rules)), yticklabels=rules)
         least, most = panel["n"].min(), panel["n"].max()
         n = f"{least:,}" if least == most else f"{least:,} to {most:,}"
@@ -80,91 +77,64 @@ def plot_shares(summary: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_functions(runs: pd.DataFrame, most: int = 50) -> Figure:
-    """Draw learned functions over the target: dead networks on the left, others on the right.
-
-    Args:
-        runs: Rows of one setting's activations.
-        most: Number of networks of each activation to draw.
-    """
-    activations = list(runs["activation"].unique())
-    figure, axes = plt.subplots(
-        len(activations), 2, figsize=(8.5, 0.6 + 2.9 * len(activations)), sharex=True, sharey=True, squeeze=False
-    )
+def plot_functions(groups: dict[str, pd.DataFrame], name: str, target: str, most: int = 50) -> Figure:
+    """Draw `most` learned functions of each activation over the target: dead networks on the left."""
+    size = 8.5, 0.6 + 2.9 * len(groups)
+    figure, axes = plt.subplots(len(groups), 2, figsize=size, sharex=True, sharey=True, squeeze=False)
     grid = grid_inputs(GRID_POINTS, 1)
-    x, curves = np.asarray(grid)[CURVE, 0], table.stacked(runs, "curve")
-    y = np.asarray(TARGETS[runs["target"].iloc[0]].function(grid))
-    finite = ~runs["nonfinite"].to_numpy(bool)
-    dead_of = has(runs["outcome"], "trained", "zero_slope").to_numpy()
+    x, y = np.asarray(grid)[CURVE, 0], np.asarray(TARGETS[target].function(grid))
     margin = 0.35 * np.ptp(y)
-    for row, activation in zip(axes, activations, strict=True):
-        of_kind = np.flatnonzero((runs["activation"] == activation).to_numpy() & finite)
-        shown = of_kind[:most]
-        for ax, dead in zip(row, (True, False), strict=True):
-            some = shown[dead_of[shown] == dead]
-            share = np.mean(dead_of[of_kind] == dead) if len(of_kind) else np.nan
+    for row, (activation, networks) in zip(axes, groups.items(), strict=True):
+        curves = table.stacked(networks, "curve")[:most]
+        dead = has(networks["outcome"], "trained", "zero_slope").to_numpy()
+        for ax, word, chosen in zip(row, ("dead", "not dead"), (dead, ~dead), strict=True):
+            some = curves[chosen[:most]]
             ax.plot(grid, y, color="black", lw=1.5, ls="--", label="target")
-            ax.plot(x, curves[some].T, color=COLOR[activation], lw=0.8, alpha=0.6)
+            ax.plot(x, some.T, color=COLOR[activation], lw=0.8, alpha=0.6)
             if not len(some):
                 ax.text(0.5, 0.03, "none", ha="center", style="italic", transform=ax.transAxes)
-            word = "dead" if dead else "not dead"
-            ax.set_title(f"{activation}, {word}: {len(some)} of {len(shown)} (all: {share:.1%})")
+            ax.set_title(f"{activation}, {word}: {len(some)} of {len(curves)} (all: {chosen.mean():.1%})")
             ax.set_ylim(y.min() - margin, y.max() + margin)
         row[0].set_ylabel("output")
     axes[0, 0].legend(loc="lower left")
-    for ax in axes[-1]:
-        ax.set_xlabel("input x")
-    shown = min(most, runs.groupby("activation").size().max())
+    plt.setp(axes[-1], xlabel="input x")
+    shown = min(most, max(map(len, groups.values())))
     title = f"Functions of the first {shown} networks of each kind, dead or not by rule zero_slope"
-    figure.suptitle(f"{title}\n({name_setting(runs.iloc[0])})")
+    figure.suptitle(f"{title}\n({name})")
     return figure
 
 
-def plot_r2(runs: pd.DataFrame) -> Figure:
+def plot_r2(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     """Draw the distribution of R^2 after training as a histogram and as shares below a value."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
-    for activation, group in runs[~runs["nonfinite"].astype(bool)].groupby("activation", sort=False):
-        color = COLOR[activation]
-        values = np.sort(table.stacked(group, "r2")[:, 1])
-        label = f"{activation} (n = {len(values):,})"
-        axes[0].hist(
-            values.clip(-1, 1),
-            bins=np.linspace(-1, 1, 41),
-            color=color,
-            alpha=0.55,
-            label=label,
-            weights=np.full(len(values), 1 / max(len(values), 1)),
-        )
-        share = np.arange(1, len(values) + 1) / len(values)
-        axes[1].plot([-1, *values.clip(-1, 1)], [0, *share], color=color, label=label)
-    axes[0].set(
-        xlabel="R² on the grid (below −1 shown at −1)", ylabel="share of networks", yscale="log", ylim=(None, 1.3)
-    )
-    axes[1].set(xlabel="R² on the grid", ylabel="share of networks at or below", xlim=(-1, 1.02))
-    axes[1].grid(alpha=0.3)
-    for ax in axes:
-        ax.set_xticks([-1, -0.5, 0, 0.5, 1])
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle(f"What the networks explain ({name_setting(runs.iloc[0])})")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    for activation, networks in groups.items():
+        values, n = np.sort(table.stacked(networks, "r2")[:, 1]).clip(-1, 1), len(networks)
+        color, label = COLOR[activation], f"{activation} (n = {n:,})"
+        bins, weights = np.linspace(-1, 1, 41).tolist(), np.full(n, 1 / n)
+        left.hist(values, bins, weights=weights, color=color, alpha=0.55, label=label)
+        right.plot([-1, *values], [0, *np.arange(1, n + 1) / n], color=color, label=label)
+    left.set(xlabel="R² on the grid (below −1 shown at −1)", ylabel="share of networks")
+    left.set(yscale="log", ylim=(None, 1.3))
+    right.set(xlabel="R² on the grid", ylabel="share of networks at or below", xlim=(-1, 1.02))
+    right.grid(alpha=0.3)
+    plt.setp((left, right), xticks=[-1, -0.5, 0, 0.5, 1])
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.suptitle(f"What the networks explain ({name})")
     return figure
 
 
-def plot_units(runs: pd.DataFrame) -> Figure:
+def plot_units(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     """Draw dead, dormant and linear units by layer, before and after training."""
-    activations = list(runs["activation"].unique())
-    figure, axes = plt.subplots(
-        1, len(activations), figsize=(1 + 4.2 * len(activations), 4.2), sharey=True, squeeze=False
-    )
-    for ax, activation in zip(axes[0], activations, strict=True):
-        group = runs[(runs["activation"] == activation) & ~runs["nonfinite"].astype(bool)]
-        units = table.stacked(group, "units")[..., : runs["depth"].iloc[0]]
+    size = 1 + 4.2 * len(groups), 4.2
+    figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
+    for ax, (activation, networks) in zip(axes[0], groups.items(), strict=True):
+        units = table.stacked(networks, "units")[..., : networks["depth"].iloc[0]]
         for color, (kind, (word, lw)) in zip(plotting.COLORS, UNITS.items(), strict=False):
             for i, (stage, style) in enumerate(zip(STAGES.values(), (":", "-"), strict=True)):
-                shares = units[:, i, KINDS.index(kind)]
-                plotting.layer_lines(ax, shares, color, f"{word}, {stage}", style, lw)
-        ax.set(title=f"{activation} (n = {len(group):,})", xlabel="hidden layer", ylim=(-0.02, 1.02))
+                plotting.layer_lines(ax, units[:, i, KINDS.index(kind)], color, f"{word}, {stage}", style, lw)
+        ax.set(title=f"{activation} (n = {len(networks):,})", xlabel="hidden layer", ylim=(-0.02, 1.02))
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("share of units (mean, 95 % band)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-    figure.suptitle(f"Units by layer ({name_setting(runs.iloc[0])})")
+    figure.suptitle(f"Units by layer ({name})")
     return figure

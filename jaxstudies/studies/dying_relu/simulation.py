@@ -22,16 +22,8 @@ GRID_POINTS = 1024
 CURVE = np.linspace(0, GRID_POINTS - 1, 64).round().astype(int)
 """Grid points at which the learned function is kept, both ends among them."""
 MOST_OUTPUTS = 2
-RUNS_PER_DEVICE = 128
-"""Of ten layers of two units 512 took twice the time, as they leave the caches."""
-AXES = {
-    "collapsed": ("stage", "rule"),
-    "first_dead_layer": ("stage",),
-    "r2": ("stage",),
-    "constant": ("output",),
-    "units": ("stage", "kind", "layer"),
-    "curve": ("point",),
-}
+BY_STAGE = {"collapsed": ("stage", "rule"), "first_dead_layer": ("stage",), "r2": ("stage",)}
+AXES = BY_STAGE | {"units": ("stage", "kind", "layer"), "constant": ("output",), "curve": ("point",)}
 """Stages are before and after training, rules `diagnostics.COLLAPSE_RULES`, kinds `KINDS`."""
 
 
@@ -64,23 +56,10 @@ def simulate(
 ) -> dict[str, jax.Array]:
     """Train one network on data of its own.
 
-    Args:
-        key: Random key of this network.
-        leaky: Whether the activation is Leaky ReLU rather than ReLU.
-        target: Index into `targets`.
-        init: Index into the config's initializations.
-        epochs: Passes through the data.
-        shuffle_seed: Seed of the order of the examples, shared by all networks.
-        config: The study's configuration.
-        targets: Names of targets of one dimension and one number of outputs.
-        depth: Hidden layers.
-        width: Units per hidden layer.
-        loss: Name of the loss.
-        profiles: Whether what differs from layer to layer, the constant and the curve are recorded.
-
-    Returns:
-        Numbers and arrays by name, whose axes `AXES` names. The gaps are distances of the constant,
-        which is the mean output, from mean and median of the target, in its standard deviations.
+    `target` is an index into `targets`, all of one dimension and number of outputs, `init` one into the config's
+    initializations. All networks share the order of examples that `shuffle_seed` gives. `profiles` adds what differs
+    from layer to layer, the constant and the curve. The gaps are distances of the constant, which is the mean output,
+    from mean and median of the target, in its standard deviations.
     """
     data_key, init_key, train_key = jax.random.split(key, 3)
     dimension = TARGETS[targets[0]].dimension
@@ -96,18 +75,10 @@ def simulate(
     model = MLP(depth, width, grid.targets.shape[1], activation, switch(inits, init), config.linear_first_layer)
     optimizer = optax.adam(config.learning_rate)
     born = init_state(init_key, model, optimizer, data.inputs)
+    shuffle_key = jax.random.fold_in(prng.key(shuffle_seed), 2**32 - 1)
+    train = partial(fit, train_key, model, optimizer, LOSSES[loss], data, batch_size=config.batch_size)
     # The number of epochs is data, so that the study's budget and the long one share a program.
-    trained, _ = fit(
-        train_key,
-        model,
-        optimizer,
-        LOSSES[loss],
-        data,
-        num_epochs=epochs,
-        state=born,
-        batch_size=config.batch_size,
-        shuffle_key=jax.random.fold_in(prng.key(shuffle_seed), 2**32 - 1),
-    )
+    trained, _ = train(num_epochs=epochs, state=born, shuffle_key=shuffle_key)
     both = jax.tree.map(lambda *a: jnp.stack(a), born, trained)
     seen = jax.lax.map(lambda state: measure(model, state, grid), both)
     finite = diagnostics.all_finite((trained.params, seen["outputs"]))
@@ -117,14 +88,10 @@ def simulate(
     def gap(center):
         return jnp.max(jnp.abs(constant - center) / deviation)
 
-    units, first_dead_layer = seen.pop("units"), seen.pop("first_dead_layer")
+    profile = {name: seen.pop(name) for name in ("units", "first_dead_layer")}
     if profiles:
-        seen |= {
-            "constant": padded(constant, MOST_OUTPUTS),
-            "first_dead_layer": first_dead_layer,
-            "units": padded(units, max(config.depths)),
-            "curve": outputs[CURVE, 0],
-        }
+        profile["units"] = padded(profile["units"], max(config.depths))
+        seen |= profile | {"constant": padded(constant, MOST_OUTPUTS), "curve": outputs[CURVE, 0]}
     # A network with NaN or infinity is neither dead nor alive.
     seen["collapsed"] = seen["collapsed"].at[1].set(seen["collapsed"][1] & finite)
     return {

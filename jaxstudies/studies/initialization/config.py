@@ -55,11 +55,7 @@ class Config:
 
 
 def data(config: Config) -> dict[str, mnist.Digits]:
-    """Return training and test images with their classes.
-
-    Raises:
-        DataError: The images are missing or damaged.
-    """
+    """Return training and test images with their classes."""
     return {"digits": mnist.load(config.dataset, config.data_dir)}
 
 

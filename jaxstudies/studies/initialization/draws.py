@@ -1,9 +1,6 @@
-"""How the networks of the initialization study are drawn.
+"""How networks are drawn: matrices that all settings of a kind share on a seed, times scales by layer."""
 
-A setting is a matrix of independent entries, which all settings of a kind share on a seed, times a
-scale for each layer. So settings are compared on the same draws, and the largest product, of the
-first layer, is computed once for each kind.
-"""
+# So settings are compared on the same draws, and the largest product is computed once for each kind.
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -47,10 +44,7 @@ Scales = Sequence[Float[Array, "..."]]
 
 
 def weight_scale(init: str, sigma: float, inputs: int, outputs: int) -> float:
-    """Return the standard deviation of a weight, which for an orthogonal layer is of all of them.
-
-    For `lsuv` it is that of the orthogonal layer it starts from.
-    """
+    """Return the standard deviation of a weight, or of all of an orthogonal layer's, from which `lsuv` starts."""
     if init == "normal":
         return sigma
     if init in ("orthogonal", "lsuv"):

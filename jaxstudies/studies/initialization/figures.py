@@ -1,7 +1,7 @@
 """The figures of the initialization study."""
 
 from collections.abc import Iterable, Sequence
-from itertools import cycle
+from itertools import cycle, product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -104,12 +104,10 @@ def plot_violins(born: pd.DataFrame, config: Config) -> Figure:
     figure.supxlabel("hidden layer", fontsize=10)
     linear = "linear layer, " if config.linear_first_layer else ""
     left_out = "what is not 0" if logarithmic else "of the gradients what is not 0"
-    figure.suptitle(
-        f"{born['activation'].iloc[0]} at initialization: activations and gradients by layer "
-        f"({linear}{config.depth} hidden layers of {config.width}; n = {born['seed'].nunique()} networks each)\n"
-        f"violins: {activations[0].shape[1]:,} units and images at random, {left_out}; dashed: quartiles",
-        fontsize=11,
-    )
+    title = f"{born['activation'].iloc[0]} at initialization: activations and gradients by layer "
+    title += f"({linear}{config.depth} hidden layers of {config.width}; n = {born['seed'].nunique()} networks each)\n"
+    title += f"violins: {activations[0].shape[1]:,} units and images at random, {left_out}; dashed: quartiles"
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -165,8 +163,7 @@ def plot_gradients(summary: pd.DataFrame) -> Figure:
     stages, names = summary["stage"].unique(), summary["activation"].unique()
     size = 1.5 + 3.6 * len(names), 1.2 + 3.4 * len(stages)
     figure, axes = plt.subplots(len(stages), len(names), figsize=size, squeeze=False, sharex=True)
-    places = [(stage, name) for stage in stages for name in names]
-    for ax, (stage, name) in zip(axes.flat, places, strict=True):
+    for ax, (stage, name) in zip(axes.flat, product(stages, names), strict=True):
         for rows, aside, style in styled(summary[(summary["activation"] == name) & (summary["stage"] == stage)]):
             last = rows["grad_norm"].iloc[-1]
             points(ax, rows["layer"] + aside, [rows[column] / last for column in ("grad_norm", "low", "high")], style)

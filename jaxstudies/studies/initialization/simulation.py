@@ -1,6 +1,7 @@
 """One network of the initialization study: drawn, measured, perhaps trained and measured again."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxstudies.networks.activations import Activation, activation_named, with_slope
 from jaxstudies.networks.data import Dataset, as_inputs
 from jaxstudies.networks.diagnostics import Backward, backpropagate
-from jaxstudies.networks.mnist_files import Digits
+from jaxstudies.networks.mnist import Digits
 from jaxstudies.networks.models import SCAN_UNROLL
 from jaxstudies.studies.initialization.config import Config
 from jaxstudies.studies.initialization.draws import NUM_CLASSES, Networks, build, draw_matrices, lsuv_scales
@@ -67,12 +68,9 @@ def logits_of(
 
 def block_sums(seen: Backward, labels: Int[Array, " block"], steepest: Float[Array, ""]) -> dict[str, Array]:
     """Return sums over a block of images and, of most, the units of a layer."""
-    saturated = jnp.abs(seen.slopes) < SATURATED * steepest
-    return {
-        "mean": jnp.sum(seen.activations, axis=(1, 2)),
-        "second_moment": jnp.sum(seen.activations**2, axis=(1, 2)),
-        "saturation": jnp.sum(saturated.astype(jnp.float32), axis=(1, 2)),
-        "grad": jnp.sum(jnp.abs(seen.gradients), axis=(1, 2)),
+    summed = {"mean": seen.activations, "second_moment": seen.activations**2, "grad": jnp.abs(seen.gradients)}
+    summed["saturation"] = (jnp.abs(seen.slopes) < SATURATED * steepest).astype(jnp.float32)
+    return {name: jnp.sum(values, axis=(1, 2)) for name, values in summed.items()} | {
         "grad_l2": jnp.sum(jnp.linalg.norm(seen.gradients, axis=1), axis=1),
         "alive": jnp.any(seen.slopes != 0, axis=2).astype(jnp.float32),
         "loss": jnp.sum(optax.softmax_cross_entropy_with_integer_labels(seen.logits.T, labels)),
@@ -152,9 +150,8 @@ def train(
     rate, adam = config.learning_rate, config.optimizer == "adam"
     optimizer = optax.adam(rate) if adam else optax.rmsprop(rate, decay=0.9, eps=1e-7)
     model, loss = ((lambda key, inputs: networks), logits), optax.softmax_cross_entropy
-    state, losses = fit(
-        key, model, optimizer, loss, data, num_epochs=config.epochs, batch_size=config.batch_size, prepare=prepare
-    )
+    run = partial(fit, key, model, optimizer, loss, data, prepare=prepare)
+    state, losses = run(num_epochs=config.epochs, batch_size=config.batch_size)
     outputs = predict_blocks(model, state, as_inputs(test.inputs), BLOCK)
     accuracy = jnp.mean(outputs.argmax(axis=1) == test.targets)
     return state.params, {"accuracy": accuracy, "epoch_loss": losses}
@@ -171,21 +168,12 @@ def simulate(
     draws: tuple[str, ...],
     config: Config,
 ) -> dict[str, Array]:
-    """Draw, measure and perhaps train one network.
+    """Draw, measure and perhaps train one network; all settings share the key's draws, images and batches.
 
-    Args:
-        key: Random key; all settings share its draws, images and batches.
-        digits: Images to train with and to test with, with their classes.
-        draw: Index into `draws`.
-        scale: Standard deviation of a weight in the first, the hidden and the last layer.
-        adapt: Whether LSUV sets these instead.
-        activation: Name of the activation.
-        draws: The kinds of draws that the activation's settings need.
-        config: Shape of the network and length of the training.
-
-    Returns:
-        Measures by stage (at initialization and, where there is training, behind it). `input_q` is
-        the mean |x|^2 of each of `QUANTILES` groups of the images, by size.
+    `draw` is an index into `draws`, those that the activation's settings need. `scale` has the standard deviations of
+    a weight in the first, the hidden and the last layer, unless LSUV adapts them. Measures come by stage, at
+    initialization and, where there is training, behind it; `input_q` is the mean |x|^2 of each of `QUANTILES` groups
+    of the images, by size.
     """
     init_key, pick_key, sample_key, train_key = jax.random.split(key, 4)
     function, linear = activation_named(activation), config.linear_first_layer

@@ -62,8 +62,7 @@ def summarize(results: Results) -> pd.DataFrame:
         sizes = {name: np.array([geometric_mean(layer) for layer in seen[name].T]) for name in GRADIENTS}
         moment, moment_low, moment_high = mean_intervals(seen["second_moment"])
         table = pd.DataFrame(labels | {"layer": np.arange(len(moment)) + 1, "n": len(rows), "second_moment": moment})
-        theoretical = theory_second_moments(rows, results.config) if stage == "born" else np.nan
-        table["theory_second_moment"] = theoretical
+        table["theory_second_moment"] = theory_second_moments(rows, results.config) if stage == "born" else np.nan
         table["saturation"] = means["saturation"]
         table[["grad_norm", "low", "high"]] = sizes["grad"]
         table = table.assign(second_moment_low=moment_low, second_moment_high=moment_high)

@@ -1,6 +1,7 @@
 """The claims about LeNet-5, held against final accuracies and validation losses, paired by seed."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -50,16 +51,10 @@ def compare(identifier: str, words: str, weights: Weights, estimator: str, sourc
     """Return a claim about a weighted sum of accuracies; by default it is above 0."""
     sides = " ".join(f"{'+' if w > 0 else '-'} {arm}" for arm, w in weights.items())
     kind = "equivalence within +-0.1 point" if holds == SAME else "paired t interval"
-    return Claim(
-        f"{identifier}.{estimator}",
-        f"{words} ({estimator} statistics)",
-        lambda of: contrast(of, weights, estimator),
-        holds,
-        source,
-        unit="points of test accuracy",
-        method=f"{sides}, after the last epoch, on the same seeds; {kind}, 95 %",
-        margin="the standard error of 99 % of 10,000 images" if holds == SAME else "",
-    )
+    margin = "the standard error of 99 % of 10,000 images" if holds == SAME else ""
+    unit, method = "points of test accuracy", f"{sides}, after the last epoch, on the same seeds; {kind}, 95 %"
+    claim = partial(Claim, f"{identifier}.{estimator}", f"{words} ({estimator} statistics)", unit=unit, method=method)
+    return claim(lambda of: contrast(of, weights, estimator), holds, source, margin=margin)
 
 
 def rises(of: Of, estimator: str) -> pd.Series:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import product
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,7 +24,7 @@ from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Results, select
 
 LOOKS = zip(ARMS, (6, 0, 1, 5, 2, 3), "osD^vP", strict=True)
-LOOK: dict[str, dict[str, Any]] = {arm: {"color": plotting.COLORS[i], "marker": mark} for arm, i, mark in LOOKS}
+LOOK: dict[str, plotting.Style] = {arm: {"color": plotting.COLORS[i], "marker": mark} for arm, i, mark in LOOKS}
 LOOK |= {
     "running": {"label": "running averages", "color": "0.5", "ls": "--", "marker": "o", "ms": 6, "mfc": "white"},
     "precise": {"label": "precise statistics", "color": "0.1", "ls": "-", "marker": "o", "ms": 6, "mfc": "0.1"},

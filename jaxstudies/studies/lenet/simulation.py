@@ -152,23 +152,10 @@ def make_trainer(
 def simulate(
     key, data, offset, scale, input_batch_norm, *, config, batch_norm, use_dropout, num_train, num_epochs, batch_size
 ) -> dict[str, Array]:
-    """Train one network.
+    """Train one network on the first `num_train` images; return what `AXES` names.
 
-    Args:
-        key: Random key of this network.
-        data: All images.
-        offset: Subtracted from pixels in [0, 1].
-        scale: Pixels are divided by it thereafter.
-        input_batch_norm: Whether the input has batch norm, too; of shape (1,): arms that differ in it run at once.
-        config: The study's configuration.
-        batch_norm: Whether the hidden layers have batch norm.
-        use_dropout: Whether there is dropout.
-        num_train: How many of the images, the first ones, are for training.
-        num_epochs: Passes through them.
-        batch_size: Images per step.
-
-    Returns:
-        Loss and accuracy after each epoch; of the final network variance shift, co-adaptation, batch norm: see `AXES`.
+    Pixels in [0, 1] have `offset` subtracted and are divided by `scale`. Whether the input has batch norm is of shape
+    (1,): arms that differ in it run at once. Loss and accuracy are those after each epoch, the rest is of the end.
     """
     model, standardize, train = make_trainer(config, offset, scale, input_batch_norm, batch_norm, use_dropout)
     look = partial(measure, model, data, standardize, num_train, config.train_evaluated)

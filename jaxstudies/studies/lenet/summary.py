@@ -19,13 +19,12 @@ def curves(rows: pd.DataFrame, measure: str, estimator: str, split: str) -> np.n
 def summarize(results: Results) -> pd.DataFrame:
     """Return mean accuracy and loss, with t intervals, by arm, estimator, split and epoch.
 
-    `ms_per_step` is the wall time of a training step, divided by the networks trained at once, compilation and
-    evaluation left out.
+    `ms_per_step` is the wall time of a training step alone, divided by the networks trained at once.
     """
     tables, epochs = [], np.arange(1, stacked(results.runs, "loss").shape[1] + 1)
     for (arm, rows), estimator, split in product(results.runs.groupby("arm", sort=False), ESTIMATORS, SPLITS):
-        table = pd.DataFrame({"epoch": epochs}).assign(arm=arm, estimator=estimator, split=split, n=len(rows))
-        table = table[["arm", "estimator", "split", "epoch", "n"]]
+        labels = {"arm": arm, "estimator": estimator, "split": split}
+        table = pd.DataFrame(labels | {"epoch": epochs, "n": len(rows)})
         for measure, prefix in (("accuracy", ""), ("loss", "loss_")):
             means = intervals.mean_intervals(curves(rows, measure, estimator, split))
             table[[measure, f"{prefix}low", f"{prefix}high"]] = means.T

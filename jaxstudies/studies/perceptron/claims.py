@@ -1,125 +1,88 @@
 """Hinge loss held against the perceptron criterion, on the training sets that both learned from."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from jaxstudies.evidence.claims import Effect
 from jaxstudies.studies.perceptron.config import MAP_EPOCHS, MAP_RATES, Config
+from jaxstudies.studies.perceptron.summary import KEYS
 from jaxstudies.study import Claim, Results
 
+MEASURES = ["accuracy", "flip_fraction", "consistent", "converged"]
 NOTEBOOK = "the source notebook"
+ABOVE_0 = (0, np.inf)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two settings on the same training sets."""
+class Pair(NamedTuple):
+    """Two settings on the same training sets, and their rows by seed."""
 
     name: str
     words: str
-    perceptron: dict[str, object]
-    """Labels of its setting."""
-    hinge: dict[str, object]
-    converged: bool = False
-    """Whether only sets count on which both converged."""
+    hinge: pd.DataFrame
+    perceptron: pd.DataFrame
 
-    def take(self, of, measure: str) -> pd.DataFrame:
-        """Return a measure of hinge (`value`) and of the perceptron (`other`) by seed."""
-        both = {"value": of(measure, **self.hinge), "other": of(measure, **self.perceptron)}
-        rows = pd.DataFrame(both).dropna()
-        if self.converged:
-            done = of("converged", **self.hinge) * of("converged", **self.perceptron)
-            rows = rows[done.reindex(rows.index) == 1]
-        return rows
-
-    def gain(self, of, measure: str) -> pd.Series:
-        """Return the difference, hinge minus perceptron, by seed."""
-        rows = self.take(of, measure)
-        return rows["value"] - rows["other"]
+    def claim(self, id_: str, words: str, effect: Effect, holds: tuple[float, float], source=NOTEBOOK, **how) -> Claim:
+        """Return a claim about the pair."""
+        return Claim(f"{id_}.{self.name}", f"{words} ({self.words})", lambda of: effect, holds, source, **how)
 
 
 def claims(results: Results) -> list[Claim]:
     """List the claims at the first size, learning rate and margin; then look where they turn."""
     c: Config = results.config
-    (size, *_), (first, *_), longest = c.num_train, c.learning_rates, c.budgets[-1]
+    (size, *_), (first, *_), (margin, *_), longest = c.num_train, c.learning_rates, c.margins, c.budgets[-1]
+    runs = results.runs.set_index("seed")[["part", *KEYS, *MEASURES]]
+    rows_of = dict(list(runs.groupby(["part", *KEYS], sort=False, dropna=False)))
 
     def pair(name, words, part, size, perceptron_epochs, hinge_epochs, rate=first, converged=False):
         # The perceptron's predictions do not depend on its rate; it has the first everywhere.
-        where = {"num_train": size, "part": part}
-        perceptron = {"epochs": perceptron_epochs, "rule": "perceptron", "learning_rate": first, "margin": 0.0}
-        hinge = {"epochs": hinge_epochs, "rule": "hinge", "learning_rate": rate, "margin": c.margins[0]}
-        return Pair(name, words, perceptron | where, hinge | where, converged)
+        perceptron = rows_of.get((part, "perceptron", size, first, perceptron_epochs, 0.0), runs[:0])
+        hinge = rows_of.get((part, "hinge", size, rate, hinge_epochs, margin), runs[:0])
+        hinge, perceptron = hinge.align(perceptron, join="inner", axis=0)
+        if converged:
+            done = hinge["converged"] & perceptron["converged"]
+            hinge, perceptron = hinge[done], perceptron[done]
+        return Pair(name, words, hinge, perceptron)
 
-    both = "sets on which both converged"
     judged = [
         pair("notebook", "perceptron 50 epochs, hinge 200", "study", size, 50, 200),
-        pair("50", "50 epochs each", "study", size, 50, 50),
-        pair("200", "200 epochs each", "study", size, 200, 200),
+        *(pair(f"{n}", f"{n} epochs each", "study", size, n, n) for n in (50, 200)),
         pair("longest", f"{longest} epochs each", "study", size, longest, longest),
     ]
     turns = [pair(f"n{n}", f"{n} training points, 200 epochs", "curve", n, 200, 200) for n in c.curve_sizes]
     # At the default rate few hinge runs converge: on sets with wide margins, which are easy to
     # separate but leave room for errors. At the map's largest rate nearly all do.
-    words = f"{longest} epochs, {both}"
-    ends = [pair("converged", words, "study", size, longest, longest, converged=True)]
+    both = "sets on which both converged"
+    ends = [pair("converged", f"{longest} epochs, {both}", "study", size, longest, longest, converged=True)]
     if c.map:
-        for r in MAP_RATES:
-            turns.append(pair(f"rate{r:g}", f"learning rate {r:g}, 200 epochs", "map", size, 200, 200, r))
+        turns += [pair(f"rate{r:g}", f"learning rate {r:g}, 200 epochs", "map", size, 200, 200, r) for r in MAP_RATES]
         rate, last = MAP_RATES[-1], MAP_EPOCHS[-1]
         words = f"learning rate {rate:g}, {last} epochs, {both}"
         ends.append(pair(f"rate{rate:g}_converged", words, "map", size, last, last, rate, True))
-    listed: list[Claim] = []
-    for one in (*judged, *turns, *ends):
-        listed += compare(one) if one in turns else compare(one) + compare_tails(one)
-    return listed
+    listed = [*map(compare, judged), *map(partial(compare, tails=False), turns), *map(compare, ends)]
+    return list(chain.from_iterable(listed))
 
 
-def compare(pair: Pair) -> list[Claim]:
-    """Claim that hinge is more accurate and more stable, on average over training sets."""
-    return [
-        Claim(
-            f"hinge_accurate.{pair.name}",
-            f"hinge is more accurate ({pair.words})",
-            lambda of: pair.gain(of, "accuracy"),
-            holds=(0, np.inf),
-            source=NOTEBOOK,
-            unit="mean accuracy, hinge minus perceptron",
-            method="paired on training sets, exact accuracy, t interval",
-        ),
-        Claim(
-            f"hinge_stable.{pair.name}",
-            f"hinge's predictions are more stable ({pair.words})",
-            lambda of: pair.gain(of, "flip_fraction"),
-            holds=(-np.inf, 0),
-            source=NOTEBOOK,
-            unit="share of test predictions flipped by another training set, hinge minus perceptron",
-            method="paired on pairs of training sets, test points, t interval",
-        ),
-    ]
-
-
-def compare_tails(pair: Pair) -> list[Claim]:
-    """Claim that hinge's worst cases are better, and that both separate the training set."""
-    return [
-        Claim(
-            f"hinge_tail.{pair.name}",
-            f"hinge's worst cases are better ({pair.words})",
-            lambda of: pair.take(of, "accuracy"),
-            holds=(0, np.inf),
-            source="a reading of the notebook's claim",
-            estimand="quantile_difference",
-            arguments={"quantile": 0.05},
-            unit="5 % quantile of accuracy, hinge minus perceptron",
-            method="paired percentile bootstrap, 200 resamples",
-        ),
-        Claim(
-            f"both_separate.{pair.name}",
-            f"both classify the training set ({pair.words})",
-            lambda of: pair.take(of, "consistent").min(axis=1),
-            holds=(0.99, 1.0),
-            source=NOTEBOOK,
-            estimand="share",
-            unit="share of sets that both separate",
-            method="Wilson interval, held against at least 99 %",
-        ),
-    ]
+def compare(pair: Pair, tails: bool = True) -> Iterator[Claim]:
+    """Claim that hinge is more accurate and more stable; and on its worst cases, and that both separate the set."""
+    accuracy, flips = (pair.hinge[name] - pair.perceptron[name] for name in ("accuracy", "flip_fraction"))
+    unit, method = "mean accuracy, hinge minus perceptron", "paired on training sets, exact accuracy, t interval"
+    yield pair.claim("hinge_accurate", "hinge is more accurate", accuracy, ABOVE_0, unit=unit, method=method)
+    unit = "share of test predictions flipped by another training set, hinge minus perceptron"
+    words, method = "hinge's predictions are more stable", "paired on pairs of training sets, test points, t interval"
+    yield pair.claim("hinge_stable", words, flips, (-np.inf, 0), unit=unit, method=method)
+    if not tails:
+        return
+    both = pd.DataFrame({"value": pair.hinge["accuracy"], "other": pair.perceptron["accuracy"]})
+    unit, method = "5 % quantile of accuracy, hinge minus perceptron", "paired percentile bootstrap, 200 resamples"
+    tail = {"estimand": "quantile_difference", "arguments": {"quantile": 0.05}, "unit": unit, "method": method}
+    tail["source"] = "a reading of the notebook's claim"
+    yield pair.claim("hinge_tail", "hinge's worst cases are better", both, ABOVE_0, **tail)
+    separated = (pair.hinge["consistent"] & pair.perceptron["consistent"]).astype(np.int8)
+    share = {"estimand": "share", "unit": "share of sets that both separate"}
+    share["method"] = "Wilson interval, held against at least 99 %"
+    yield pair.claim("both_separate", "both classify the training set", separated, (0.99, 1.0), **share)

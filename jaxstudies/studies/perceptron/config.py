@@ -71,24 +71,15 @@ def part_settings(c: Config, part: str, size: int, rules, rates, margins, budget
         kinds = [(None, None)] if closed else product(rates, margins if rule == "hinge" else (0.0,))
         for (rate, margin), start in product(kinds, range(0, len(budgets), width)):
             some = (0,) if closed else budgets[start : start + width]
-            labels: dict[str, object] = {
-                "part": part,
-                "rule": rule,
-                "num_train": size,
-                "learning_rate": rate,
-                "margin": margin,
-            }
-            arguments = {
-                # As arrays these are mapped, and all rules share a launch.
-                "rule": np.array([RULES.index(rule)]),
-                "epochs": np.array([*some, *some[-1:] * (width - len(some))]),
-                "num_train": size,
-                "learning_rate": rate or 0.0,
-                "margin": margin or 0.0,
-                "max_train": size if part == "map" else max(c.num_train + c.curve_sizes),
-                "num_test": c.num_test,
-            }
-            yield Setting(labels | {"budgets": start // width}, arguments, num_seeds)
+            labels: dict[str, object] = {"part": part, "rule": rule, "num_train": size}
+            labels |= {"learning_rate": rate, "margin": margin, "budgets": start // width}
+            max_train = size if part == "map" else max(c.num_train + c.curve_sizes)
+            arguments: dict[str, object] = {"num_train": size, "max_train": max_train, "num_test": c.num_test}
+            # As arrays these are mapped, and all rules share a launch.
+            epochs = np.array([*some, *some[-1:] * (width - len(some))])
+            arguments |= {"rule": np.array([RULES.index(rule)]), "epochs": epochs}
+            arguments |= {"learning_rate": rate or 0.0, "margin": margin or 0.0}
+            yield Setting(labels, arguments, num_seeds)
 
 
 def settings(config: Config) -> Iterator[Setting]:

@@ -31,26 +31,20 @@ def lines(table: pd.DataFrame, budgets: dict[str, float]) -> list[tuple[str, str
     """Return (rule, label, rows) at the first learning rate and margin, at each rule's budget."""
     listed = []
     for rule, group in table.groupby("rule", sort=False):
-        if group["epochs"].notna().any():
-            first = group.iloc[0]
-            same = (group["learning_rate"] == first["learning_rate"]) & (group["margin"] == first["margin"])
-            budget = budgets.get(str(rule), group["epochs"].max())
-            if not (group["epochs"] == budget).any():
-                budget = group["epochs"].max()
-            group = group[same & (group["epochs"] == budget)]
-            label = f"{rule}, {budget:g} epochs"
-        else:
-            label = str(rule)
+        label, longest = str(rule), group["epochs"].max()
+        if not np.isnan(longest):
+            budget = budgets.get(label, longest)
+            budget = budget if (group["epochs"] == budget).any() else longest
+            same = (group[["learning_rate", "margin"]] == group.iloc[0][["learning_rate", "margin"]]).all(axis=1)
+            group, label = group[same & (group["epochs"] == budget)], f"{rule}, {budget:g} epochs"
         listed.append((str(rule), label, group))
     return listed
 
 
+# Compiled, as it takes twice as long operation by operation.
 @partial(jax.jit, static_argnums=1)
 def first_set(master_key: Key[Array, ""], size: int):
-    """Return the training set of seed 0: inputs, targets, and the ends of its version space.
-
-    Compiled, as it takes twice as long operation by operation.
-    """
+    """Return the training set of seed 0: inputs, targets, and the ends of its version space."""
     key = jax.random.split(jax.random.fold_in(master_key, 0), 3)[0]
     data = half_square(key, size)
     ends = version_space((data.inputs * data.targets).T, jnp.ones(size, bool))
@@ -60,13 +54,14 @@ def first_set(master_key: Key[Array, ""], size: int):
 def plot(results: Results) -> dict[str, Figure]:
     """Draw the figures; those that need the curve, the map or a rule are left out without it."""
     runs, config = results.runs, results.config
-    part = runs["part"]
-    study = runs[(part == "study") & (runs["num_train"] == config.num_train[0])]
+    mapped = runs["part"] == "map"
+    curve, table = runs[~mapped], runs[mapped]
+    study = curve[(curve["part"] == "study") & (curve["num_train"] == config.num_train[0])]
     drawn = {"example": plot_example(study, config.seed), "accuracy": plot_accuracy(study)}
-    if runs.loc[part != "map", "num_train"].nunique() > 1:
-        drawn["learning_curve"] = plot_learning_curve(runs[part != "map"])
-    if (part == "map").any():
-        drawn["map"] = plot_map(runs[part == "map"])
+    if curve["num_train"].nunique() > 1:
+        drawn["learning_curve"] = plot_learning_curve(curve)
+    if len(table):
+        drawn["map"] = plot_map(table)
     if (study["rule"] == "perceptron").any():
         drawn["novikoff"] = plot_novikoff(study)
     return drawn
@@ -79,8 +74,7 @@ def plot_example(study: pd.DataFrame, master: int) -> Figure:
     inputs, targets, low, high = (np.asarray(a) for a in first_set(jax.random.key(master), size))
     figure, ax = plt.subplots(figsize=(8.4, 4.6))
 
-    def end(s):
-        """Return where the line of coordinate s leaves the square."""
+    def end(s):  # where the line of coordinate s leaves the square
         return min(1, 1 / max(1 - 2 * s, 1e-9)) if s > 0 else 1 + 2 * s, (1 - 2 * s if s > 0 else 1)
 
     corner = [(1, 1)] if low < 0 < high else []
@@ -91,10 +85,9 @@ def plot_example(study: pd.DataFrame, master: int) -> Figure:
         w1, w2 = rows["w1"].iloc[0], rows["w2"].iloc[0]
         # The boundary is W.x = 0; it crosses the square only if the weights differ in sign.
         if w1 * w2 < 0:
-            slope = -w1 / w2
+            slope, label = -w1 / w2, f"{label} ({rows['accuracy'].iloc[0]:.3f})"
             x = min(1, 1 / slope)
-            accuracy = rows["accuracy"].iloc[0]
-            ax.plot([0, x], [0, slope * x], color=COLOR[rule], label=f"{label} ({accuracy:.3f})")
+            ax.plot([0, x], [0, slope * x], color=COLOR[rule], label=label)
     for sign, marker, color in ((1, "o", plotting.COLORS[5]), (-1, "s", plotting.COLORS[6])):
         ax.plot(*inputs[targets == sign].T, marker, color=color, mec="k", label=f"class {sign:+d}")
     ax.set(xlabel="x1", ylabel="x2", xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -158,15 +151,13 @@ def plot_learning_curve(runs: pd.DataFrame) -> Figure:
     figure, ax = plt.subplots(figsize=(8.4, 4.8))
     sizes = np.sort(runs["num_train"].unique())
     budget = runs.groupby("num_train")["epochs"].max().min()
-    same = {"perceptron": budget, "hinge": budget, "averaged_perceptron": budget}
     for label, (share, style) in REFERENCES.items():
         ax.plot(sizes, theory.threshold_error(sizes, share), style, color="0.5", label=label)
-    for rule, label, rows in lines(runs, same):
+    for rule, label, rows in lines(runs, dict.fromkeys(COLOR, float(budget))):
         groups = rows.groupby("num_train")["accuracy"]
         points = [stats.mean_interval(1 - group.to_numpy(float)) for _, group in groups]
         mean, low, high = np.array(points).T
-        ends = [mean - low, high - mean]
-        ax.errorbar(sizes, mean, ends, color=COLOR[rule], marker="o", ms=4, capsize=2, label=label)
+        ax.errorbar(sizes, mean, [mean - low, high - mean], color=COLOR[rule], marker="o", ms=4, capsize=2, label=label)
     ax.set(xscale="log", yscale="log", xlabel="training points n", ylabel="mean exact error")
     ax.set_xticks(sizes, [f"{n}" for n in sizes])
     ax.minorticks_off()
@@ -178,39 +169,32 @@ def plot_learning_curve(runs: pd.DataFrame) -> Figure:
 
 def plot_map(table: pd.DataFrame) -> Figure:
     """Draw hinge minus perceptron over learning rate and epochs: accuracy, and flips."""
-    measures = ["accuracy", "flip_fraction"]
-    hinge = table[table["rule"] == "hinge"].set_index(["epochs", "seed"])
-    perceptron = table[table["rule"] == "perceptron"].set_index(["epochs", "seed"])[measures]
-    gains = 100 * (hinge[measures] - perceptron.loc[hinge.index])
-    gains["learning_rate"] = hinge["learning_rate"]
-    n = table["seed"].nunique()
+    hinge, perceptron = (table[table["rule"] == rule] for rule in ("hinge", "perceptron"))
+    pairs = hinge.merge(perceptron, on=["epochs", "seed"], suffixes=("", "_before"))
+    n, limit = table["seed"].nunique(), 3.0
     figure, axes = plt.subplots(1, 2, figsize=(11.5, 5.2), sharey=True)
-    panels = {
-        "accuracy": "accuracy: above 0, hinge better",
-        "flip_fraction": "flipped predictions: below 0, hinge more stable",
-    }
-    for ax, (measure, title) in zip(axes, panels.items(), strict=True):
-        cells = gains[measure].dropna().groupby([gains["learning_rate"], "epochs"])
+    panels = (
+        ("accuracy", "accuracy: above 0, hinge better", "PuOr"),
+        ("flip_fraction", "flipped predictions: below 0, hinge more stable", "PuOr_r"),
+    )
+    for ax, (measure, title, cmap) in zip(axes, panels, strict=True):
+        gains = 100 * (pairs[measure] - pairs[f"{measure}_before"])
+        cells = gains.groupby([pairs["learning_rate"], pairs["epochs"]])
         intervals = cells.agg(lambda values: stats.mean_interval(values.to_numpy())).unstack().T
         mean = intervals.map(lambda interval: interval[0])
-        limit = 3.0
-        cmap = "PuOr" if measure == "accuracy" else "PuOr_r"
         image = ax.imshow(mean, origin="lower", cmap=cmap, vmin=-limit, vmax=limit, aspect="auto")
         for i, j in np.ndindex(mean.shape):
             value, low, high = intervals.iloc[i, j]
             mark = "" if low > 0 or high < 0 else "\n(n.s.)"
             color = "white" if abs(value) > 0.7 * limit else "black"
-            text = f"{value:+.2f}{mark}"
-            ax.text(j, i, text, ha="center", va="center", fontsize=7.5, color=color)
+            ax.text(j, i, f"{value:+.2f}{mark}", ha="center", va="center", fontsize=7.5, color=color)
         ax.set_xticks(range(mean.shape[1]), [f"{rate:g}" for rate in mean.columns])
         ax.set_yticks(range(mean.shape[0]), [f"{epochs:g}" for epochs in mean.index])
         ax.set(title=title, xlabel="learning rate")
         figure.colorbar(image, ax=ax, label="percentage points", extend="both")
     axes[0].set_ylabel("epochs (both)")
-    figure.suptitle(
-        f"Hinge minus perceptron, {table['num_train'].iloc[0]} training points, n = {n:,} sets; "
-        "n.s.: the 95 % t interval contains 0"
-    )
+    title = f"Hinge minus perceptron, {table['num_train'].iloc[0]} training points, n = {n:,} sets"
+    figure.suptitle(f"{title}; n.s.: the 95 % t interval contains 0")
     return figure
 
 
@@ -220,10 +204,9 @@ def plot_novikoff(study: pd.DataFrame) -> Figure:
     bound = np.asarray(theory.novikoff_bound(rows["radius"].to_numpy(), rows["gamma"].to_numpy()))
     updates, done = rows["updates"].to_numpy(), rows["converged"].to_numpy(bool)
     figure, ax = plt.subplots(figsize=(6.4, 4.9))
-    kinds = ((done, COLOR["perceptron"], "converged"), (~done, plotting.COLORS[1], "not converged"))
-    for mask, color, words in kinds:
-        label_of = f"{words}: {mask.sum():,} sets"
-        ax.plot(bound[mask], updates[mask], ".", ms=2.5, alpha=0.4, color=color, rasterized=True, label=label_of)
+    style: plotting.Style = {"ls": "", "marker": ".", "ms": 2.5, "alpha": 0.4, "rasterized": True}
+    for color, mask, words in zip(plotting.COLORS, (done, ~done), ("converged", "not converged"), strict=False):
+        ax.plot(bound[mask], updates[mask], color=color, label=f"{words}: {mask.sum():,} sets", **style)
     ends = np.array([bound.min() / 3, bound.max()])
     ax.plot(ends, ends, "k--", lw=1, label="updates = (R/γ)²")
     ax.set(xscale="log", yscale="log", xlabel="Novikoff's bound (R/γ)²", ylabel="updates of W")

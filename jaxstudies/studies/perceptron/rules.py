@@ -1,9 +1,6 @@
-"""Rules that learn a line through the origin from labeled points of the half square.
+"""Rules that learn a line through the origin from signed points y x: W classifies a point rightly if W.(y x) > 0."""
 
-Points are handed on as signed points y x: a weight vector W classifies a point rightly if
-W.(y x) > 0. Only the first `num_train` points count, so that training sets of all sizes share one
-compiled program.
-"""
+# Only the first `num_train` points count, so that training sets of all sizes share one program.
 
 from functools import partial
 from typing import NamedTuple
@@ -87,13 +84,7 @@ def _train(signed: Array, num_train: Array, learners: Learners) -> Trained:
 
 @custom_vmap
 def train(signed: Float[Array, "2 points sets"], num_train: Int[Array, ""], learners: Learners) -> Trained:
-    """Take sequential subgradient steps on max(0, margin - y W.x), in order, from W = 0.
-
-    Args:
-        signed: Signed points y x of several training sets.
-        num_train: Number of points in use.
-        learners: What learns from each of them.
-    """
+    """Take sequential subgradient steps on max(0, margin - y W.x), in order, from W = 0."""
     return _train(signed, num_train, learners)
 
 
@@ -108,9 +99,8 @@ def _train_mapped(size, batched, signed, num_train, learners):
         trained = _train(jnp.moveaxis(signed, 0, -1), num_train, learners)
         trained = jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), trained)
     else:
-        rows = (
-            a if mapped else jnp.broadcast_to(a, (size, *a.shape)) for a, mapped in zip(learners, settings, strict=True)
-        )
+        pairs = zip(learners, settings, strict=True)
+        rows = (a if mapped else jnp.broadcast_to(a, (size, *a.shape)) for a, mapped in pairs)
         trained = train(signed, num_train, Learners(*(a.reshape(-1, *a.shape[2:]) for a in rows)))
         trained = jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), trained)
     return trained, jax.tree.map(lambda _: True, trained)

@@ -9,12 +9,8 @@ from jaxstudies.networks.data import half_square
 from jaxstudies.studies.perceptron.config import RULES
 from jaxstudies.studies.perceptron.rules import Learners, bayes_point, hard_margin, train
 
-RUNS_PER_DEVICE = 2500
-"""A few hundred training sets for each rule; the study and the learning curve share a program."""
-AXES = {
-    name: ("budget",)
-    for name in ("epochs", "accuracy", "test_accuracy", "consistent", "flip_fraction", "updates", "converged")
-} | {"w1": ("budget",), "w2": ("budget",)}
+BY_BUDGET = ("epochs", "accuracy", "test_accuracy", "consistent", "flip_fraction", "updates", "converged", "w1", "w2")
+AXES = dict.fromkeys(BY_BUDGET, ("budget",))
 
 
 def simulate(
@@ -30,19 +26,9 @@ def simulate(
 ) -> dict[str, jax.Array]:
     """Learn from two training sets, and compare on the same test points.
 
-    Args:
-        key: Random key of the pair of training sets.
-        rule: Place in `RULES`.
-        num_train: Training points.
-        learning_rate: Learning rate of a sequential rule.
-        margin: Its margin, see `Learners`.
-        epochs: Its budgets, passes through the points, ascending; 0 for the other rules.
-        max_train: Points drawn per set, of which the first `num_train` count.
-        num_test: Test points.
-
-    Returns:
-        By budget, numbers of the first training set (`flip_fraction` compares both); and its
-        `gamma`, the largest margin, and `radius`, the largest norm of a point.
+    `rule` is its place in `RULES`, `epochs` are the budgets of a sequential rule, ascending, and 0 for the others.
+    Of the `max_train` points drawn per set the first `num_train` count. Returned are, by budget, numbers of the first
+    set (`flip_fraction` compares both), and its `gamma`, the largest margin, and `radius`, the largest norm of a point.
     """
     first_key, second_key, test_key = jax.random.split(key, 3)
     sets = jax.vmap(half_square, (0, None))(jnp.stack([first_key, second_key]), max_train)

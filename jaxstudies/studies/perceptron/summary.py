@@ -33,11 +33,10 @@ def summarize(results: Results) -> pd.DataFrame:
     rows = accuracy.agg(n="size", mean="mean", sd="std", q05=lambda a: np.quantile(a, 0.05))
     others = ["consistent", "flip_fraction", "converged", "updates", "test_accuracy"]
     rows = rows.join(groups[others].mean()).reset_index()
-    mean, low, high = intervals.t_intervals(rows["mean"], rows["sd"], rows["n"])
     exact = 1 - theory.bayes_point_error(rows["num_train"].to_numpy())
-    rows = rows.assign(
-        mean_accuracy=mean, low=low, high=high, theory_accuracy=np.where(rows["rule"] == "bayes_point", exact, np.nan)
-    )
+    rows["theory_accuracy"] = np.where(rows["rule"] == "bayes_point", exact, np.nan)
+    mean = intervals.t_intervals(rows["mean"], rows["sd"], rows["n"])
+    rows[["mean_accuracy", "low", "high"]] = np.stack(mean, axis=1)
     columns = [*KEYS[:4], "n", "mean_accuracy", "low", "high", "sd", "q05", "consistent"]
-    columns += ["flip_fraction", "theory_accuracy", "margin", "converged", "updates"]
-    return rows.drop_duplicates(KEYS, ignore_index=True)[[*columns, "test_accuracy"]]
+    columns += ["flip_fraction", "theory_accuracy", "margin", "converged", "updates", "test_accuracy"]
+    return rows.drop_duplicates(KEYS, ignore_index=True)[columns]

@@ -1,15 +1,11 @@
-"""What the benchmark times: the engine and its peers, each a function that readies one contestant.
-
-A peer imports what it needs inside, so that those that are not installed can be skipped. Each
-function takes the number of networks and of epochs and returns what is timed. The larger networks
-of other studies are in `steps`.
-"""
+"""What the benchmark times: the engine and its peers, which import what they need when they are readied."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -17,30 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxstudies.benchmarks import machine, scaling, steps
-from jaxstudies.benchmarks.timing import Timed
+from benchmarks import scaling, steps, timing
+from benchmarks.timing import Contestant, Timed
 from jaxstudies.networks.data import uniform_inputs
 
 DEPTH, WIDTH, EXAMPLES, BATCH = 10, 2, 3000, 64
-
-
-def ours(seeds: int, epochs: int) -> Timed:
-    """Train a batch by the engine, everything measured as in the study."""
-    return scaling.compile_batch(seeds, epochs), 1.0
 
 
 def plain_flax(seeds: int, epochs: int) -> Timed:
     """Train a batch as a Flax tutorial would: `vmap` of `nn.Dense` layers, shuffles of its own."""
     import flax.linen as nn
 
-    class Network(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            for _ in range(DEPTH):
-                x = nn.relu(nn.Dense(WIDTH, kernel_init=nn.initializers.he_normal())(x))
-            return nn.Dense(1, kernel_init=nn.initializers.he_normal())(x)
-
-    model: Any = Network()
+    dense = partial(nn.Dense, kernel_init=nn.initializers.he_normal())
+    hidden = [layer for _ in range(DEPTH) for layer in (dense(WIDTH), nn.relu)]
+    model: Any = nn.Sequential([*hidden, dense(1)])
     optimizer = optax.adam(1e-3)
 
     def simulate(key):
@@ -68,12 +54,9 @@ def plain_flax(seeds: int, epochs: int) -> Timed:
     return lambda: jax.block_until_ready(run(keys)), 1.0
 
 
-def torch_network(torch: Any) -> Any:
+def torch_network(torch: ModuleType):
     """Return the network of the study in PyTorch."""
-    layers: list = []
-    for inputs in [1] + [WIDTH] * (DEPTH - 1):
-        layers += [torch.nn.Linear(inputs, WIDTH), torch.nn.ReLU()]
-    network = torch.nn.Sequential(*layers, torch.nn.Linear(WIDTH, 1))
+    network = steps.torch_network(torch, 1, [WIDTH] * DEPTH)
     for layer in network:
         if isinstance(layer, torch.nn.Linear):
             torch.nn.init.kaiming_normal_(layer.weight)
@@ -93,12 +76,11 @@ def torch_func(seeds: int, epochs: int) -> Timed:
     def loss(params, x, y):
         return ((torch.func.functional_call(base, params, (x,)) - y) ** 2).mean()
 
-    gradients = torch.func.vmap(torch.func.grad(loss))
+    gradients, batches = torch.func.vmap(torch.func.grad(loss)), steps.shuffled(torch, EXAMPLES, BATCH)
 
     def epoch():
-        torch.set_num_threads(machine.cores())
-        order = torch.randperm(EXAMPLES)
-        for rows in order[: EXAMPLES // BATCH * BATCH].reshape(-1, BATCH):
+        torch.set_num_threads(timing.cores())
+        for rows in batches():
             found = gradients(params, x[:, rows], y[:, rows])
             for name, value in params.items():
                 value.grad = found[name]
@@ -113,16 +95,9 @@ def torch_loop(seeds: int, epochs: int) -> Timed:
     network = torch_network(torch)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     x = (torch.rand(EXAMPLES, 1) * 2 - 1) * 7**0.5
-    y = x.abs()
-
-    def epoch():
-        torch.set_num_threads(1)  # faster than more for networks this small
-        order = torch.randperm(EXAMPLES)
-        for rows in order[: EXAMPLES // BATCH * BATCH].reshape(-1, BATCH):
-            optimizer.zero_grad()
-            ((network(x[rows]) - y[rows]) ** 2).mean().backward()
-            optimizer.step()
-
+    loss, batches = torch.nn.functional.mse_loss, steps.shuffled(torch, EXAMPLES, BATCH)
+    # One thread is faster than more for networks this small.
+    epoch = steps.training(torch, network, optimizer, loss, (x, x.abs()), batches, threads=1)
     return epoch, float(epochs * seeds)
 
 
@@ -130,43 +105,31 @@ def keras_loop(seeds: int, epochs: int) -> Timed:
     """Train one network after another in Keras: one epoch of one network, multiplied."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = import_module("keras")
-
-    def dense(units, activation=None):
-        return keras.layers.Dense(units, activation=activation, kernel_initializer="he_normal")
-
-    hidden = [dense(WIDTH, "relu") for _ in range(DEPTH)]
+    dense = partial(keras.layers.Dense, kernel_initializer="he_normal")
+    hidden = [dense(WIDTH, activation="relu") for _ in range(DEPTH)]
     network = keras.Sequential([keras.Input((1,)), *hidden, dense(1)])
     network.compile(optimizer="adam", loss="mse")
     x = np.random.default_rng(0).uniform(-(7**0.5), 7**0.5, (EXAMPLES, 1))
-
-    def epoch():
-        network.fit(x, np.abs(x), batch_size=BATCH, epochs=1, verbose=0)
-
+    epoch = partial(network.fit, x, np.abs(x), batch_size=BATCH, epochs=1, verbose=0)
     epoch()  # traces
     return epoch, float(epochs * seeds)
 
 
-def start_up(*modules: str) -> Callable[[int, int], Timed]:
-    """Return a contestant that imports modules in a fresh interpreter."""
-
-    def prepare(seeds: int, epochs: int) -> Timed:
-        for module in modules:
-            import_module(module)
-        command = [sys.executable, "-c", f"import {', '.join(modules)}"]
-        environment = {"KERAS_BACKEND": "torch"} | os.environ
-        return lambda: subprocess.run(command, check=True, env=environment, capture_output=True), 1
-
-    return prepare
+def start_up(module: str, seeds: int, epochs: int) -> Timed:
+    """Import a module in a fresh interpreter."""
+    import_module(module)
+    command, environment = [sys.executable, "-c", f"import {module}"], {"KERAS_BACKEND": "torch"} | os.environ
+    return partial(subprocess.run, command, check=True, env=environment, capture_output=True), 1
 
 
-CONTESTANTS: dict[str, tuple[str, Callable[[int, int], Timed]]] = {
-    "jaxstudies": ("dying ReLU", ours),
+CONTESTANTS: dict[str, Contestant] = {
+    "jaxstudies": ("dying ReLU", scaling.compile_batch),
     "plain Flax vmap": ("dying ReLU", plain_flax),
     "torch.func": ("dying ReLU", torch_func),
     "PyTorch loop (extrapolated)": ("dying ReLU", torch_loop),
     "Keras loop (extrapolated)": ("dying ReLU", keras_loop),
     **steps.CONTESTANTS,
-    "jaxstudies start-up": ("start-up", start_up("jaxstudies.studies.dying_relu")),
-    "PyTorch start-up": ("start-up", start_up("torch")),
-    "Keras start-up": ("start-up", start_up("keras")),
+    "jaxstudies start-up": ("start-up", partial(start_up, "jaxstudies.studies.dying_relu")),
+    "PyTorch start-up": ("start-up", partial(start_up, "torch")),
+    "Keras start-up": ("start-up", partial(start_up, "keras")),
 }
