@@ -211,6 +211,8 @@ def test_overflow_is_counted_and_neither_alive_nor_dead():
     assert (summary["n"] + summary["nonfinite"] == 16).all()
     assert not table.stacked(bad, "collapsed")[:, 1].any()
     studies.judge(STUDY, results)
+
+
 @pytest.mark.slow
 def test_products_targets_losses_and_two_dimensions():
     config = dying_relu.Config(

@@ -237,6 +237,8 @@ def run(config, num_seeds, num_devices=None):
     execution = Execution(num_devices=num_devices, runs_per_device=lenet.RUNS_PER_DEVICE)
     blocks, _ = monte_carlo.run_design(studies.task_of(STUDY, config, num_seeds, execution=execution))
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
+
+
 @pytest.mark.slow
 def test_script_end_to_end(tmp_path, monkeypatch):
     # One test for three checks: workers do not share what one of them has run.

@@ -65,6 +65,8 @@ def test_the_install_cell_keeps_the_jax_that_is_there(saved, monkeypatch, tmp_pa
     monkeypatch.delenv("JAXSTUDIES_SOURCE")
     with pytest.raises(ValueError, match="SOURCE"):
         install(cell, monkeypatch, tmp_path, found=False)
+
+
 @pytest.mark.slow
 def test_it_runs_small_and_draws(saved, monkeypatch, tmp_path):
     monkeypatch.setenv("JAXSTUDIES_TOUR_SEEDS", "8")
