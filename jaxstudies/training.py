@@ -218,8 +218,17 @@ def mean_loss(
     model: Model, state: TrainState, data: Dataset, loss_fn: LossFn, *, block_size: int = 512
 ) -> Float[Array, ""]:
     """Return the mean loss over all examples, in evaluation mode, block by block as `predict_blocks`."""
-    predictions = predict_blocks(model, state, data.inputs, block_size)
-    return jnp.mean(jax.vmap(loss_fn)(predictions, data.targets))
+    num_examples = data.inputs.shape[0]
+
+    def add_block(total, start):
+        picks = start + jnp.arange(block_size)
+        block = take(data, jnp.minimum(picks, num_examples - 1))
+        losses = jax.vmap(loss_fn)(predict(model, state, block.inputs), block.targets)
+        losses = losses.reshape(block_size, -1).mean(axis=1)
+        return total + jnp.where(picks < num_examples, losses, 0.0).sum(), None
+
+    total, _ = jax.lax.scan(add_block, jnp.zeros(()), jnp.arange(0, num_examples, block_size))
+    return total / num_examples
 
 
 def precise_batch_stats(
