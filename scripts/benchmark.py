@@ -42,7 +42,7 @@ class Options:
     """Passes of each network through its points."""
     repeats: Annotated[int, Ge(1)] = 3
     """Repeats of everything."""
-    out: Path = Path("figures/benchmark")
+    out: Path = Path("results/benchmark")
     """Directory for benchmark.json, benchmark.csv and benchmark.png."""
     json: Path | None = None
     """File for the JSON, instead of --out; table and figure go beside it, under its name."""
@@ -62,7 +62,7 @@ class ScalingOptions:
     """Passes of each network through its points."""
     repeats: Annotated[int, Ge(1)] = 3
     """Repeats of everything."""
-    out: Path = Path("figures/benchmark")
+    out: Path = Path("results/benchmark")
     """Directory for scaling.json, scaling.csv and scaling.png."""
     json: Path | None = None
     """File for the JSON, instead of --out; table and figure go beside it, under its name."""

@@ -24,7 +24,7 @@ class Options:
     """Where the results are, and whether they are made first."""
 
     out: Path | None = None
-    """Directory for report.html and a directory per study (figures; with --quick figures/quick)."""
+    """Directory for report.html and a directory per study (results; with --quick results/quick)."""
     quick: bool = False
     """Few seeds, and scikit-learn's digits instead of MNIST: minutes instead of twenty."""
     plots_only: bool = False
@@ -95,7 +95,7 @@ def main() -> None:
     try:
         shown = flags.explained(Options)
         options = flags.parse(shown, sys.argv[1:], prog="report.py", description=__doc__ or "")
-        out = options.out or Path("figures/quick" if options.quick else "figures")
+        out = options.out or Path("results/quick" if options.quick else "results")
         command.check_writable(out)
         write(options, out)
     except UsageError as error:

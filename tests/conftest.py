@@ -1,5 +1,6 @@
 import hypothesis
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 # Shapes and types in annotations are checked at run time, in tests alone; and so is that no
@@ -14,3 +15,24 @@ hypothesis.settings.load_profile("jaxstudies")
 from jaxstudies.engine import programs  # noqa: E402
 
 programs.use_all_cores()
+
+# What together sees every room in under a minute on two cores: files, and single tests of longer ones.
+QUICK = {"baselines", "claims", "intervals", "main", "mnist", "provenance", "readme", "references", "study", "table"}
+QUICK |= {
+    "theory",
+    "engine::test_mapped_equals_looped",
+    "engine::test_fewer_seeds_are_a_prefix",
+    "engine::test_floats_share_one_program_and_one_launch",
+    "engine::test_finished_chunks_are_not_run_again_and_damaged_ones_are",
+    "training::test_one_sgd_step_equals_the_hand_formula",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what `pytest -m quick` runs; what plain `pytest` runs stays as it is."""
+    for item in items:
+        file = item.path.stem.removeprefix("test_")
+        longer = {mark.name for mark in item.iter_markers()} & {"slow", "faults"}
+        if not longer and {file, f"{file}::{getattr(item, 'originalname', '')}"} & QUICK:
+            item.add_marker(pytest.mark.quick)

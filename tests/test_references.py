@@ -10,9 +10,7 @@ from jaxstudies import study
 from jaxstudies.evidence import claims
 
 FIGURES = Path(__file__).parent.parent / "figures"
-OLDER = {"depth_width", "lenet"}
-"""Written by version 0.1, which kept no effects; to be run again."""
-NAMES = sorted(set(study.packaged()) - OLDER)
+NAMES = sorted(study.packaged())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,7 +30,3 @@ def test_its_verdicts_follow_from_its_effects_alone(name):
         assert (again.verdict, again.n) == (record["verdict"], record["n"])
         if record["n"]:
             assert again.effect == pytest.approx(record["effect"], rel=1e-5, abs=1e-7)
-
-
-def test_every_study_has_a_reference():
-    assert all((FIGURES / name / "claims.json").exists() for name in study.packaged())

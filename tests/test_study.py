@@ -461,7 +461,7 @@ def test_a_file_of_one_s_own_is_a_study(tmp_path):
     command = [sys.executable, "own.py", "--seeds", "30"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "supported: it is" in done.stdout
-    out = tmp_path / "figures" / "own"
+    out = tmp_path / "results" / "own"
     assert len(table.read_runs(out / "runs.parquet")) == 60
     again = subprocess.run(
         [sys.executable, "-m", "jaxstudies", "own.py", "--seeds", "30"],

@@ -103,7 +103,7 @@ def _explain(study: Study, error: BaseException, received: list[int]) -> int | N
 
 def _main(study: Study, argv: list[str]) -> None:
     config, seeds, options = parse(study, argv)
-    out = options.out or Path("figures") / study.name
+    out = options.out or Path("results") / study.name
     if options.plots_only:
         check_stored(study, argv, out)
         report(study, out)

@@ -1,0 +1,70 @@
+"""Renew the reference results in figures/ from a clean commit.
+
+Each study runs with its defaults into results/reference/STUDY, where git does not look; what it leaves but for the
+table of runs is then copied to figures/STUDY.
+"""
+
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jaxstudies.commands import command, flags
+from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands.main import load
+from jaxstudies.output import provenance
+from jaxstudies.study import packaged
+
+ROOT = Path(__file__).parent.parent
+KEPT = {".png", ".csv", ".json"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which results are renewed."""
+
+    studies: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Names of studies, if not all."""
+
+
+def is_clean(commit: str | None) -> bool:
+    """Return whether a commit is one that nothing was changed after."""
+    return re.fullmatch(r"[0-9a-f]{12}", commit or "") is not None
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy what a study has left, and remove what an older run of it left."""
+    new = {path.name for path in source.iterdir() if path.suffix in KEPT} | {"effects.parquet"}
+    for path in target.iterdir():
+        if path.suffix in KEPT and path.name not in new:
+            path.unlink()
+    for name in new:
+        shutil.copyfile(source / name, target / name)
+
+
+def main() -> None:
+    """Run the studies and copy what they leave; a mistake is one line and status 2."""
+    try:
+        options = flags.parse(Options, sys.argv[1:], prog="reference.py", description=__doc__ or "")
+        names = options.studies or tuple(packaged())
+        if unknown := set(names) - set(packaged()):
+            raise UsageError(f"{min(unknown)}: must be one of {', '.join(packaged())}")
+        if not is_clean(provenance.commit(ROOT)):
+            raise UsageError(f"{ROOT}: commit your changes first, so that the commit says what was run")
+    except UsageError as error:
+        print(f"reference: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    for name in names:
+        print(f"\n== {name}", flush=True)
+        out = ROOT / "results" / "reference" / name
+        command.main(load(name), ["--out", str(out)])
+        (ROOT / "figures" / name).mkdir(exist_ok=True)
+        copy(out, ROOT / "figures" / name)
+
+
+if __name__ == "__main__":
+    main()
