@@ -177,9 +177,10 @@ def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str)
     """Draw the mean of a measure along its axis with a 95 % band, a line per setting."""
     figure, ax = plt.subplots(figsize=(7.5, 4))
     runs = runs[runs[measure].notna()]
-    groups = list(runs.groupby(varying, sort=False, dropna=False)) if varying else [(("all runs",), runs)]
-    for color, i in zip(COLORS, spread(len(groups), MOST_LINES), strict=False):
-        levels, rows = groups[i]
+    numbers = runs.groupby(varying or (lambda _: 0), sort=False, dropna=False).ngroup().to_numpy()
+    for color, number in zip(COLORS, spread(int(numbers.max()) + 1, MOST_LINES), strict=False):
+        rows = runs[numbers == number]
+        levels = rows[varying].iloc[0] if varying else ("all runs",)
         values = np.stack(rows[measure].to_list()).astype(float)
         steps = spread(values.shape[1], MOST_POINTS)
         layer_lines(ax, values[:, steps], color, words_of(*levels), at=steps + 1)
