@@ -1,10 +1,8 @@
 """What a study is, and what it need not write.
 
-A study is a module with a frozen dataclass `Config` and a function `simulate(key, a, b, *, c)` that
-returns arrays by name: one run. The parameters of `simulate` are fields of the config by name, or
-arrays that `data(config)` returns by name, or `config` itself. A field that is a tuple is a factor:
-the design is the product of the factors. Everything else has a default, and a module that defines
-a name of `Study` says it better.
+A study is a module with a frozen dataclass `Config` and a function `simulate(key, a, b, *, c)`, one run, that returns
+arrays by name. Its parameters are fields of the config, arrays that `data(config)` returns, or `config` itself. A field
+that is a tuple is a factor, and the design their product. Whatever else of `Study` a module defines, it says better.
 """
 
 import dataclasses
@@ -30,7 +28,7 @@ from jaxstudies.evidence import intervals
 from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
 from jaxstudies.output import plotting, provenance, table
 
-__all__ = ["Claim", "Results", "Setting", "Study", "main", "run", "select"]
+__all__ = ["Claim", "Results", "Setting", "Study", "main", "run", "selector"]
 
 EXECUTION = ("seeds", "seed")
 """Fields that belong to the command line and to `run`: in a config they set the default."""
@@ -202,11 +200,6 @@ def selector(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]]) -> Callabl
         return values.dropna().astype(np.int8) if pd.api.types.is_bool_dtype(values) else values
 
     return of
-
-
-def select(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]], measure: str, **labels: object) -> pd.Series:
-    """Return a measure by seed, see `selector`."""
-    return selector(runs, axes)(measure, **labels)
 
 
 def as_outcomes(column: pd.Series) -> pd.Series:

@@ -1,7 +1,7 @@
 """One training run as a pure function of a key. Nothing here is compiled: the caller does that.
 
-A network is a Linen module, or any pair of pure functions `(init, apply)`: `init(key, inputs)`
-returns parameters, `apply(params, inputs)` predictions for examples in rows.
+A network is a Linen module, or any pair of pure functions `(init, apply)`: `init(key, inputs)` returns parameters,
+`apply(params, inputs)` predictions for examples in rows.
 """
 
 import inspect

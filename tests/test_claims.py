@@ -229,3 +229,18 @@ def test_a_verdict_in_words():
     assert text.splitlines()[0].strip().startswith("supported: words (ours)")
     assert "nats, n = 40" in text
     assert "(no interval)" in claims.sentence(judged(NORMAL.iloc[:1]))
+
+
+def test_a_share_is_of_outcomes_and_of_nothing_else():
+    """A share of other numbers would be 0, whatever they are."""
+    for estimand, arguments in (("share", {}), ("share_against", {"count": 1, "of": 2}), ("share_difference", {})):
+        claim = Claim("id", "words", lambda of: pd.Series([0.25, 0.5]), (0, 1), estimand=estimand, arguments=arguments)
+        with pytest.raises(ValueError, match="outcomes"):
+            claims.judge(claim.record(), claims.as_effects(claim.effect(None)))
+
+
+def test_a_claim_checks_itself():
+    with pytest.raises(ValueError, match="'shares': one of mean, "):
+        Claim("id", "words", lambda of: None, (0, 1), estimand="shares")
+    with pytest.raises(ValueError, match="the lower end first"):
+        Claim("id", "words", lambda of: None, (9, 0))

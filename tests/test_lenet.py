@@ -327,7 +327,7 @@ def table_of(final):
         for arm, values in final.items()
         for seed, value in enumerate(values)
     ]
-    return partial(studies.select, pd.DataFrame(rows), lenet.AXES)
+    return studies.selector(pd.DataFrame(rows), lenet.AXES)
 
 
 def judge(final):
@@ -352,7 +352,7 @@ def test_spikes_are_the_largest_rises_of_the_validation_loss():
     losses[:, ESTIMATORS.index("precise"), SPLITS.index("validation")] = 1.0, 0.5, 1.0, 0.25
     runs = pd.DataFrame({"arm": "raw_bn", "seed": [0, 1], "loss": [losses, 0 * losses]})
     runs["accuracy"] = runs["loss"]
-    of = partial(studies.select, runs, lenet.AXES)
+    of = studies.selector(runs, lenet.AXES)
     verdicts = {v.id: v for v in judge_all(lenet.CLAIMS, of)[0]}
     assert verdicts["spikes.larger"].effect == pytest.approx((1.5 + 0) / 2)
     assert verdicts["spikes.gone"].effect == pytest.approx((0.9 * 2 - 0.5 + 0) / 2)

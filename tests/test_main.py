@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import jaxstudies
 from jaxstudies import study as studies
 from jaxstudies.commands import command, main
 
@@ -31,6 +32,11 @@ def test_the_studies_are_listed_with_their_questions(capsys):
         for name in STUDIES:
             (line,) = (line for line in lines if line.split()[:1] == [name])
             assert main.load(name).question in line
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    main.main(["--version"])
+    assert capsys.readouterr().out.strip() == jaxstudies.__version__
 
 
 def test_listing_the_studies_imports_none_of_them(tmp_path):

@@ -71,7 +71,7 @@ def test_text_is_escaped_and_what_is_missing_is_said(tmp_path):
     assert "<b>" not in text and "&lt;b&gt;a &lt; b" in text and "A &amp; B" in text
     assert "<h2 id='study0'>Why &lt;i&gt;?</h2>\n<p>So &amp; so.</p>" in text and "Not." not in text
     assert "−1 [–, 2]<" in text and "−1 [–, 2] at 90 %<" in text
-    assert "1 supported, 1 refuted, 0 inconclusive" in text and "1 claims are not tested" in text
+    assert "1 supported, 1 refuted, 0 inconclusive" in text and "do not test: 1" in text
     assert "it is &lt;missing&gt;" in text and "a &lt;note&gt;" in text
 
 

@@ -19,7 +19,7 @@ from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.evidence import intervals
 from jaxstudies.output import table
-from jaxstudies.study import Claim, Results, Setting, Study, run, select
+from jaxstudies.study import Claim, Results, Setting, Study, run, selector
 
 
 @dataclass(frozen=True)
@@ -232,6 +232,10 @@ def test_run_speaks_of_its_arguments_and_of_no_flags(how, named):
 
 
 # Selecting.
+
+
+def select(runs, axes, measure, **labels):
+    return selector(runs, axes)(measure, **labels)
 
 
 @pytest.fixture(scope="module")

@@ -205,8 +205,8 @@ def report(study: Study, out: Path) -> None:
     tested = [verdict for verdict in verdicts if verdict.n and np.isfinite(verdict.effect)]
     for verdict in tested:
         print(claims.sentence(verdict))
-    if len(tested) < len(verdicts):
-        print(f"{len(verdicts) - len(tested)} claims are not tested by these runs")
+    if untested := [verdict.id for verdict in verdicts if verdict not in tested]:
+        print(f"not tested by these runs: {', '.join(untested)}")
     print(f"\n{out}/: runs.parquet, effects.parquet, config.json, summary.csv, claims.json,")
     print("  " + ", ".join([*(f"{name}.csv" for name in tables), *pictures]))
 

@@ -1,7 +1,7 @@
 """How a study is run into a directory: alone, or sharing the run with other processes.
 
-A shared run has two passes. In the first each process computes its share of the chunks; in the
-second the one that finds all of them puts the run together, as if it went on with its own.
+A shared run has two passes. In the first each process computes its share of the chunks; in the second the one that
+finds all of them puts the run together, as if it went on with its own.
 """
 
 import dataclasses

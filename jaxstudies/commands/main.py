@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import jaxstudies
 from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.commands.flags import UsageError
@@ -72,6 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         print(USAGE)
         for study in studies.packaged():
             print(f"  {study:16}{question(study)}")
+    elif name == "--version":
+        print(jaxstudies.__version__)
     elif name == "report":
         from jaxstudies.commands import report_command
 

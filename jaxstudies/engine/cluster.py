@@ -1,8 +1,8 @@
 """Processes that share a run: whose which chunk is, and how all chunks come together.
 
-The processes either know of nothing but a common directory, or JAX's distributed runtime connects
-them. Both ways each computes its own chunks, alone and on its own devices, and keeps them as files;
-a run is put together from the files of all.
+The processes either know of nothing but a common directory, or JAX's distributed runtime connects them. Both ways each
+computes its own chunks, alone and on its own devices, and keeps them as files; a run is put together from the files of
+all.
 """
 
 import contextlib
@@ -131,9 +131,6 @@ def bring_together(chunks: Chunks) -> bool:
 
     Returns:
         Whether this process turned out to have chunks that process 0 does not see.
-
-    Raises:
-        ClusterError: A process has gone.
     """
     with _answered():
         multihost_utils.sync_global_devices("shares are done")

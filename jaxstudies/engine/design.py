@@ -1,9 +1,9 @@
 """Designs: the settings of a simulation, grouped by what one launch can run.
 
-Of what `simulate(key, a, b, *, c)` takes, what stands before the star is data and what stands
-behind it makes a program of its own. Of the data, floats and arrays are mapped inside the seeds;
-integers and truth values are choices, which share a program but take a launch each, since a loop
-bound or a branch that is mapped makes every run take the longest way.
+Of what `simulate(key, a, b, *, c)` takes, what stands before the star is data and what stands behind it makes a
+program of its own. Of the data, floats and arrays are mapped inside the seeds; integers and truth values are choices,
+which share a program but take a launch each, since a loop bound or a branch that is mapped makes every run take the
+longest way.
 """
 
 import inspect

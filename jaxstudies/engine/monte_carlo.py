@@ -1,9 +1,8 @@
 """The engine: one simulation of a key, mapped over settings and over any number of seeds.
 
-Seed i is simulated with `fold_in(key(seed), i)`, so it depends on the master seed and on i alone:
-ten seeds are the first ten of a thousand, and run 417 can be replayed by itself. How a design is
-cut into blocks and spread over devices changes results by rounding at most; with both the same,
-they repeat to the bit.
+Seed i is simulated with `fold_in(key(seed), i)`, so it depends on the master seed and on i alone: ten seeds are the
+first ten of a thousand, and run 417 can be replayed by itself. How a design is cut into blocks and spread over devices
+changes results by rounding at most; with both the same, they repeat to the bit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,8 +25,7 @@ from jaxstudies.output import table
 from jaxstudies.output.table import Shapes
 
 RUNS_PER_CPU = 512
-"""Runs per CPU core and block: enough to hide the cost of launching kernels, few enough that tiny
-networks stay within the caches; a study whose runs are larger says so."""
+"""Runs per CPU core and block, so that tiny networks stay within the caches; a study of larger runs says so."""
 
 RUNS_PER_ACCELERATOR = 8192
 """Runs per accelerator and block: a guess, not tuned on one yet."""

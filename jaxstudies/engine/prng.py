@@ -1,7 +1,7 @@
 """JAX's own random numbers, to the bit, from a program that compiles faster.
 
-At each of a study's dozen draws, XLA compiles the 20 rounds of Threefry anew, unrolled and twice
-over: nearly half of what it compiles for a small network. Here a small draw runs them in a loop.
+At each of a study's dozen draws, XLA compiles the 20 rounds of Threefry anew, unrolled and twice over: nearly half of
+what it compiles for a small network. Here a small draw runs them in a loop.
 """
 
 import math

@@ -52,6 +52,12 @@ class Claim:
     level: float = 0.95
     """Confidence level of the interval."""
 
+    def __post_init__(self):
+        if self.estimand not in ESTIMANDS:
+            raise ValueError(f"claim {self.id}: estimand {self.estimand!r}: one of {', '.join(ESTIMANDS)}")
+        if not self.holds[0] <= self.holds[1]:
+            raise ValueError(f"claim {self.id}: holds {self.holds}: the lower end first")
+
     def record(self) -> dict:
         """Return all but the code, as JSON has it."""
         said = {name: value for name, value in vars(self).items() if name not in ("effect", "holds")}
@@ -91,15 +97,23 @@ def counts_of(effects: pd.DataFrame) -> np.ndarray:
     return effects.get("count", pd.Series(1, effects.index)).fillna(1).to_numpy(int)
 
 
+def outcomes(effects: pd.DataFrame, allowed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts and values; raise ValueError if these are no outcomes, whose share would be 0."""
+    values = effects["value"].to_numpy(float)
+    if not np.isin(values, allowed).all():
+        raise ValueError(f"a share is of outcomes: truth values, or numbers among {allowed}")
+    return counts_of(effects), values
+
+
 def hits(effects: pd.DataFrame) -> list[int]:
     """Return how many outcomes are 1, and how many there are."""
-    counts, values = counts_of(effects), effects["value"].to_numpy(float)
+    counts, values = outcomes(effects, (0, 1))
     return [int(counts[values == 1].sum()), int(counts.sum())]
 
 
 def signs(effects: pd.DataFrame) -> list[int]:
     """Return how many differences of outcomes are positive, how many negative, how many there are."""
-    counts, values = counts_of(effects), effects["value"].to_numpy(float)
+    counts, values = outcomes(effects, (-1, 0, 1))
     return [int(counts[values > 0].sum()), int(counts[values < 0].sum()), int(counts.sum())]
 
 
@@ -157,13 +171,9 @@ def as_effects(effect: Effect) -> pd.DataFrame:
 def judge(record: Mapping, effects: pd.DataFrame) -> Verdict:
     """Hold the interval of an effect against the region in which the claim is true.
 
-    The claim is supported if the whole interval lies inside the region, refuted if it lies wholly
-    outside, and otherwise, or without data, the runs are inconclusive. With a region around a
-    stated value this is the test of equivalence by two one-sided tests.
-
-    Args:
-        record: `Claim.record`, or its entry in claims.json.
-        effects: Its effects by seed, see `as_effects`.
+    The claim is supported if the whole interval lies inside the region, refuted if it lies wholly outside, and
+    otherwise, or without data, the runs are inconclusive. With a region around a stated value this is the test of
+    equivalence by two one-sided tests. `record` is `Claim.record` or an entry of claims.json.
     """
     _, take, interval = ESTIMANDS[record["estimand"]]
     effect, low, high = interval(*take(effects), **record["arguments"], level=record["level"])

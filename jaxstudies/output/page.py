@@ -112,7 +112,7 @@ def table(claims: list[tuple[str, dict]], *first: str) -> str:
     head = "".join(f"<th>{text}</th>" for text in heads)
     shown = f"<div class='scroll'><table><tr>{head}</tr>{''.join(rows)}</table></div>" if rows else ""
     left_out = len(claims) - len(rows)
-    return shown + (f"<p class='note'>{left_out} claims are not tested by these runs.</p>" if left_out else "")
+    return shown + (f"<p class='note'>Claims that these runs do not test: {left_out}.</p>" if left_out else "")
 
 
 def row(verdict: dict, first: str = "") -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.studies.depth_width.summary import chosen, summarize
-from jaxstudies.study import Claim, Results, select
+from jaxstudies.study import Claim, Results, selector
 
 NUMBER = {1: "one", 2: "two", 3: "three"}
 NOTEBOOK, ASSIGNMENT = "the source notebook", "the assignment's question"
@@ -58,7 +58,7 @@ def claims(results: Results) -> list[Claim]:
     """Return the claims on each recipe that was run, and on the network on Fourier features."""
     summary, runs, recipes = summarize(results), chosen(results), results.config.recipes
     shapes = summary[(summary["part"] == "shapes") & summary["rmse"].notna()]
-    errors_of = partial(select, runs[~runs["nonfinite"].astype(bool)], {}, "test_rmse")
+    errors_of = partial(selector(runs[~runs["nonfinite"].astype(bool)], {}), "test_rmse")
     value = summary[summary["recipe"] == "baseline"].set_index("shape")["rmse"]
     constant, floor, thin_plates = value[["constant", "floor", "RBF"]]
 

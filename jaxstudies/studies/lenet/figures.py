@@ -1,7 +1,6 @@
 """The figures of the LeNet-5 study."""
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -21,7 +20,7 @@ from jaxstudies.studies.lenet import claims
 from jaxstudies.studies.lenet.config import ARMS
 from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
-from jaxstudies.study import Results, select
+from jaxstudies.study import Results, selector
 
 LOOKS = zip(ARMS, (6, 0, 1, 5, 2, 3), "osD^vP", strict=True)
 LOOK: dict[str, plotting.Style] = {arm: {"color": plotting.COLORS[i], "marker": mark} for arm, i, mark in LOOKS}
@@ -112,7 +111,7 @@ def name_contrast(weights: claims.Weights) -> str:
 
 def draw_differences(ax: Axes, runs: pd.DataFrame, title: str) -> None:
     """Draw paired differences of final test accuracy, in points, with 95 % t intervals."""
-    arms, of = set(runs["arm"]), partial(select, runs, AXES)
+    arms, of = set(runs["arm"]), selector(runs, AXES)
     shown = [weights for weights in claims.CONTRASTS if set(weights) <= arms]
     ax.set_title(title)
     if not shown:
