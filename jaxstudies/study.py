@@ -263,11 +263,11 @@ def summary_of(study: Study, results: Results) -> pd.DataFrame:
     return study.summarize(results) if study.summarize else summarize(study, results)
 
 
-def figures_of(study: Study, results: Results) -> dict[str, Figure]:
-    """Return the study's figures, or a default one: every measure over what varies."""
+def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = None) -> dict[str, Figure]:
+    """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there."""
     if study.plot:
         return study.plot(results)
-    summary = summarize(study, results)
+    summary = summarize(study, results) if study.summarize or summary is None else summary
     axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
     curves = {measure: axis for measure, axis in axes.items() if axis is not None}
     summary = summary[~summary["measure"].str.contains(", last ")]

@@ -198,7 +198,7 @@ def report(study: Study, out: Path) -> None:
         for name, rows in {"summary": summary, **tables}.items():
             files.write_csv(out / f"{name}.csv", rows)
     plotting.use_style()
-    figures = studies.figures_of(study, results)
+    figures = studies.figures_of(study, results, summary)
     with reported(out):
         pictures = [path.name for path in plotting.save(figures, out)]
     print_table(summary)

@@ -89,7 +89,7 @@ def quantile_difference(first: Values, second: Values, quantile: float, level: f
     orders, below = [np.argsort(values) for values in (first, second)], int((n - 1) * quantile)
 
     def difference(counts):
-        # Sorting once and counting how often each value was drawn is five times as fast as sorting each resample.
+        # Sorting once and counting how often each value was drawn is three times as fast as sorting each resample.
         ends = []
         for values, order in zip((first, second), orders, strict=True):
             ranks = np.searchsorted(np.cumsum(counts[order]), [below, min(below + 1, n - 1)], side="right")
