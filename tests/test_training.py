@@ -371,3 +371,21 @@ def test_precise_statistics_of_a_plain_batch_norm():
     got = training.precise_batch_stats(update, initial["batch_stats"], lambda i: inputs, 1)
     np.testing.assert_allclose(got["mean"], inputs.mean(axis=0), rtol=1e-4)
     np.testing.assert_allclose(got["var"], inputs.var(axis=0), rtol=1e-4)
+
+
+def test_an_equinox_module_trains_as_the_functions_that_it_is():
+    eqx = pytest.importorskip("equinox")
+    module = eqx.nn.Linear(2, 1, key=jax.random.key(1))
+    arrays, rest = eqx.partition(module, eqx.is_inexact_array)
+    wrapped = lambda key, inputs: arrays, lambda params, inputs: jax.vmap(eqx.combine(params, rest))(inputs)
+    start = {"weight": module.weight, "bias": module.bias}
+    plain = lambda key, inputs: start, lambda p, inputs: inputs @ p["weight"].T + p["bias"][None]
+    x = jax.random.normal(jax.random.key(2), (32, 2))
+    data, optimizer = Dataset(x, x[:, :1] * x[:, 1:]), optax.adam(0.1)
+
+    def train(model):
+        return training.fit(jax.random.key(0), model, optimizer, squared_error, data, num_epochs=3, batch_size=8)
+
+    one, other = train(wrapped), train(plain)
+    np.testing.assert_allclose(one.history, other.history, rtol=1e-5)
+    np.testing.assert_allclose(one.state.params.weight, other.state.params["weight"], rtol=1e-4, atol=1e-6)
