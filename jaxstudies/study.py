@@ -267,11 +267,11 @@ def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = No
     """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there."""
     if study.plot:
         return study.plot(results)
-    summary = summarize(study, results) if study.summarize or summary is None else summary
+    table = summarize(study, results) if study.summarize or summary is None else summary
     axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
     curves = {measure: axis for measure, axis in axes.items() if axis is not None}
-    summary = summary[~summary["measure"].str.contains(", last ")]
-    return plotting.draw_measures(summary, results.runs, curves, study.question)
+    table = table[~table["measure"].str.contains(", last ")]
+    return plotting.draw_measures(table, results.runs, curves, study.question)
 
 
 def run(
