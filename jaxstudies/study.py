@@ -94,6 +94,8 @@ class Study:
     """Further tables, by name."""
     plot: Callable[[Results], dict[str, Figure]] | None = None
     """Returns figures by name; never trains."""
+    CAPTIONS: Mapping[str, str] = field(default_factory=dict)
+    """By the name of a figure, what is to be seen in it; it is written below the figure."""
     QUICK: tuple[str, ...] = ("--seeds", "100")
     """Flags of a quick look."""
 

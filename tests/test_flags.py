@@ -13,7 +13,7 @@ import toy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxstudies.commands import command, flags, launch, levels
+from jaxstudies.commands import command, flags, options, levels
 from jaxstudies.commands.levels import Levels
 from jaxstudies.commands.main import load
 from jaxstudies.output import table
@@ -67,9 +67,9 @@ def is_outside(value, hint):
 FLAGS = [
     (study, field, values)
     for study in STUDIES
-    for part in (study.Config, command.Seeds, launch.Options)
+    for part in (study.Config, command.Seeds, options.Options)
     for field, hint in get_type_hints(part, include_extras=True).items()
-    if part is not launch.Options or study is STUDIES[0]
+    if part is not options.Options or study is STUDIES[0]
     if part is not command.Seeds or field not in study.Config.__dataclass_fields__
     if (values := wrong_values(hint)) is not None
 ]
@@ -119,7 +119,7 @@ def test_every_numeric_flag_of_every_study_is_tried():
         tried = [field for s, field, _ in FLAGS if s is study]
         assert len(tried) >= 4 and {"seeds", "seed"} <= set(tried)
         named = {field.name for field in dataclasses.fields(study.Config)}
-        assert named | {"seeds", "seed"} >= set(tried) - {field.name for field in dataclasses.fields(launch.Options)}
+        assert named | {"seeds", "seed"} >= set(tried) - {field.name for field in dataclasses.fields(options.Options)}
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=NAMES)
@@ -152,7 +152,7 @@ def test_help_explains_every_flag(study, capsys):
     assert not stop.value.code
     said = capsys.readouterr().out
     assert "None" not in said
-    for part in (study.Config, command.Seeds, launch.Options):
+    for part in (study.Config, command.Seeds, options.Options):
         for field in dataclasses.fields(part):
             assert re.search(rf"--(no-)?{field.name.replace('_', '-')}\s", said), field.name
 

@@ -19,7 +19,8 @@ from jaxstudies import study as studies
 from jaxstudies.commands import flags, levels
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.job import reported
-from jaxstudies.commands.launch import Options, Seeds, check, launch
+from jaxstudies.commands.launch import launch
+from jaxstudies.commands.options import Options, Seeds, check
 from jaxstudies.engine import cluster
 from jaxstudies.engine.chunks import ChunksError
 from jaxstudies.engine.cluster import ClusterError
