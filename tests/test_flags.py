@@ -13,7 +13,7 @@ import toy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxstudies.commands import command, flags, options, levels
+from jaxstudies.commands import command, flags, levels, options
 from jaxstudies.commands.levels import Levels
 from jaxstudies.commands.main import load
 from jaxstudies.output import table
