@@ -1,0 +1,40 @@
+"""The flags."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval
+
+from jaxstudies.networks.models import InitializerName
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is simulated: ReLU networks of every depth and width."""
+
+    seeds: Annotated[int, Interval(ge=1, le=10**9)] = 20_000
+    """Networks initialized per width, the deepest of which serves all depths."""
+    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    """Master seed; network i depends on it and on i alone."""
+    depths: tuple[Annotated[int, Interval(ge=1, le=1000)], ...] = tuple(range(1, 21))
+    """Hidden layers."""
+    widths: tuple[Annotated[int, Interval(ge=1, le=10_000)], ...] = tuple(range(2, 11))
+    """Units per hidden layer."""
+    init: InitializerName = "he_normal"
+    """Initialization of all layers."""
+    init_std: Annotated[float, Gt(0)] = 1.0
+    """Standard deviation of the weights with --init normal."""
+    target: Literal["abs", "x_sin_5x", "abs_x_sin_5x", "step_sin", "abs_sum_diff"] = "abs"
+    """Function to learn; abs_sum_diff is [|x1+x2|, |x1-x2|], the others have one input."""
+    epochs: Annotated[int, Ge(0)] = 0
+    """Passes through the data; with 0 nothing is trained."""
+    trained_seeds: Annotated[int, Interval(ge=1, le=10**9)] = 1000
+    """Networks trained per depth and width, at most --seeds."""
+    loss: Literal["mse", "mae"] = "mse"
+    """Loss."""
+    num_examples: Annotated[int, Ge(1)] = 3000
+    """Training points of each network, uniform in [-sqrt 7, sqrt 7]."""
+    batch_size: Annotated[int, Ge(1)] = 64
+    """Points per step."""
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    """Learning rate of Adam."""

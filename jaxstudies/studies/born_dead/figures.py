@@ -1,0 +1,57 @@
+"""The map: shares of dead networks over depth and width."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from jaxstudies.evidence import theory
+from jaxstudies.studies.born_dead.summary import summarize
+from jaxstudies.studies.dying_relu import counts
+from jaxstudies.study import Results
+
+
+def precision(cells: pd.DataFrame) -> str:
+    """Return the networks per cell, and half the width of the widest interval."""
+    half = 100 * (cells["high"] - cells["low"]).max() / 2
+    return f"n = {cells['n'].min():,} per cell, within ±{half:.1f} points"
+
+
+def panels_of(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
+    """Return title, rows and column of each panel."""
+    summary = summary[summary["rule"] == "zero_slope"]
+    born = summary[summary["epochs"] == 0]
+    after = summary[(summary["stage"] == "trained") & (summary["epochs"] > 0)]
+    panels = [("born dead, measured", born, "fraction")]
+    for column, word in (("theory_low", "lower"), ("theory_high", "upper")):
+        if born[column].notna().any():
+            panels.append((f"born dead, theory's {word} bound", born, column))
+    if len(after):
+        budget = counts.in_epochs(after["epochs"].iloc[0])
+        panels.append((f"dead after {budget}\n({precision(after)})", after, "fraction"))
+    return panels
+
+
+def plot(results: Results) -> dict[str, Figure]:
+    """Draw the shares over depth and width, measured and by theory, with the safe region."""
+    panels = panels_of(summarize(results))
+    born = panels[0][1]
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.1 * len(panels) + 1.2, 5.4), sharey=True, squeeze=False)
+    depths, widths = np.sort(born["depth"].unique()), np.sort(born["width"].unique())
+    for ax, (title, rows, column) in zip(axes[0], panels, strict=True):
+        cells = rows.pivot(index="depth", columns="width", values=column)
+        mesh = ax.pcolormesh(cells.columns, cells.index, cells.to_numpy(), vmin=0, vmax=1, cmap="viridis")
+        ax.set_xticks(cells.columns)
+        for probability, style in ((0.1, "--"), (0.01, "-")):
+            line = theory.safe_width(depths, probability)
+            ax.plot(line, depths, style, color="white", lw=1.6, label=f"P ≤ {probability:.0%}")
+        ax.set(title=title, xlabel="width (units per layer)", xlim=(widths[0] - 0.5, widths[-1] + 0.5))
+    axes[0, 0].set_ylabel("depth (hidden layers)")
+    axes[0, 0].yaxis.get_major_locator().set_params(integer=True)
+    legend = axes[0, 0].legend(title="theory: safe\nright of", loc="upper right", handlelength=1.2)
+    plt.setp([legend.get_title(), *legend.get_texts()], color="white", fontsize=8)
+    figure.colorbar(mesh, ax=axes[0, -1], label="share of networks")
+    row = born.iloc[0]
+    title = f"Dead {row['activation']} networks by depth and width\n({row['init']}, {row['target']}; rule zero_slope"
+    figure.suptitle(f"{title}; born: {precision(born)}, 95 % intervals)")
+    return {"map": figure}
