@@ -1,6 +1,10 @@
 """The figures' style, and the few shapes of figure that the studies share."""
 
 import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from cycler import cycler
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -17,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from jaxstudies.evidence import intervals as stats
 from jaxstudies.output.files import write_atomic
+from jaxstudies.output.words import words
 
 Style = dict[str, Any]
 """Keyword arguments of matplotlib's functions that draw."""
@@ -37,18 +43,59 @@ STYLE = {
 }
 
 
+CAPTION_SIZE = 9
+PDF_ORIGIN = ("Creator", "Producer", "CreationDate")
+
+
 def use_style() -> None:
     """Draw off screen and in the project's style from here on."""
     mpl.use("Agg")
     plt.rcParams.update(STYLE)  # type: ignore[arg-type]
 
 
-def save(figures: dict[str, Figure], directory: Path) -> list[Path]:
-    """Write each figure as NAME.png and close it; return the paths."""
+def save(
+    figures: Mapping[str, Figure], directory: Path, captions: Mapping[str, str] | None = None, *, pdf: bool = False
+) -> list[Path]:
+    """Write each figure, its caption below, as NAME.png and, if asked, NAME.pdf; close it; return the paths."""
+    paths = []
     for name, figure in figures.items():
-        write_atomic(directory / f"{name}.png", figure.savefig)
+        for suffix in (".png", ".pdf") if pdf else (".png",):
+            paths.append(directory / f"{name}{suffix}")
+            write_atomic(paths[-1], partial(write_figure, figure, (captions or {}).get(name, "")))
         plt.close(figure)
-    return [directory / f"{name}.png" for name in figures]
+    return paths
+
+
+def write_figure(figure: Figure, caption: str, path: Path) -> None:
+    """Write a figure with a caption below; equal ones have equal bytes, whenever they are written."""
+    # A character is about half as wide as high.
+    lines = textwrap.fill(caption, int(figure.get_figwidth() * 72 / (0.53 * CAPTION_SIZE)))
+    style: Style = {"fontsize": CAPTION_SIZE, "color": "0.25", "va": "top", "linespacing": 1.35}
+    left_out, told = (("Software",), "Description") if path.suffix == ".png" else (PDF_ORIGIN, "Subject")
+    metadata = dict.fromkeys(left_out) | {told: caption or None}
+    with layout_held(figure):
+        text = figure.text(0.08 / figure.get_figwidth(), -0.06 / figure.get_figheight(), lines, **style)
+        try:
+            figure.savefig(path, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
+        finally:
+            text.remove()
+
+
+@contextmanager
+def layout_held(figure: Figure) -> Iterator[None]:
+    """Keep a figure's layout as it is: legends outside the axes would else move to the caption's lower edge."""
+    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    free = [legend for legend in figure.legends if legend.get_bbox_to_anchor() is figure.bbox]
+    figure.set_layout_engine("none")
+    for legend in free:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
+    try:
+        yield
+    finally:
+        for legend in free:
+            legend.set_bbox_to_anchor(None)  # type: ignore[arg-type]
+        figure.set_layout_engine(engine or "none")
 
 
 def plain_log_ticks(axis: Axis) -> None:
@@ -80,74 +127,112 @@ def layer_lines(
     ax.fill_between(number, low, high, color=color, alpha=0.25, lw=0)
 
 
-MOST_POINTS, FEW_POINTS, MOST_LINES, MOST_PANELS = 200, 40, len(COLORS), 4
+MOST_POINTS, FEW_POINTS, MOST_LINES, MOST_PANELS, MOST_TICKS = 200, 40, len(COLORS), 4, 8
+LINE_STYLES = ("-", "--", ":", "-.")
+DEFAULT_CAPTION = (
+    "Estimates over seeds with 95 % intervals, which are bars or, of many settings and of curves, bands: Wilson's for "
+    "shares, Student's t for means. Look for differences between settings that are large beside the intervals."
+)
+"""What is to be seen in each figure of `draw_measures`."""
 
 
 def draw_measures(summary: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, str], title: str) -> dict[str, Figure]:
     """Draw every measure over the first factor that varies, a line per level of the second, panels of the third.
 
-    More than `MOST_POINTS` levels are pooled. `summary` has a row per setting and measure; `curves` are
-    measures of `runs` that are arrays, with the name of their axis.
+    More than `MOST_POINTS` levels are pooled, and of further factors the first level is drawn. `summary` has a row per
+    setting and measure; `curves` are measures of `runs` that are arrays, with the name of their axis.
     """
     labels = runs.columns[: list(runs.columns).index("seed")]
-    spaced = {name: name.replace("_", " ") for name in labels}
-    summary, runs = summary.rename(columns=spaced), runs.rename(columns=spaced)
-    levels = runs[list(spaced.values())].nunique(dropna=False)
+    said = {name: words(name) for name in labels}
+    summary, runs = summary.rename(columns=said), runs.rename(columns=said)
+    levels = runs[list(said.values())].nunique(dropna=False)
     # A factor with more levels than there are lines goes along the axis.
     varying = sorted(levels.index[levels > 1], key=lambda name: -levels[name] if levels[name] > MOST_LINES else 0)
     title, drawn = textwrap.fill(title, 70), {}
     for measure, rows in summary.groupby("measure", sort=False):
-        words = f"n = {rows['n'].min():,} runs each" + (" or more" if rows["n"].nunique() > 1 else "")
-        if varying and (count := rows[varying[0]].nunique()) > MOST_POINTS:
-            words += f" at {count:,} levels, neighbors pooled"
-        drawn[measure] = draw_measure(rows, varying, runs[measure].dtype == bool)
-        drawn[measure].suptitle(f"{title}\n{words}; 95 % intervals")
+        shown = shown_rows(rows, varying)
+        note = f"n = {shown['n'].min():,} runs each" + (" or more" if shown["n"].nunique() > 1 else "")
+        note += "".join(f", {name} {words(shown[name].iloc[0])}" for name in varying[3:])
+        if varying and (count := shown[varying[0]].nunique()) > MOST_POINTS:
+            note += f" at {count:,} levels, neighbors pooled"
+        drawn[measure] = draw_measure(shown, varying, runs[measure].dtype == bool)
+        drawn[measure].suptitle(f"{title}\n{note}; 95 % intervals{count_drawn(len(shown), len(rows))}")
     for measure, axis in curves.items():
-        drawn[measure] = draw_curves(runs, varying, measure, axis)
-        drawn[measure].suptitle(f"{title}\nmean over seeds, 95 % band")
+        drawn[measure] = draw_curves(runs[runs[measure].notna()], varying, measure, axis, title)
     return drawn
+
+
+def count_drawn(drawn: int, among: int) -> str:
+    """Return a note on how many settings are drawn, if not all are."""
+    return f"\n{drawn:,} of {among:,} settings drawn" if drawn < among else ""
 
 
 def words_of(*levels: object) -> str:
     """Return levels as they stand in a legend."""
-    return ", ".join(f"{level:g}" if isinstance(level, float) else str(level) for level in levels)
+    return ", ".join(map(words, levels))
+
+
+def is_number(column: pd.Series) -> bool:
+    """Return whether a factor's levels are numbers, and so have an order."""
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def some_levels(column: pd.Series, most: int) -> list:
+    """Return at most so many of a factor's levels, from the first to the last; numbers in order."""
+    levels = column.drop_duplicates()
+    levels = levels.sort_values() if is_number(column) else levels
+    return levels.iloc[spread(len(levels), most)].tolist()
+
+
+def palette(count: int, ordered: bool) -> Sequence[Any]:
+    """Return a color per level, of three ordered ones or more a sequence from dark to light."""
+    return list(mpl.colormaps["viridis"](np.linspace(0, 0.88, count))) if ordered and count > 2 else COLORS[:count]
+
+
+def shown_rows(rows: pd.DataFrame, varying: Sequence[str]) -> pd.DataFrame:
+    """Return the rows that a figure has room for: some lines, some panels, one level of what has neither."""
+    for name, most in zip(varying[1:], chain((MOST_LINES, MOST_PANELS), repeat(1)), strict=False):
+        rows = rows[rows[name].isin(some_levels(rows[name], most))]
+    return rows
 
 
 def draw_measure(rows: pd.DataFrame, varying: list[str], outcome: bool) -> Figure:
     """Draw one measure's estimates and intervals."""
     # What does not vary has one level, without a name.
     x, hue, panel = [*varying, "", "", ""][:3]
-    panels = list(rows.assign(**{"": "all runs"}).groupby(panel, sort=False))[:MOST_PANELS]
+    rows = rows.assign(**{"": "all runs"})
+    numeric, lines, legend = is_number(rows[x]), some_levels(rows[hue], MOST_LINES), {}
+    rows = rows.sort_values(x) if numeric else rows.assign(**{x: rows[x].map(words)})
+    panels = some_levels(rows[panel], MOST_PANELS)
     figure, axes = plt.subplots(1, len(panels), figsize=(1.8 + 4.2 * len(panels), 4), sharey=True, squeeze=False)
-    for ax, (level, part) in zip(axes[0], panels, strict=True):
-        numeric = pd.api.types.is_numeric_dtype(part[x])
-        for color, (name, line) in zip(COLORS, part.groupby(hue, sort=False), strict=False):
-            pooled = pool(line, x, outcome) if numeric and len(line) > MOST_POINTS else line
-            draw_line(ax, pooled, x, color, words_of(name))
-        ax.set(xlabel=x, ylabel=rows["measure"].iloc[0].replace("_", " "))
+    for ax, level in zip(axes[0], panels, strict=True):
+        part = rows[rows[panel].isin([level])]
+        for name, color in zip(lines, palette(len(lines), is_number(rows[hue])), strict=True):
+            line = part[part[hue].isin([name])]
+            if len(line):
+                pooled = pool(line, x, outcome) if numeric and len(line) > MOST_POINTS else line
+                legend[words(name)] = draw_line(ax, pooled, x, color)
+        ax.set(xlabel=x, ylabel=words(rows["measure"].iloc[0]))
         if panel:
-            ax.set_title(f"{panel} {level}")
+            ax.set_title(f"{panel} {words(level)}")
         if numeric:
             scale_levels(ax, np.sort(part[x].unique()))
+        elif part[x].drop_duplicates().str.len().sum() > 40:
+            plt.setp(ax.get_xticklabels(), rotation=30, ha="right")
         ax.grid(alpha=0.3)
     if hue:
-        handles = axes[0, 0].get_legend_handles_labels()
-        figure.legend(*handles, title=hue, loc="outside lower center", ncols=MOST_LINES)
+        figure.legend(legend.values(), legend, title=hue, loc="outside lower center", ncols=MOST_LINES)
     return figure
 
 
-def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: str, label: str) -> None:
-    """Draw estimates over x, with intervals where they are few and a band where they are many."""
-    import seaborn as sns  # late, as it takes half a second, and most studies draw for themselves
-
-    few = len(line) <= FEW_POINTS
-    style = {"color": color, "label": label, "marker": "o" if few else None}
-    sns.lineplot(line, x=x, y="estimate", ax=ax, errorbar=None, legend=False, **style)
-    if few:
-        ends = np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])
-        ax.errorbar(line[x], line["estimate"], np.nan_to_num(ends).clip(min=0), fmt="none", color=color, capsize=3)
-    else:
+def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: Any) -> Artist:
+    """Draw estimates over x, with intervals where they are few and a band where they are many; return what is drawn."""
+    if len(line) > FEW_POINTS:
         ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.25, lw=0)
+        return ax.plot(line[x], line["estimate"], color=color)[0]
+    ends = np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])
+    ends = np.nan_to_num(ends).clip(min=0)
+    return ax.errorbar(line[x], line["estimate"], ends, color=color, marker="o", capsize=3)[0]
 
 
 def pool(line: pd.DataFrame, x: str, outcome: bool) -> pd.DataFrame:
@@ -162,36 +247,71 @@ def pool(line: pd.DataFrame, x: str, outcome: bool) -> pd.DataFrame:
     return pd.DataFrame({x: cells[x].mean(), "estimate": estimate, "low": low, "high": high})
 
 
+def unevenness(values: np.ndarray) -> float:
+    """Return the deviation of the gaps between ascending values, relative to their mean."""
+    gaps = np.diff(values)
+    return float(gaps.std() / gaps.mean())
+
+
 def scale_levels(ax: Axes, levels: np.ndarray) -> None:
-    """Give x a logarithmic scale where levels span decades, and ticks at the levels if few."""
-    if len(levels) > 2 and levels[0] > 0 and levels[-1] / levels[0] > 20:
-        ax.set_xscale("log")
-    if len(levels) <= 8:
-        ax.set_xticks(levels, [f"{level:g}" for level in levels])
-        ax.xaxis.set_minor_locator(NullLocator())
-    else:
-        plain_log_ticks(ax.xaxis)
+    """Give x a logarithmic scale where levels are spaced so, and ticks at the levels if few, named where there is room.
+
+    A level of 0 beside them, as of a decay or a noise, stands as far to the left as the scale is linear.
+    """
+    positive = levels[levels > 0]
+    if levels[0] >= 0 and len(positive) > 2 and unevenness(np.log(positive)) < unevenness(positive):
+        zero: Style = {"linthresh": positive[0]} if len(positive) < len(levels) else {}
+        ax.set_xscale("symlog" if zero else "log", **zero)
+    if len(levels) > MOST_TICKS:
+        plain_log_ticks(ax.xaxis) if ax.get_xscale() == "log" else None
+        return
+    ax.get_xlim()  # brings the transform up to date
+    places = ax.get_xaxis_transform().transform(np.stack([levels, 0 * levels], axis=1))[:, 0] / ax.bbox.width
+    names, edge = [], -np.inf
+    for level, place in zip(levels, places, strict=True):
+        half = 0.0125 * len(words(level))  # of the axis' length
+        names.append(words(level) if place - half > edge else "")
+        edge = place + half + 0.01 if names[-1] else edge
+    ax.set_xticks(levels, names)
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
-def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str) -> Figure:
+def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str, title: str) -> Figure:
     """Draw the mean of a measure along its axis with a 95 % band, a line per setting."""
     figure, ax = plt.subplots(figsize=(7.5, 4))
-    runs = runs[runs[measure].notna()]
     numbers = runs.groupby(varying or (lambda _: 0), sort=False, dropna=False).ngroup().to_numpy()
-    for color, number in zip(COLORS, spread(int(numbers.max()) + 1, MOST_LINES), strict=False):
-        rows = runs[numbers == number]
-        levels = rows[varying].iloc[0] if varying else ("all runs",)
-        values = np.stack(rows[measure].to_list()).astype(float)
+    settings = spread(int(numbers.max()) + 1, MOST_LINES)
+    first = [int(np.argmax(numbers == number)) for number in settings]
+    levels = runs[varying].iloc[first]
+    names = levels.itertuples(index=False, name=None) if varying else [("all runs",)]
+    for number, (color, style), name in zip(settings, curve_looks(levels), names, strict=True):
+        values = np.stack(runs[measure].array[numbers == number]).astype(float)
         steps = spread(values.shape[1], MOST_POINTS)
-        layer_lines(ax, values[:, steps], color, words_of(*levels), at=steps + 1)
-    ax.set(xlabel=axis.replace("_", " "), ylabel=measure.replace("_", " "))
+        layer_lines(ax, values[:, steps], color, words_of(*name), style, at=steps + 1)
+    ax.set(xlabel=words(axis), ylabel=words(measure))
     ax.grid(alpha=0.3)
     shown = np.concatenate([np.ravel(line.get_ydata()) for line in ax.get_lines()])
     shown = shown[np.isfinite(shown)]
     if len(shown) and shown.min() > 0 and shown.max() > 1000 * shown.min():
         ax.set_yscale("log")
     figure.legend(title=", ".join(varying), loc="outside lower center", ncols=4)
+    figure.suptitle(f"{title}\nmean over seeds, 95 % band{count_drawn(len(settings), int(numbers.max()) + 1)}")
     return figure
+
+
+def curve_looks(levels: pd.DataFrame) -> list[tuple[Any, str]]:
+    """Return each setting's color, by the factor with most levels, and line style, by the others.
+
+    Where the styles do not suffice, each has a color of its own.
+    """
+    hue = max(levels, key=lambda name: levels[name].nunique(dropna=False), default=None)
+    others = [name for name in levels if name != hue]
+    styles = levels.groupby(others, sort=False, dropna=False).ngroup() if others else np.zeros(len(levels), int)
+    if hue is None or max(styles) >= len(LINE_STYLES):
+        return [(color, "-") for color in COLORS[: len(levels)]]
+    codes, found = pd.factorize(levels[hue], sort=is_number(levels[hue]), use_na_sentinel=False)
+    colors = palette(len(found), is_number(levels[hue]))
+    return [(colors[code], LINE_STYLES[style]) for code, style in zip(codes, styles, strict=True)]
 
 
 def spread(count: int, most: int) -> np.ndarray:

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from jaxstudies.networks.data import TARGETS, grid_inputs
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES
 from jaxstudies.output import plotting, table
+from jaxstudies.output.words import STAGES, words
 from jaxstudies.studies.dying_relu.counts import has, in_epochs, summarize
 from jaxstudies.studies.dying_relu.simulation import CURVE, GRID_POINTS, KINDS
 from jaxstudies.study import Results
 
 COLOR = {"relu": plotting.COLORS[0], "leaky_relu": plotting.COLORS[1]}
 SETTING = ["target", "init", "depth", "width", "loss", "epochs"]
-STAGES = {"born": "at initialization", "trained": "after training"}
 UNITS = {
     "dead": ("dead", 4.0),
     "dormant_0.025": ("0.025-dormant", 2.5),
@@ -22,6 +22,23 @@ UNITS = {
     "linear": ("linear", 1.5),
 }
 """Kinds of unit, their names, and line widths that let equal shares be seen behind one another."""
+SETTINGS_SHOWN = 6
+CAPTIONS = {
+    "shares": "Shares of networks that are constant by five rules, with Wilson's 95 % intervals. Slopes and ranges are "
+    "those of the output on a grid, ranges in the target's standard deviations. If more than 90 % of the ReLU networks "
+    "collapse, blue lies to the right of the dotted line; if Leaky ReLU prevents it, orange lies to the left of blue. "
+    "The gray band, if any, is theory's for ReLU at initialization and the first rule.",
+    "r2": "R² of each network on a grid after training: 1 is a perfect fit, 0 as good as the target's mean. Left, a "
+    "histogram on a logarithmic scale; right, the share of networks at or below a value. Networks that have learned "
+    "nothing stand at 0 or below, so look how high each curve has risen there.",
+    "functions": "Outputs of the first networks over the target, those of dead ones on the left: their slope is 0 at "
+    "all points of a grid. A dead network can do no better than a constant, which for the MSE is the target's mean. "
+    "Look on the right for networks that are not dead but flat over part of the interval.",
+    "units": "Shares of the units of each layer, means over networks with 95 % bands. A dead unit has derivative 0 at "
+    "all inputs, a linear one the same other derivative at all of them; a τ-dormant one has a mean |activation| of at "
+    "most τ times its layer's. A layer whose units are all dead passes nothing on: look whether their share grows with "
+    "depth.",
+}
 
 
 def plot(results: Results) -> dict[str, Figure]:
@@ -45,13 +62,14 @@ def plot(results: Results) -> dict[str, Figure]:
 
 def name_setting(row: pd.Series) -> str:
     """Return a setting in words, without its activation."""
-    shape = f"{row['depth']} layers x {row['width']}"
-    return f"{row['target']}, {row['init']}, {shape}, {row['loss']}, {in_epochs(row['epochs'])}"
+    target, init, loss = map(words, row[["target", "init", "loss"]])
+    return f"{target}, {init}, {row['depth']} layers of {row['width']}, {loss}, {in_epochs(row['epochs'])}"
 
 
 def plot_shares(summary: pd.DataFrame) -> Figure:
     """Draw the share collapsed by activation, stage and rule, with intervals and theory."""
-    panels = list(summary.groupby(SETTING, sort=False))[:6]
+    settings = list(summary.groupby(SETTING, sort=False))
+    panels = settings[:SETTINGS_SHOWN]
     figure, axes = plt.subplots(1, len(panels), figsize=(3.0 + 4.5 * len(panels), 4.4), sharey=True, squeeze=False)
     rules = list(COLLAPSE_RULES)[::-1]
     for ax, (_, panel) in zip(axes[0], panels, strict=True):
@@ -63,17 +81,19 @@ def plot_shares(summary: pd.DataFrame) -> Figure:
         ax.axvline(0.9, color="0.4", ls=":", label="90 % (Lu et al.)")
         groups = panel.set_index("rule").groupby(["activation", "stage"], sort=False)
         for i, ((activation, stage), rows) in enumerate(groups):
-            at, label = np.arange(len(rules)) + 0.27 - 0.18 * i, f"{activation}, {STAGES[stage]}"
+            at, label = np.arange(len(rules)) + 0.27 - 0.18 * i, f"{words(activation)}, {STAGES[stage]}"
             filled = stage == "trained"
             plotting.intervals(ax, at, rows.loc[rules], color=COLOR[activation], label=label, filled=filled)
-        ax.set(xlim=(-0.02, 1.02), xlabel="share of networks", yticks=range(len(rules)), yticklabels=rules)
+        ax.set(xlim=(-0.02, 1.02), xlabel="share of networks")
+        ax.set_yticks(range(len(rules)), list(map(words, rules)))
         least, most = panel["n"].min(), panel["n"].max()
         n = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         ax.set_title(f"{name_setting(panel.iloc[0])}\nn = {n} networks each", fontsize=9)
         ax.grid(axis="x", alpha=0.3)
     axes[0, 0].set_ylabel("rule for a collapsed network")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.suptitle("How many networks are constant? (Wilson 95 % intervals)")
+    drawn = plotting.count_drawn(len(panels), len(settings))
+    figure.suptitle(f"How many networks are constant? (Wilson 95 % intervals){drawn}")
     return figure
 
 
@@ -87,20 +107,19 @@ def plot_functions(groups: dict[str, pd.DataFrame], name: str, target: str, most
     for row, (activation, networks) in zip(axes, groups.items(), strict=True):
         curves = table.stacked(networks, "curve")[:most]
         dead = has(networks["outcome"], "trained", "zero_slope").to_numpy()
-        for ax, word, chosen in zip(row, ("dead", "not dead"), (dead, ~dead), strict=True):
+        for ax, kind, chosen in zip(row, ("dead", "not dead"), (dead, ~dead), strict=True):
             some = curves[chosen[:most]]
             ax.plot(grid, y, color="black", lw=1.5, ls="--", label="target")
             ax.plot(x, some.T, color=COLOR[activation], lw=0.8, alpha=0.6)
             if not len(some):
                 ax.text(0.5, 0.03, "none", ha="center", style="italic", transform=ax.transAxes)
-            ax.set_title(f"{activation}, {word}: {len(some)} of {len(curves)} (all: {chosen.mean():.1%})")
+            ax.set_title(f"{words(activation)}, {kind}: {len(some)} of {len(curves)} (all: {chosen.mean():.1%})")
             ax.set_ylim(y.min() - margin, y.max() + margin)
         row[0].set_ylabel("output")
     axes[0, 0].legend(loc="lower left")
     plt.setp(axes[-1], xlabel="input x")
     shown = min(most, max(map(len, groups.values())))
-    title = f"Functions of the first {shown} networks of each kind, dead or not by rule zero_slope"
-    figure.suptitle(f"{title}\n({name})")
+    figure.suptitle(f"Functions of the first {shown} networks of each kind, dead or not\n({name})")
     return figure
 
 
@@ -109,7 +128,7 @@ def plot_r2(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     for activation, networks in groups.items():
         values, n = np.sort(table.stacked(networks, "r2")[:, 1]).clip(-1, 1), len(networks)
-        color, label = COLOR[activation], f"{activation} (n = {n:,})"
+        color, label = COLOR[activation], f"{words(activation)} (n = {n:,})"
         bins, weights = np.linspace(-1, 1, 41).tolist(), np.full(n, 1 / n)
         left.hist(values, bins, weights=weights, color=color, alpha=0.55, label=label)
         right.plot([-1, *values], [0, *np.arange(1, n + 1) / n], color=color, label=label)
@@ -129,10 +148,10 @@ def plot_units(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
     for ax, (activation, networks) in zip(axes[0], groups.items(), strict=True):
         units = table.stacked(networks, "units")[..., : networks["depth"].iloc[0]]
-        for color, (kind, (word, lw)) in zip(plotting.COLORS, UNITS.items(), strict=False):
+        for color, (kind, (said, lw)) in zip(plotting.COLORS, UNITS.items(), strict=False):
             for i, (stage, style) in enumerate(zip(STAGES.values(), (":", "-"), strict=True)):
-                plotting.layer_lines(ax, units[:, i, KINDS.index(kind)], color, f"{word}, {stage}", style, lw)
-        ax.set(title=f"{activation} (n = {len(networks):,})", xlabel="hidden layer", ylim=(-0.02, 1.02))
+                plotting.layer_lines(ax, units[:, i, KINDS.index(kind)], color, f"{said}, {stage}", style, lw)
+        ax.set(title=f"{words(activation)} (n = {len(networks):,})", xlabel="hidden layer", ylim=(-0.02, 1.02))
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("share of units (mean, 95 % band)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
