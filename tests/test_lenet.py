@@ -28,7 +28,7 @@ from jaxstudies.output import plotting, table
 from jaxstudies.output.table import stacked
 from jaxstudies.studies import lenet
 from jaxstudies.studies.lenet import simulation
-from jaxstudies.studies.lenet.config import ARMS, load
+from jaxstudies.studies.lenet.design import ARMS, load
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.training import precise_batch_stats, start_state, train_step, variables

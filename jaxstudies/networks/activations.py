@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -10,10 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-Common = Literal["tanh", "sigmoid", "relu", "leaky_relu", "elu", "celu", "selu", "gelu", "silu"]
-Rarer = Literal["softplus", "soft_sign", "relu6", "hard_tanh", "hard_sigmoid", "hard_silu", "log_sigmoid"]
-ActivationName = Literal[Common, Rarer]
-"""Elementwise activations, by their names in Flax."""
 Activation = Callable[[jax.Array], jax.Array]
 ArrayFunction = Callable[[ArrayLike], np.ndarray]
 

@@ -4,16 +4,15 @@ Features come first and examples last, as in `models`.
 """
 
 from functools import partial
-from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Num
 
+from jaxstudies.networks.names import DropoutPosition
 from jaxstudies.networks.normalization import BatchNorm
 
-DropoutPosition = Literal["activation", "pooled", "dense"]
 HIDDEN_LAYERS = {"conv1": 6, "conv2": 16, "dense1": 120, "dense2": 84}
 """Maps or units of each hidden layer."""
 Maps = Float[Array, "channels rows columns batch"]

@@ -9,13 +9,14 @@ import os
 import threading
 import zlib
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import UInt8
 
-DatasetName = Literal["mnist", "digits"]
+from jaxstudies.networks.names import DatasetName
+
 EXPECTED = {
     "mnist": (60_000, 10_000, "1f08e55ef58616522ef80fda38acf45337c424ab11968299ccab84abbbf631a1"),
     "digits": (1_437, 360, "2384f75ba119ef16c1e127b5e05dcf8ac5320de3b77651afe924b90784373b9f"),

@@ -5,7 +5,7 @@ Inside, features come first and examples last: of mapped tiny networks compilers
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import flax.linen as nn
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxstudies.networks.activations import Activation
+from jaxstudies.networks.names import InitializerName
 from jaxstudies.networks.normalization import BatchNorm
 
 SCAN_UNROLL = 10  # hidden layers per iteration of the scan in training: half the time; more only compile longer
@@ -27,9 +28,6 @@ class Layer(NamedTuple):
 
 Initializer = Callable[[jax.Array, int, int], Layer]
 """Draws a layer from a key, its number of inputs and its number of outputs."""
-
-JaxName = Literal["he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "normal"]
-InitializerName = Literal[JaxName, "pytorch_default", "orthogonal", "rai"]
 
 
 def zero_bias(kernel_init: Callable, key: jax.Array, inputs: int, outputs: int) -> Layer:

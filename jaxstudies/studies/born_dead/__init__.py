@@ -10,7 +10,7 @@ from jaxstudies.studies.born_dead.design import settings
 from jaxstudies.studies.born_dead.figures import plot
 from jaxstudies.studies.born_dead.simulation import AXES, simulate
 from jaxstudies.studies.born_dead.summary import KIND, condense, derive, expand_depths, summarize
-from jaxstudies.studies.dying_relu.config import data
+from jaxstudies.studies.dying_relu.design import data
 
 RUNS_PER_DEVICE = 512
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-from jaxstudies.networks.models import InitializerName
+from jaxstudies.networks.names import InitializerName, TargetName
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Config:
     """Initialization of all layers."""
     init_std: Annotated[float, Gt(0)] = 1.0
     """Standard deviation of the weights with --init normal."""
-    target: Literal["abs", "x_sin_5x", "abs_x_sin_5x", "step_sin", "abs_sum_diff"] = "abs"
+    target: TargetName = "abs"
     """Function to learn; abs_sum_diff is [|x1+x2|, |x1-x2|], the others have one input."""
     epochs: Annotated[int, Ge(0)] = 0
     """Passes through the data; with 0 nothing is trained."""

@@ -6,6 +6,7 @@ from itertools import product
 from jaxstudies.engine.design import Setting
 from jaxstudies.studies.born_dead.config import Config
 from jaxstudies.studies.dying_relu import config as trained
+from jaxstudies.studies.dying_relu.design import LABELS
 
 
 def training(config: Config) -> trained.Config:
@@ -21,7 +22,7 @@ def settings(config: Config) -> list[Setting]:
     def setting(part: str, depth: int, width: int, epochs: int) -> Setting:
         labels = part, "relu", c.target, c.init, depth, width, c.loss, epochs
         shape = {"depth": depth, "width": width, "epochs": epochs, "after": part == "study"}
-        return Setting(dict(zip(trained.LABELS, labels, strict=True)), shape, cost=0.1 + epochs)
+        return Setting(dict(zip(LABELS, labels, strict=True)), shape, cost=0.1 + epochs)
 
     births = [setting("map", max(c.depths), width, 0) for width in c.widths]
     shapes = product(c.depths, c.widths) if c.epochs else ()

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from jaxstudies.studies.dying_relu import counts
-from jaxstudies.studies.dying_relu.config import LABELS
+from jaxstudies.studies.dying_relu.design import LABELS
 from jaxstudies.study import Results
 
 KIND = [*LABELS, "first_dead_layer", "outcome", "nonfinite"]

@@ -7,8 +7,9 @@ same seeds.
 """
 
 from jaxstudies.studies.dying_relu.claims import claims
-from jaxstudies.studies.dying_relu.config import Config, data, settings
+from jaxstudies.studies.dying_relu.config import Config
 from jaxstudies.studies.dying_relu.counts import condense, derive, summarize
+from jaxstudies.studies.dying_relu.design import data, settings
 from jaxstudies.studies.dying_relu.figures import plot
 from jaxstudies.studies.dying_relu.simulation import AXES, simulate
 

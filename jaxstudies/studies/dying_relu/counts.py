@@ -10,7 +10,7 @@ from jaxstudies.evidence import intervals, theory
 from jaxstudies.networks.data import TARGETS
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES as RULES
 from jaxstudies.output import table
-from jaxstudies.studies.dying_relu.config import LABELS
+from jaxstudies.studies.dying_relu.design import LABELS
 from jaxstudies.study import Results
 
 STAGES = ("born", "trained")

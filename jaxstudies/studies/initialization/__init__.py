@@ -6,7 +6,8 @@ and gradients, layer by layer, against mean-field theory.
 """
 
 from jaxstudies.studies.initialization.claims import claims
-from jaxstudies.studies.initialization.config import Config, data, settings
+from jaxstudies.studies.initialization.config import Config
+from jaxstudies.studies.initialization.design import data, settings
 from jaxstudies.studies.initialization.figures import plot
 from jaxstudies.studies.initialization.simulation import AXES, simulate
 from jaxstudies.studies.initialization.summary import summarize, tables

@@ -3,7 +3,7 @@
 # So settings are compared on the same draws, and the largest product is computed once for each kind.
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,6 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxstudies.networks.activations import Activation
 from jaxstudies.networks.models import Layer, orthonormalize
-
-InitName = Literal[
-    "normal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "orthogonal", "lsuv"
-]
 
 NUM_PIXELS, NUM_CLASSES = 784, 10
 DRAWS = ("normal", "truncated", "uniform", "orthogonal")

@@ -18,7 +18,8 @@ and loss, also on training images, is in evaluation mode.
 """
 
 from jaxstudies.studies.lenet.claims import CLAIMS
-from jaxstudies.studies.lenet.config import Config, data, settings
+from jaxstudies.studies.lenet.config import Config
+from jaxstudies.studies.lenet.design import data, settings
 from jaxstudies.studies.lenet.figures import plot
 from jaxstudies.studies.lenet.simulation import AXES, beside, simulate
 from jaxstudies.studies.lenet.summary import summarize

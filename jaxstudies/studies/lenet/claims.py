@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.evidence.claims import POSITIVE, Claim
-from jaxstudies.studies.lenet.config import ARMS
+from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, SPLITS
 
 Weights = Mapping[str, int]

@@ -1,39 +1,13 @@
-"""What is trained: the arms, the flags, the images."""
+"""The flags."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, get_args
 
-import jax
-import numpy as np
 from annotated_types import Ge, Gt, Interval
-from jaxtyping import Array, Int, UInt8
 
-from jaxstudies.engine.design import Setting
-from jaxstudies.networks import mnist
-from jaxstudies.networks.convnets import DropoutPosition
+from jaxstudies.networks.names import DatasetName, DropoutPosition
 
 ArmName = Literal["plain", "standardized", "bn_input", "raw_bn", "dropout", "bn_dropout"]
-
-
-class Arm(NamedTuple):
-    """Whether an arm has batch norm, also on the input, dropout, and raw pixels in [0, 1] or standardized ones."""
-
-    batch_norm: bool
-    input_batch_norm: bool
-    use_dropout: bool
-    raw: bool
-
-
-ARMS: dict[ArmName, Arm] = {
-    "plain": Arm(False, False, False, raw=False),
-    "standardized": Arm(True, False, False, raw=False),
-    "bn_input": Arm(True, True, False, raw=True),
-    "raw_bn": Arm(True, False, False, raw=True),
-    "dropout": Arm(False, False, True, raw=False),
-    "bn_dropout": Arm(True, True, True, raw=True),
-}
 
 
 @dataclass(frozen=True)
@@ -48,7 +22,7 @@ class Config:
     """plain: neither. standardized: input standardized by training statistics, batch norm in the hidden layers.
     bn_input: batch norm on the input too. raw_bn: pixels in [0, 1], batch norm in the hidden layers. dropout:
     standardized input, no batch norm. bn_dropout: bn_input and dropout."""
-    dataset: mnist.DatasetName = "mnist"
+    dataset: DatasetName = "mnist"
     """Images; digits needs no files and takes less than a minute."""
     data_dir: str | None = None
     """Where MNIST lies (JAXSTUDIES_DATA_DIR, else where tensorflow-datasets keeps it)."""
@@ -71,47 +45,3 @@ class Config:
     """Share of batch norm's running averages kept at a step."""
     bn_epsilon: Annotated[float, Gt(0)] = 1e-3
     """Added to the variance in batch norm."""
-
-
-class Images(NamedTuple):
-    """All images, in the order of their splits: 0 for training, 1 for validation, 2 for test."""
-
-    images: UInt8[np.ndarray | Array, "images 784"]
-    labels: UInt8[np.ndarray | Array, " images"]
-    splits: Int[np.ndarray | Array, " images"]
-
-
-@cache
-def load(dataset: mnist.DatasetName, data_dir: str | None) -> tuple[Images, int, float, float]:
-    """Return images, the number for training, and mean and standard deviation of their pixels, in [0, 1].
-
-    The last tenth of the training images is for validation.
-    """
-    train, test = mnist.load(dataset, data_dir)
-    num_train = len(train.labels) - len(train.labels) // 10
-    images = np.concatenate([train.images, test.images]).reshape(-1, 784)
-    labels = np.concatenate([train.labels, test.labels])
-    counts = [num_train, len(train.labels) - num_train, len(test.labels)]
-    splits = np.repeat(np.arange(3, dtype=np.int8), counts)
-    pixels = images[:num_train] / np.float32(255)
-    moments = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
-    return Images(images, labels, splits), num_train, *moments
-
-
-def data(config: Config) -> dict[str, Images]:
-    """Return the images, which all networks share."""
-    return {"data": load(config.dataset, config.data_dir)[0]}
-
-
-def settings(config: Config) -> Iterator[Setting]:
-    """Yield a setting per arm; arms with batch norm and without dropout share a program."""
-    _, num_train, mean, deviation = load(config.dataset, config.data_dir)
-    few = config.dataset == "digits"
-    num_epochs = config.epochs or (5 if few or jax.default_backend() == "cpu" else 15)
-    batch_size = config.batch_size or (32 if few else 128)
-    common: dict[str, object] = {"num_train": num_train, "num_epochs": num_epochs, "batch_size": batch_size}
-    for name in config.arms:
-        arm = ARMS[name]
-        offset, scale = (0.0, 1.0) if arm.raw else (mean, deviation)
-        own = {"offset": offset, "scale": scale, "batch_norm": arm.batch_norm, "use_dropout": arm.use_dropout}
-        yield Setting({"arm": name}, {**common, **own, "input_batch_norm": np.array([arm.input_batch_norm])})

@@ -17,7 +17,7 @@ from jaxstudies.networks.convnets import HIDDEN_LAYERS
 from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
 from jaxstudies.studies.lenet import claims
-from jaxstudies.studies.lenet.config import ARMS
+from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Results, selector

@@ -16,7 +16,8 @@ from jaxstudies.engine.design import make_design
 from jaxstudies.networks import diagnostics
 from jaxstudies.networks.convnets import HIDDEN_LAYERS, LeNet5
 from jaxstudies.networks.data import Dataset
-from jaxstudies.studies.lenet.config import Config, Images, data, settings
+from jaxstudies.studies.lenet.config import Config
+from jaxstudies.studies.lenet.design import Images, data, settings
 from jaxstudies.training import Fitted, TrainState, fit, precise_batch_stats, predict, variables
 
 SPLITS = ("train", "validation", "test")

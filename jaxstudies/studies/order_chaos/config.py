@@ -5,8 +5,7 @@ from typing import Annotated
 
 from annotated_types import Interval
 
-from jaxstudies.networks import mnist
-from jaxstudies.networks.activations import ActivationName
+from jaxstudies.networks.names import ActivationName, DatasetName
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class Config:
     """Independent networks per point."""
     seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
     """Master seed; network i depends on it and on i alone."""
-    dataset: mnist.DatasetName = "mnist"
+    dataset: DatasetName = "mnist"
     """MNIST, or scikit-learn's 1,797 digits, which need neither files nor network."""
     data_dir: str | None = None
     """Directory with MNIST's four .gz files, or of tensorflow-datasets (JAXSTUDIES_DATA_DIR)."""

@@ -7,7 +7,8 @@ other rules beside the two: averaged perceptron, hard-margin SVM, middle of the 
 """
 
 from jaxstudies.studies.perceptron.claims import claims
-from jaxstudies.studies.perceptron.config import Config, settings
+from jaxstudies.studies.perceptron.config import Config
+from jaxstudies.studies.perceptron.design import settings
 from jaxstudies.studies.perceptron.figures import plot
 from jaxstudies.studies.perceptron.simulation import AXES, simulate
 from jaxstudies.studies.perceptron.summary import derive, summarize

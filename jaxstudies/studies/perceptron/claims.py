@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.evidence.claims import Effect
-from jaxstudies.studies.perceptron.config import MAP_EPOCHS, MAP_RATES, Config
+from jaxstudies.studies.perceptron.config import Config
+from jaxstudies.studies.perceptron.design import MAP_EPOCHS, MAP_RATES
 from jaxstudies.studies.perceptron.summary import KEYS
 from jaxstudies.study import Claim, Results
 
