@@ -108,6 +108,13 @@ def plain_log_ticks(axis: Axis) -> None:
         axis.set_minor_locator(NullLocator())
 
 
+def legend_below(figure: Figure, handles: Mapping[str, Any], **style: Any) -> None:
+    """Draw one legend for all panels, of as many columns as the figure is wide enough for."""
+    columns = int(figure.get_figwidth() / (0.8 + 0.085 * max(map(len, handles), default=0)))
+    below: Style = {"loc": "outside lower center", "ncols": min(max(columns, 1), len(handles))}
+    figure.legend(list(handles.values()), list(handles), **below, **style)
+
+
 def intervals(ax: Axes, positions: ArrayLike, rows: pd.DataFrame, *, color: str, label: str, filled: bool) -> None:
     """Draw shares as points with intervals, one per row with `fraction`, `low` and `high`."""
     middle = rows["fraction"].to_numpy()
@@ -174,7 +181,8 @@ def words_of(*levels: object) -> str:
 
 def is_number(column: pd.Series) -> bool:
     """Return whether a factor's levels are numbers, and so have an order."""
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return number and not column.hasnans
 
 
 def some_levels(column: pd.Series, most: int) -> list:
@@ -221,7 +229,7 @@ def draw_measure(rows: pd.DataFrame, varying: list[str], outcome: bool) -> Figur
             plt.setp(ax.get_xticklabels(), rotation=30, ha="right")
         ax.grid(alpha=0.3)
     if hue:
-        figure.legend(legend.values(), legend, title=hue, loc="outside lower center", ncols=MOST_LINES)
+        legend_below(figure, legend, title=hue)
     return figure
 
 
@@ -294,7 +302,8 @@ def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str,
     shown = shown[np.isfinite(shown)]
     if len(shown) and shown.min() > 0 and shown.max() > 1000 * shown.min():
         ax.set_yscale("log")
-    figure.legend(title=", ".join(varying), loc="outside lower center", ncols=4)
+    handles, names = ax.get_legend_handles_labels()
+    legend_below(figure, dict(zip(names, handles, strict=True)), title=", ".join(varying))
     figure.suptitle(f"{title}\nmean over seeds, 95 % band{count_drawn(len(settings), int(numbers.max()) + 1)}")
     return figure
 

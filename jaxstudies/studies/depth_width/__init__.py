@@ -11,12 +11,12 @@ from jaxstudies.studies.depth_width.beside import beside
 from jaxstudies.studies.depth_width.claims import claims
 from jaxstudies.studies.depth_width.config import Config, Kind
 from jaxstudies.studies.depth_width.design import settings
-from jaxstudies.studies.depth_width.figures import plot
+from jaxstudies.studies.depth_width.figures import CAPTIONS, plot
 from jaxstudies.studies.depth_width.problem import data
 from jaxstudies.studies.depth_width.simulation import AXES, count_parameters, simulate
 from jaxstudies.studies.depth_width.summary import summarize
 
 QUICK = (*("--seeds", "2", "--epochs", "3", "--modern-epochs", "5"), *("--shapes", "512", "64-64", "128-256-128"))
 
-__all__ = ["AXES", "QUICK", "Config", "beside", "claims", "data", "plot", "settings", "simulate", "summarize"]
-__all__ += ["Kind", "count_parameters"]
+__all__ = ["AXES", "CAPTIONS", "QUICK", "Config", "beside", "claims", "data", "plot", "settings", "simulate"]
+__all__ += ["Kind", "count_parameters", "summarize"]

@@ -18,10 +18,34 @@ from numpy.typing import ArrayLike
 from jaxstudies.evidence import intervals
 from jaxstudies.networks import data
 from jaxstudies.output import plotting, table
+from jaxstudies.output.words import words
 from jaxstudies.studies.depth_width.problem import CUSP_EDGES, map_inputs
 from jaxstudies.studies.depth_width.summary import chosen, summarize
 from jaxstudies.study import Results
 
+CAPTIONS = {
+    "rmse": "Test error of each shape against its hidden units (left) and its parameters (right), on the same scales "
+    "for each recipe and, in the last row, down to the error of the noise alone; gray lines are regressors that are "
+    "not networks. If depth helps, curves of more layers lie lower at equal units or parameters, by more than the "
+    "intervals; if it helps the more the larger a network is, they also fall more steeply.",
+    "time": "Seconds per epoch of each shape against its parameters: of one network alone (filled), and of one "
+    "network's share of the time in which all seeds and learning rates train together (open). If depth costs time, "
+    "points of more layers lie higher at equal parameters; open points below filled ones are what training together "
+    "saves.",
+    "curves": "Validation error by epoch of the shapes that are best on validation data, a color for each depth, "
+    "dashed for SGD: means over seeds, with bands over their range. A curve that still falls at its end may gain from "
+    "a longer budget.",
+    "cusps": "Error on test points by their distance to the nearer of two lines on which the function has no "
+    "derivative, means over seeds with 95 % t intervals. If only the cusps stand in the way, an error falls to about "
+    "the noise (dotted) with distance; one that stays level says that a network has not learned the function's smooth "
+    "part either.",
+    "two_layers": "Mean test error over seeds of each shape of two hidden layers, a panel for each recipe, on a "
+    "logarithmic color scale. If only the number of units counted, fields of an equal sum of widths would have one "
+    "color; look whether it is the first or the second layer whose width lowers the error more.",
+    "error_map": "The function, what the best of all networks makes of it, and the absolute error on a logarithmic "
+    "color scale, with the lines on which the function has cusps (dotted). If the cusps are what is hard, the error is "
+    "bright along these lines and dark elsewhere.",
+}
 RECIPES = {"sgd": "SGD, Nesterov; batch norm in 2+ layers", "adam": "Adam, cosine decay; no norm"}
 STYLES = {"sgd": "--", "adam": "-"}
 MODERN = "ReLU on Fourier features"
@@ -216,7 +240,8 @@ def best_networks(runs: pd.DataFrame, by: list[str]) -> Iterator[tuple[pd.DataFr
     for _, group in finite[finite["part"] == "shapes"].groupby(by, sort=False):
         shape, recipe = group.groupby(["shape", "recipe"])["validation_rmse"].mean().idxmin()
         rows = group[(group["shape"] == shape) & (group["recipe"] == recipe) & group["curve"].notna()]
-        yield rows, f"{shape}, {recipe} (n = {len(rows)})", look(int(rows["depth"].iloc[0]))["color"], STYLES[recipe]
+        label, color = f"{shape}, {words(recipe)} (n = {len(rows)})", look(int(rows["depth"].iloc[0]))["color"]
+        yield rows, label, color, STYLES[recipe]
     rows = finite[(finite["part"] == "modern") & finite["curve"].notna()]
     if len(rows):
         yield rows, f"{rows['shape'].iloc[0]}, {MODERN} (n = {len(rows)})", MODERN_COLOR, "-"
@@ -253,7 +278,7 @@ def plot_cusps(runs: pd.DataFrame) -> Figure:
         ax.axhline(floor, color="black", ls=":", lw=1, label=f"noise {floor:.3g}")
     ax.set(yscale="log", xlabel="distance to the nearer line of cusps (units of x)")
     ax.set_ylabel("RMSE on clean test targets (units of f)")
-    labels = [f"{a:g}-{b:g}" if np.isfinite(b) else f"> {a:g}" for a, b in pairwise(CUSP_EDGES)]
+    labels = [f"{a:g}–{b:g}" if np.isfinite(b) else f"> {a:g}" for a, b in pairwise(CUSP_EDGES)]
     ax.set_xticks(range(len(labels)), labels)
     plain_log(ax.yaxis)
     figure.legend(**BELOW, ncols=2, fontsize=8)
@@ -299,12 +324,12 @@ def plot_error_map(best: pd.Series) -> Figure:
     for ax, (title, (values, style)) in zip(axes, panels.items(), strict=True):
         image = ax.imshow(values, origin="lower", extent=(*line, *line), **style)
         figure.colorbar(image, ax=ax, shrink=0.85, label="units of f")
-        ax.set(title=title, xlabel="x1", xlim=line, ylim=line)
+        ax.set(title=title, xlabel="x₁", xlim=line, ylim=line)
     for slope, label in ((-0.5, "cusp lines"), (1, None)):
         axes[0].plot(line, slope * line - 47, color="black", lw=0.9, ls=":", label=label)
     axes[0].legend(loc="upper left", fontsize=8, frameon=True)
-    axes[0].set_ylabel("x2")
-    kind = MODERN if best["part"] == "modern" else best["recipe"]
+    axes[0].set_ylabel("x₂")
+    kind = MODERN if best["part"] == "modern" else words(best["recipe"])
     title = f"The network best on validation data: {best['shape']}, {kind}, seed {best['seed']}"
     figure.suptitle(f"{title}; RMSE {best['test_rmse']:.3g} on noisy test targets")
     return figure

@@ -10,11 +10,12 @@ from jaxstudies.studies.dying_relu.claims import claims
 from jaxstudies.studies.dying_relu.config import Config
 from jaxstudies.studies.dying_relu.counts import condense, derive, summarize
 from jaxstudies.studies.dying_relu.design import data, settings
-from jaxstudies.studies.dying_relu.figures import plot
+from jaxstudies.studies.dying_relu.figures import CAPTIONS, plot
 from jaxstudies.studies.dying_relu.simulation import AXES, simulate
 
 RUNS_PER_DEVICE = 128
 """Of ten layers of two units 512 took twice the time, as they leave the caches."""
 QUICK = ("--seeds", "200")
 
-__all__ = ["AXES", "Config", "claims", "condense", "data", "derive", "plot", "settings", "simulate", "summarize"]
+__all__ = ["AXES", "CAPTIONS", "Config", "claims", "condense", "data", "derive", "plot", "settings", "simulate"]
+__all__ += ["summarize"]

@@ -8,7 +8,7 @@ and gradients, layer by layer, against mean-field theory.
 from jaxstudies.studies.initialization.claims import claims
 from jaxstudies.studies.initialization.config import Config
 from jaxstudies.studies.initialization.design import data, settings
-from jaxstudies.studies.initialization.figures import plot
+from jaxstudies.studies.initialization.figures import CAPTIONS, plot
 from jaxstudies.studies.initialization.simulation import AXES, simulate
 from jaxstudies.studies.initialization.summary import summarize, tables
 
@@ -16,4 +16,4 @@ RUNS_PER_DEVICE = 32
 """About four seeds with all settings of an activation, whose layers stay in the caches."""
 QUICK = ("--seeds", "4", "--dataset", "digits")
 
-__all__ = ["AXES", "Config", "claims", "data", "plot", "settings", "simulate", "summarize", "tables"]
+__all__ = ["AXES", "CAPTIONS", "Config", "claims", "data", "plot", "settings", "simulate", "summarize", "tables"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle, product
+from typing import get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,25 +14,43 @@ from matplotlib.mlab import GaussianKDE
 from numpy.typing import ArrayLike
 
 from jaxstudies.evidence.intervals import mean_intervals
+from jaxstudies.networks.names import ActivationName
 from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
+from jaxstudies.output.words import STAGES, words
 from jaxstudies.studies.initialization.config import Config
 from jaxstudies.studies.initialization.summary import at_stage, summarize
 from jaxstudies.study import Results
 
+VIOLINS = (
+    "Activations (above) and gradients by pre-activations (below) by hidden layer, a column for each initialization; "
+    "those named σ are normal. Violins are of a sample of units and images of all networks, dashed lines quartiles; on "
+    "a logarithmic scale zeros are left out. If gradients vanish, the violins below sink from the last layer to the "
+    "first."
+)
+CAPTIONS = {
+    **{f"violins_{name}": VIOLINS for name in get_args(ActivationName)},
+    "moments": "Above, the second moment of the activations by layer, means over networks with 95 % intervals, and "
+    "mean field's (lines): if it describes the networks, the points lie on the lines. Below, the share of units and "
+    "images at which the derivative of the activation is less than 5 % of its maximum. Look for initializations under "
+    "which the activations die out, grow or saturate with depth.",
+    "gradients": "Size of the gradient by the pre-activations of each layer, relative to that of the last hidden "
+    "layer: geometric means over networks with 95 % intervals. Where gradients vanish, points fall below the gray band "
+    "towards the first layer; where they explode, they rise above it.",
+    "training": "Above, the training loss by epoch, means over networks with 95 % intervals. Below, the test accuracy "
+    "of each network against the slope of its log gradient over layers at initialization. If vanishing gradients cost "
+    "accuracy, points on the right lie lower than those at 0.",
+}
 COLORS = (*plotting.COLORS, "0.55")
 MARKERS = "osD^vP*X"
 BY_LAYER = "hidden layer (settings side by side)"
 POINTS = 300
 """Heights at which a violin is drawn: enough for its body where a hair takes most of them."""
-NAMES = {"glorot": "Glorot", "he": "He", "lecun": "LeCun", "lsuv": "LSUV"}
 
 
 def name_init(init: str, sigma: float) -> str:
     """Return an initialization in words."""
-    rule, _, kind = init.partition("_")
-    words = NAMES.get(rule, rule) + (" uniform" if kind == "uniform" else "")
-    return words if np.isnan(sigma) else f"σ = {sigma:.2f}"
+    return words(init) if np.isnan(sigma) else f"σ = {sigma:.2f}"
 
 
 def styled(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, float, dict[str, str]]]:
@@ -98,16 +117,14 @@ def plot_violins(born: pd.DataFrame, config: Config) -> Figure:
         means = log10(at_stage(rows, "grad")).mean(axis=0)
         bottom.plot(range(1, len(means) + 1), means, "o-", color="black", ms=4, lw=1.2, label="mean |∂L/∂z|")
         top.set_title(style["label"])
-    axes[0, 0].set_ylabel("log10 activation" if logarithmic else "activation")
-    axes[1, 0].set_ylabel("log10 |∂L/∂z|")
+    axes[0, 0].set_ylabel("log₁₀ activation" if logarithmic else "activation")
+    axes[1, 0].set_ylabel("log₁₀ |∂L/∂z|")
     axes[1, 0].legend(loc="lower right", fontsize=8)
     figure.supxlabel("hidden layer", fontsize=10)
     linear = "linear layer, " if config.linear_first_layer else ""
-    left_out = "what is not 0" if logarithmic else "of the gradients what is not 0"
-    title = f"{born['activation'].iloc[0]} at initialization: activations and gradients by layer "
-    title += f"({linear}{config.depth} hidden layers of {config.width}; n = {born['seed'].nunique()} networks each)\n"
-    title += f"violins: {activations[0].shape[1]:,} units and images at random, {left_out}; dashed: quartiles"
-    figure.suptitle(title, fontsize=11)
+    title = f"{words(born['activation'].iloc[0])} at initialization: activations and gradients by layer\n({linear}"
+    title += f"{config.depth} hidden layers of {config.width}; n = {born['seed'].nunique()} networks each; violins: "
+    figure.suptitle(f"{title}{activations[0].shape[1]:,} units and images at random)", fontsize=11)
     return figure
 
 
@@ -145,7 +162,7 @@ def plot_moments(born: pd.DataFrame) -> Figure:
             points(top, at, (rows["second_moment"], low, rows["second_moment_high"]), style, "none")
             top.plot(at, rows["theory_second_moment"], "-", color=style["color"], lw=1.2)
             bottom.plot(at, rows["saturation"], "-", ms=5, lw=1.2, **style)
-        top.set(yscale="log", title=name)
+        top.set(yscale="log", title=words(name))
         if (shown["second_moment_low"] < least).any():
             top.set_ylim(bottom=least)
             cut = "; an interval that leaves the axis reaches further down"
@@ -168,7 +185,7 @@ def plot_gradients(summary: pd.DataFrame) -> Figure:
             last = rows["grad_norm"].iloc[-1]
             points(ax, rows["layer"] + aside, [rows[column] / last for column in ("grad_norm", "low", "high")], style)
         ax.axhspan(0.5, 2, color="0.9", zorder=0)
-        ax.set(yscale="log", title=f"{name}, {'at initialization' if stage == 'born' else stage}")
+        ax.set(yscale="log", title=f"{words(name)}, {STAGES[stage]}")
         plotting.plain_log_ticks(ax.yaxis)
         ax.xaxis.get_major_locator().set_params(integer=True)
     plt.setp(axes[-1], xlabel=BY_LAYER)
@@ -185,7 +202,7 @@ def plot_training(runs: pd.DataFrame, epochs: int) -> Figure:
         for rows, _, style in styled(shown):
             points(top, np.arange(epochs) + 1, mean_intervals(stacked(rows, "epoch_loss").astype(float)), style)
             bottom.plot(at_stage(rows, "slope"), rows["accuracy"], linestyle="none", ms=4, alpha=0.6, **style)
-        top.set(title=name, xlabel="epoch", yscale="log")
+        top.set(title=words(name), xlabel="epoch", yscale="log")
         top.xaxis.get_major_locator().set_params(integer=True)
         bottom.set(xlabel="slope of the log gradient at initialization\n(> 0: vanishing)")
         bottom.axvline(0, color="0.7", lw=1, zorder=0)

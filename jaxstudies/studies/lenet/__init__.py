@@ -20,11 +20,11 @@ and loss, also on training images, is in evaluation mode.
 from jaxstudies.studies.lenet.claims import CLAIMS
 from jaxstudies.studies.lenet.config import Config
 from jaxstudies.studies.lenet.design import data, settings
-from jaxstudies.studies.lenet.figures import plot
+from jaxstudies.studies.lenet.figures import CAPTIONS, plot
 from jaxstudies.studies.lenet.simulation import AXES, beside, simulate
 from jaxstudies.studies.lenet.summary import summarize
 
-__all__ = ["AXES", "CLAIMS", "Config", "beside", "data", "plot", "settings", "simulate", "summarize"]
+__all__ = ["AXES", "CAPTIONS", "CLAIMS", "Config", "beside", "data", "plot", "settings", "simulate", "summarize"]
 
 QUICK = ("--seeds", "2", "--dataset", "digits")
 RUNS_PER_DEVICE = 1  # a network's activations fill a core's caches

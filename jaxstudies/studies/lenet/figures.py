@@ -16,12 +16,41 @@ from jaxstudies.evidence import intervals
 from jaxstudies.networks.convnets import HIDDEN_LAYERS
 from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
+from jaxstudies.output.words import words
 from jaxstudies.studies.lenet import claims
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Results, selector
 
+CAPTIONS = {
+    "accuracy": "Accuracy in evaluation mode after each epoch, with batch norm's running averages (above) and with its "
+    "statistics recomputed over the training set (below); means over seeds with 95 % t bands. All arms but plain and "
+    "dropout have batch norm in the hidden layers; standardized, batch norm on input and raw pixels differ only in how "
+    "the input is scaled and shifted. If batch norm undoes that, these three coincide below, whatever they do above.",
+    "loss": "Cross-entropy in evaluation mode after each epoch, with batch norm's running averages (above) and with "
+    "its statistics recomputed over the training set (below); means over seeds with 95 % t bands. All arms but plain "
+    "and dropout have batch norm in the hidden layers; standardized, batch norm on input and raw pixels differ only in "
+    "how the input is scaled and shifted. If batch norm undoes that, these three coincide below, whatever they do "
+    "above. Spikes that are above and not below come from the running averages.",
+    "final": "Left, the test accuracy of each network after training, with batch norm's running averages (open) and "
+    "with statistics recomputed over the training set (filled). Right, differences between arms on the same seeds: "
+    "small points are seeds, large ones their mean with a 95 % t interval; the interaction is what both gain together "
+    "beyond the sum of what each gains alone. The first arm is better if the interval lies to the right of 0, and the "
+    "two are equal for practical purposes if it lies within the gray margin.",
+    "units": "Left, the variance of units in training mode over that in evaluation mode: away from 1, a layer sees "
+    "other inputs in training than in evaluation. Right, the mean |correlation| between the units of a layer: if "
+    "dropout breaks up co-adaptation, dropout lies below plain. Means over seeds with 95 % t intervals.",
+    "batch_norm": "Batch norm's learned scale and bias and its running mean and variance by layer: violins over all "
+    "units of all seeds, with a black bar at the median; the input has one unit, drawn as a point per seed. If batch "
+    "norm undoes how the input is scaled and shifted, standardized, batch norm on input and raw pixels have equal "
+    "violins, but for mean and variance in the first layer.",
+    "page": "From above: test accuracy and validation loss by epoch, with running averages and with precise "
+    "statistics; final test accuracy, a point per seed, and paired differences, right of 0 where the first arm is "
+    "better; how much the variance of units differs between training and evaluation, and how correlated units are. "
+    "What differs between arms with running averages but not with precise statistics is an effect of the evaluation, "
+    "not of the training.",
+}
 LOOKS = zip(ARMS, (6, 0, 1, 5, 2, 3), "osD^vP", strict=True)
 LOOK: dict[str, plotting.Style] = {arm: {"color": plotting.COLORS[i], "marker": mark} for arm, i, mark in LOOKS}
 LOOK |= {
@@ -33,6 +62,7 @@ NESTED = {"standardized": 2.1, "bn_input": 1.4, "raw_bn": 0.7}
 """Relative sizes of arms that coincide under precise statistics: each shows around the next."""
 SIDE = {"running": -1, "precise": 1}
 MEASURE = {"accuracy": "accuracy in %", "loss": "cross-entropy (nats)"}
+LAYERS = tuple(map(words, HIDDEN_LAYERS))
 KIND_WORDS = ("learned scale", "learned bias", "running mean", "running variance (log scale)")
 SHIFT_TICKS = (0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50)
 LOSS_TICKS = tuple(m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5))
@@ -97,16 +127,15 @@ def draw_final(ax: Axes, runs: pd.DataFrame, title: str) -> None:
         fill = "white" if estimator == "running" else LOOK[arm]["color"]
         ax.plot(at, values, ls="", ms=5, mfc=fill, **LOOK[arm])
     set_scale(ax, "accuracy", stacked(runs, "accuracy")[:, -1, :, SPLITS.index("test")])
-    ax.set_xticks(range(len(arms)), arms, rotation=30, ha="right")
+    ax.set_xticks(range(len(arms)), list(map(words, arms)), rotation=30, ha="right")
     ax.set(title=title, ylabel="final test accuracy in %", xlim=(-0.5, len(arms) - 0.5))
     ax.grid(axis="y", alpha=0.3)
 
 
 def name_contrast(weights: claims.Weights) -> str:
-    """Return a weighted sum of arms in words."""
-    first, second, *rest = (f"{'+' if w > 0 else '−'} {arm}" for arm, w in weights.items())
-    first = first.removeprefix("+ ")
-    return f"interaction: {first}\n{' '.join([second, *rest])}" if rest else f"{first} {second}"
+    """Return a weighted sum of arms in words; that of four is the interaction."""
+    first, second, *rest = weights
+    return "interaction of batch norm\nand dropout" if rest else f"{words(first)}\n− {words(second)}"
 
 
 def draw_differences(ax: Axes, runs: pd.DataFrame, title: str) -> None:
@@ -143,7 +172,7 @@ def draw_units(axes: np.ndarray, runs: pd.DataFrame, titles: tuple[str, str]) ->
             mean, low, high = band(stacked(rows, name).astype(float))
             at, ends = np.arange(len(mean)) + place, [mean - low, high - mean]
             ax.errorbar(at, mean, ends, ms=5, lw=1, capsize=2, **LOOK[arm])
-        ax.set(title=title, xticks=range(len(HIDDEN_LAYERS)), xticklabels=HIDDEN_LAYERS)
+        ax.set(title=title, xticks=range(len(LAYERS)), xticklabels=LAYERS)
         ax.grid(axis="y", alpha=0.3)
     shown = stacked(runs, "variance_shift").astype(float)
     set_ticks(shift, "log", SHIFT_TICKS, np.array([shown.min() / 1.1, shown.max() * 1.1]))
@@ -165,7 +194,7 @@ def draw_parameters(ax: Axes, runs: pd.DataFrame, kind: str) -> None:
         parts = ax.violinplot(values, [position + place], widths=width, showmedians=True, showextrema=False)
         plt.setp(parts["bodies"], facecolor=LOOK[arm]["color"], alpha=0.6)
         plt.setp(parts["cmedians"], color="black", lw=1)
-    ax.set(xticks=range(len(NORMS)), xticklabels=("input", *HIDDEN_LAYERS), ylabel=KIND_WORDS[KINDS.index(kind)])
+    ax.set(xticks=range(len(NORMS)), xticklabels=("input", *LAYERS), ylabel=KIND_WORDS[KINDS.index(kind)])
     if kind == "var":
         ax.yaxis.set_major_locator(MultipleLocator(1))
         ax.yaxis.set_major_formatter("$10^{{{x:g}}}$")
@@ -175,9 +204,9 @@ def draw_parameters(ax: Axes, runs: pd.DataFrame, kind: str) -> None:
 def finished(figure: Figure, results: Results, title: str, ncols: int, names: Iterable[str]) -> Figure:
     """Give a figure a legend, and a title that names data set, networks and epochs at `{}`."""
     seeds, epochs = results.runs.groupby("arm").size().min(), len(results.runs["loss"].iloc[0])
-    handles = [Line2D([], [], **{"label": name, "ms": 5} | LOOK[name]) for name in names]
+    handles = [Line2D([], [], **{"label": words(name), "ms": 5} | LOOK[name]) for name in names]
     figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
-    figure.suptitle(title.format(f"{results.config.dataset}, n = {seeds} seeds per arm, {epochs} epochs"))
+    figure.suptitle(title.format(f"{words(results.config.dataset)}, n = {seeds} seeds per arm, {epochs} epochs"))
     return figure
 
 
@@ -207,8 +236,7 @@ def plot_parameters(results: Results) -> Figure:
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.2))
     for ax, kind in zip(axes.flat, KINDS, strict=True):
         draw_parameters(ax, normalized, kind)
-    title = "Batch norm after training ({}; all units of all seeds, bar: median; input: one unit)"
-    return finished(figure, results, title, 4, normalized["arm"].unique())
+    return finished(figure, results, "Batch norm after training ({})", 4, normalized["arm"].unique())
 
 
 def plot_units(results: Results) -> Figure:
@@ -222,14 +250,15 @@ def plot_units(results: Results) -> Figure:
 def plot_page(results: Results) -> Figure:
     """Draw the study on one page."""
     runs = results.runs
-    figure, axes = plt.subplots(4, 2, figsize=(8.3, 11.7))
+    figure, axes = plt.subplots(4, 2, figsize=(8.3, 11.7), height_ratios=(1, 1, 1.3, 1))
     panels = product((("accuracy", "test"), ("loss", "validation")), ESTIMATORS)
     for ax, ((measure, split), estimator) in zip(axes[:2].flat, panels, strict=True):
         draw_curves(ax, runs, measure, split, estimator, lw=1.3)
         ax.set_title(f"{split} {measure}, {LOOK[estimator]['label']}")
     draw_final(axes[2, 0], runs, "open: running, filled: precise")
     draw_differences(axes[2, 1], runs, "paired differences of test accuracy")
-    axes[2, 1].tick_params(axis="y", labelsize=8)
+    axes[2, 0].tick_params(axis="x", labelsize=8)
+    axes[2, 1].tick_params(axis="y", labelsize=7)
     axes[2, 1].xaxis.label.set_size(8)
     draw_units(axes[3], runs, ("variance shift by layer", "co-adaptation by layer"))
     title = "LeNet-5 ({}; mean and 95 % t interval over seeds)"

@@ -9,7 +9,7 @@ other rules beside the two: averaged perceptron, hard-margin SVM, middle of the 
 from jaxstudies.studies.perceptron.claims import claims
 from jaxstudies.studies.perceptron.config import Config
 from jaxstudies.studies.perceptron.design import settings
-from jaxstudies.studies.perceptron.figures import plot
+from jaxstudies.studies.perceptron.figures import CAPTIONS, plot
 from jaxstudies.studies.perceptron.simulation import AXES, simulate
 from jaxstudies.studies.perceptron.summary import derive, summarize
 
@@ -17,4 +17,4 @@ RUNS_PER_DEVICE = 2500
 """A few hundred training sets for each rule; the study and the learning curve share a program."""
 QUICK = ("--seeds", "2000")
 
-__all__ = ["AXES", "Config", "claims", "derive", "plot", "settings", "simulate", "summarize"]
+__all__ = ["AXES", "CAPTIONS", "Config", "claims", "derive", "plot", "settings", "simulate", "summarize"]

@@ -15,10 +15,28 @@ from jaxstudies.evidence import intervals as stats
 from jaxstudies.evidence import theory
 from jaxstudies.networks.data import half_square
 from jaxstudies.output import plotting
+from jaxstudies.output.words import words
 from jaxstudies.studies.perceptron.config import RULES
 from jaxstudies.studies.perceptron.rules import version_space
 from jaxstudies.study import Results
 
+CAPTIONS = {
+    "example": "The first training set, the true boundary, and the boundary that each rule learns, named with its "
+    "exact accuracy. Every line through the origin within the gray version space separates the training points; a rule "
+    "that has converged lies in it, and what is between its line and the true boundary is its error.",
+    "accuracy": "Left, the share of training sets on which a rule errs more than a value, by the closed form of its "
+    "error: a better rule lies below. Right, accuracy of hinge minus that of the perceptron on the same training sets, "
+    "at two pairs of budgets; dashed lines are the means. If hinge is better on average, they lie to the right of 0.",
+    "learning_curve": "Mean exact error over training sets against their size, with 95 % t intervals, and three exact "
+    "references (gray) that do not train: the middle, a random line and the ends of the version space. A rule whose "
+    "error is in proportion to 1/(n + 1) runs parallel to the gray lines; look for rules that fall less steeply.",
+    "map": "Mean of hinge minus perceptron over training sets at each learning rate and budget, paired by set: left "
+    "accuracy, right the share of test points whose prediction flips between the pair's two sets. In both panels "
+    "purple says that hinge is better, brown that the perceptron is; look where the sign changes with the budget.",
+    "novikoff": "Updates of the perceptron on each training set against Novikoff's bound (R/γ)² for that set, where R "
+    "is the largest norm of a point and γ the largest margin. On a set that can be separated, the perceptron makes at "
+    "most so many updates: all points lie below the dashed line.",
+}
 COLOR: dict[str, str] = dict(zip(RULES, plotting.COLORS, strict=False))
 REFERENCES = {
     "middle of the version space, 1/(2(n+1))": (1 / 2, ":"),
@@ -31,12 +49,12 @@ def lines(table: pd.DataFrame, budgets: dict[str, float]) -> list[tuple[str, str
     """Return (rule, label, rows) at the first learning rate and margin, at each rule's budget."""
     listed = []
     for rule, group in table.groupby("rule", sort=False):
-        label, longest = str(rule), group["epochs"].max()
+        label, longest = words(rule), group["epochs"].max()
         if not np.isnan(longest):
-            budget = budgets.get(label, longest)
+            budget = budgets.get(str(rule), longest)
             budget = budget if (group["epochs"] == budget).any() else longest
             same = (group[["learning_rate", "margin"]] == group.iloc[0][["learning_rate", "margin"]]).all(axis=1)
-            group, label = group[same & (group["epochs"] == budget)], f"{rule}, {budget:g} epochs"
+            group, label = group[same & (group["epochs"] == budget)], f"{label}, {budget:g} epochs"
         listed.append((str(rule), label, group))
     return listed
 
@@ -89,8 +107,8 @@ def plot_example(study: pd.DataFrame, master: int) -> Figure:
             x = min(1, 1 / slope)
             ax.plot([0, x], [0, slope * x], color=COLOR[rule], label=label)
     for sign, marker, color in ((1, "o", plotting.COLORS[5]), (-1, "s", plotting.COLORS[6])):
-        ax.plot(*inputs[targets == sign].T, marker, color=color, mec="k", label=f"class {sign:+d}")
-    ax.set(xlabel="x1", ylabel="x2", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        ax.plot(*inputs[targets == sign].T, marker, color=color, mec="k", label=f"class {'+−'[sign < 0]}1")
+    ax.set(xlabel="x₁", ylabel="x₂", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     figure.legend(loc="outside right upper", title="exact accuracy in brackets", fontsize=9)
     ax.set_title(f"One training set of {size} points (seed 0 of {study['seed'].nunique():,})")
     return figure
@@ -129,14 +147,14 @@ def draw_gains(ax: Axes, study: pd.DataFrame) -> None:
     longest = study["epochs"].max()
     cells = ((50.0, 200.0, "perceptron 50, hinge 200 epochs"), (longest, longest, f"{longest:g} epochs each"))
     # The colors that no rule has.
-    for color, (p_epochs, h_epochs, words) in zip(plotting.COLORS[5:], cells, strict=True):
+    for color, (p_epochs, h_epochs, budgets) in zip(plotting.COLORS[5:], cells, strict=True):
         chosen = lines(study, {"perceptron": p_epochs, "hinge": h_epochs})
         pair = {rule: rows.set_index("seed")["accuracy"] for rule, _, rows in chosen}
         if "perceptron" not in pair or "hinge" not in pair:
             continue
         gain = (pair["hinge"] - pair["perceptron"]).dropna().to_numpy(float)
         mean, low, high = stats.mean_interval(gain)
-        label = f"{words}\nmean {mean:+.4f} [{low:+.4f}, {high:+.4f}]\n"
+        label = f"{budgets}\nmean {mean:+.4f} [{low:+.4f}, {high:+.4f}]\n"
         label += f"hinge better {np.mean(gain > 0):.1%}, worse {np.mean(gain < 0):.1%}"
         bins, weights = np.linspace(-0.1, 0.1, 81).tolist(), np.full(len(gain), 1 / len(gain))
         ax.hist(gain.clip(-0.1, 0.1), bins, weights=weights, histtype="step", lw=1.5, color=color, label=label)
@@ -205,8 +223,8 @@ def plot_novikoff(study: pd.DataFrame) -> Figure:
     updates, done = rows["updates"].to_numpy(), rows["converged"].to_numpy(bool)
     figure, ax = plt.subplots(figsize=(6.4, 4.9))
     style: plotting.Style = {"ls": "", "marker": ".", "ms": 2.5, "alpha": 0.4, "rasterized": True}
-    for color, mask, words in zip(plotting.COLORS, (done, ~done), ("converged", "not converged"), strict=False):
-        ax.plot(bound[mask], updates[mask], color=color, label=f"{words}: {mask.sum():,} sets", **style)
+    for color, mask, name in zip(plotting.COLORS, (done, ~done), ("converged", "not converged"), strict=False):
+        ax.plot(bound[mask], updates[mask], color=color, label=f"{name}: {mask.sum():,} sets", **style)
     ends = np.array([bound.min() / 3, bound.max()])
     ax.plot(ends, ends, "k--", lw=1, label="updates = (R/γ)²")
     ax.set(xscale="log", yscale="log", xlabel="Novikoff's bound (R/γ)²", ylabel="updates of W")
