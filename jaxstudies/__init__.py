@@ -4,20 +4,48 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxstudies.engine.monte_carlo import map_seeds
-    from jaxstudies.evidence.claims import Claim
-    from jaxstudies.study import Results, Setting, run
+    from jaxstudies.evidence.claims import Claim, Verdict
+    from jaxstudies.jobs import DirectoryError
+    from jaxstudies.networks.data import Dataset
+    from jaxstudies.networks.models import MLP, initializer
+    from jaxstudies.runs import map_seeds, run
+    from jaxstudies.study import Results, Setting, Study, main
+    from jaxstudies.training import fit, predict
 
 __version__ = "0.2.0.dev0"
 
 _HOMES = {
-    "map_seeds": "engine.monte_carlo",
-    "run": "study",
+    "map_seeds": "runs",
+    "run": "runs",
+    "main": "study",
     "Claim": "evidence.claims",
-    "Results": "study",
+    "Verdict": "evidence.claims",
+    "Study": "study",
     "Setting": "study",
+    "Results": "study",
+    "fit": "training",
+    "predict": "training",
+    "Dataset": "networks.data",
+    "MLP": "networks.models",
+    "initializer": "networks.models",
+    "DirectoryError": "jobs",
 }
-__all__ = ["Claim", "Results", "Setting", "map_seeds", "run"]
+__all__ = [
+    "MLP",
+    "Claim",
+    "Dataset",
+    "DirectoryError",
+    "Results",
+    "Setting",
+    "Study",
+    "Verdict",
+    "fit",
+    "initializer",
+    "main",
+    "map_seeds",
+    "predict",
+    "run",
+]
 
 
 def __getattr__(name: str) -> object:

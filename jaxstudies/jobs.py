@@ -1,4 +1,4 @@
-"""A study to be run into a directory: what it is known by, what is finished of it, its table."""
+"""A study that is run into a directory: what it is known by, what is finished of it, how it goes on and grows."""
 
 import contextlib
 import functools
@@ -6,24 +6,39 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from jaxstudies import configs
 from jaxstudies import study as studies
-from jaxstudies.commands import levels
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.configs import Dataclass
 from jaxstudies.engine import chunks, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
-from jaxstudies.engine.cluster import ALONE, Share, Unfinished
 from jaxstudies.engine.design import Design
-from jaxstudies.engine.monte_carlo import Execution, Task, Timing
+from jaxstudies.engine.monte_carlo import Earlier, Execution, Task, Timing
+from jaxstudies.engine.shares import ALONE, Share, Unfinished
 from jaxstudies.output import files, provenance, table
 from jaxstudies.output.table import UnreadableRuns
-from jaxstudies.study import Dataclass, Study
+from jaxstudies.study import Study
+
+DIGEST = "[0-9a-f]{16}"
+"""A digest, as it may stand in a name."""
+
+
+class DirectoryError(Exception):
+    """A run cannot go on in a directory."""
+
+    def __init__(self, directory: Path, why: str):
+        super().__init__(f"directory {directory}: {why}")
+        self.directory, self.why = directory, why
+
+
+class OtherVersions(DirectoryError):
+    """What is there was written with other versions of the libraries that decide numbers."""
 
 
 class Job(NamedTuple):
@@ -31,41 +46,80 @@ class Job(NamedTuple):
 
     study: Study
     config: Dataclass
-    out: Path
-    fresh: bool
-    """Whether what is finished counts for nothing."""
+    directory: Path
     task: Task
     identity: dict[str, object]
-    """What decides the numbers."""
-    digest: str
-    """The name of what is run."""
-    chunks: Chunks
-    """Where finished chunks are kept."""
+    """What decides the numbers, but for the number of seeds."""
+    commit: str
+    """Of the code, when the job was made."""
+    earlier: Path | None = None
+    """A table of the same runs with other seeds, from which this one grows or is cut."""
+    first_seed: int = 0
+    """Seeds before it are there already."""
+
+    @property
+    def digest(self) -> str:
+        """The name of what is run."""
+        return provenance.digest(self.identity | {"num_seeds": self.task.num_seeds})
+
+    @property
+    def chunks(self) -> Chunks:
+        """Where finished chunks are kept."""
+        devices = programs.choose_devices(self.task.execution.num_devices)
+        decides = [self.digest, self.first_seed, self.task.execution.chunk_size, len(devices), devices[0].device_kind]
+        return Chunks(self.directory / "parts" / provenance.digest(decides), self.commit)
 
 
 def prepare(
-    study: Study, config: Dataclass, out: Path, num_seeds: int, seed: int, fresh: bool, execution: Execution
+    study: Study,
+    config: Dataclass,
+    directory: Path,
+    num_seeds: int,
+    seed: int = 0,
+    execution: Execution = monte_carlo.DEFAULT,
+    code: str | None = None,
 ) -> Job:
-    """Return the job; what is changed in the checkout from now on is none of its concern."""
-    try:
-        task = studies.task_of(study, config, num_seeds, seed, execution)
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
-    static = {pair for group in task.design.groups for pair in group.static}
+    """Return the job; what is changed in the checkout from now on is none of its concern.
+
+    Args:
+        study: What is run.
+        config: Its configuration.
+        directory: Where it is run.
+        num_seeds: Seeds of each setting.
+        seed: Master seed.
+        execution: How it is run.
+        code: A digest of the code that is reached, where it is no study in a file.
+
+    Raises:
+        TypeError: A parameter of `simulate` cannot be filled in.
+        ValueError: Settings contradict one another.
+    """
+    task = studies.task_of(study, config, num_seeds, seed, execution)
     identity = {
         "study": study.name,
-        "config": {name: value for name, value in levels.to_json(config).items() if name not in studies.EXECUTION},
-        "num_seeds": num_seeds,
+        "config": {name: value for name, value in configs.to_json(config).items() if name not in studies.EXECUTION},
         "seed": seed,
-        # What was typed in cannot be told from what was typed in before.
-        "code": studies.code_of(study) or uuid.uuid4().hex,
+        # What cannot be read cannot be told from what was there before.
+        "code": code or studies.code_of(study) or uuid.uuid4().hex,
         "data": provenance.array_digest(task.data),
-        # What settings fill in where a config leaves it open, say a number of epochs by the machine.
-        "static": sorted(f"{n} {v}" for n, v in static if isinstance(v, int | float | str)),
+        "design": design_digest(task.design),
     }
-    devices = programs.choose_devices(execution.num_devices)
-    around = provenance.digest([identity, execution.chunk_size, len(devices), devices[0].device_kind])
-    return Job(study, config, out, fresh, task, identity, provenance.digest(identity), Chunks(out / "parts" / around))
+    return Job(study, config, directory, task, identity, provenance.commit_here() or "")
+
+
+def design_digest(design: Design) -> str:
+    """Return a name for settings: labels, what they pass on, and their numbers of seeds."""
+    labels = {name: list(c) if c.dtype == object else provenance.array_digest(c) for name, c in design.labels.items()}
+    groups = [
+        # What settings fill in where a config leaves it open, say a number of epochs by the machine.
+        [
+            provenance.array_digest((g.positions, g.fixed, g.mapped)),
+            [[n, configs.plain(v)] for n, v in g.static],
+            g.num_seeds,
+        ]
+        for g in design.groups
+    ]
+    return provenance.digest([labels, groups])
 
 
 def is_finished(job: Job) -> bool:
@@ -73,51 +127,78 @@ def is_finished(job: Job) -> bool:
 
     Runs of other configurations are set aside rather than lost, see `set_aside`.
     """
-    current, aside = job.out / "runs.parquet", job.out / f"runs-{job.digest}.parquet"
+    current, aside = job.directory / "runs.parquet", job.directory / f"runs-{job.digest}.parquet"
     for path in (current, aside):
-        if _digest_of(path) != job.digest or not table.is_readable(path):
+        if _origin_of(path).get("digest") != job.digest or not table.is_readable(path):
             continue
-        with reported(job.out):
+        with writing(job.directory):
             if path == aside:
                 set_aside(job)
                 os.replace(aside, current)
         job.chunks.remove()  # a run that was killed between its last two steps has left them
-        print(f"{current} holds these runs already; --fresh runs them again")
-        if differ := provenance.other_versions(table.read_provenance(current)["environment"]):
-            print(f"they were written with {differ}")
         return True
     return False
 
 
-def _digest_of(path: Path) -> str | None:
+def _origin_of(path: Path) -> dict:
+    """Return the provenance of a table, empty if there is none that can be read; one of 0.1 is refused."""
     try:
-        return table.read_provenance(path).get("digest")
+        return table.read_provenance(path)
     except table.OtherFormat as error:
-        raise UsageError(f"--out {path.parent}: {error}; name another directory, or move the file away") from error
+        raise DirectoryError(path.parent, f"{error}; name another directory, or move the file away") from error
     except UnreadableRuns:
-        return None
+        return {}
 
 
 def set_aside(job: Job) -> None:
-    """Rename the current table to runs-DIGEST.parquet, if it is of another run."""
-    current = job.out / "runs.parquet"
-    other = _digest_of(current) or job.digest
-    if other != job.digest and re.fullmatch(r"[0-9a-f]{16}", other):
-        os.replace(current, job.out / f"runs-{other}.parquet")
+    """Rename the current table to runs-DIGEST.parquet, if it is of another run and not part of this one."""
+    current = job.directory / "runs.parquet"
+    other = _origin_of(current).get("digest", job.digest)
+    grows = job.earlier == current and job.first_seed < job.task.num_seeds
+    if other != job.digest and not grows and re.fullmatch(DIGEST, other):
+        os.replace(current, job.directory / f"runs-{other}.parquet")
+
+
+def grow(job: Job) -> Job:
+    """Return the job as it goes on from a table of the same runs with other seeds, if there is one.
+
+    Raises:
+        OtherVersions: It was written with other versions, so that it cannot grow.
+    """
+    candidates = []
+    for path in job.directory.glob("runs*.parquet"):
+        there = _origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
+        alike = all(there.get(name) == value for name, value in job.identity.items())
+        if alike and is_cut_so(job, path, there["num_seeds"]):
+            candidates.append((there["num_seeds"], path, provenance.other_versions(there["environment"])))
+    wanted = job.task.num_seeds
+    if not candidates:
+        return job
+    enough = [found for found in candidates if found[0] >= wanted]
+    num_seeds, path, differ = min(enough) if enough else max(candidates)
+    if differ and num_seeds < wanted:
+        raise OtherVersions(job.directory, f"the runs there were written with {differ} and cannot grow; install that")
+    return job._replace(earlier=path, first_seed=min(num_seeds, wanted))
+
+
+def is_cut_so(job: Job, path: Path, num_seeds: int) -> bool:
+    """Return whether a table is whole, and in the blocks in which this version writes so many seeds."""
+    sizes = monte_carlo.block_sizes(job.task.design, monte_carlo.shapes_of(job.task), num_seeds)
+    return table.is_readable(path) and table.stored_sizes(path) == sizes
 
 
 def discard(job: Job) -> None:
     """Forget what is finished; chunks of other versions are set aside, a table of 0.1 is refused."""
-    _digest_of(job.out / "runs.parquet")
-    if _versions_differ(job):
+    _origin_of(job.directory / "runs.parquet")
+    if _versions_differ(job.chunks):
         job.chunks.set_aside()
     else:
         job.chunks.remove()
 
 
-def _versions_differ(job: Job) -> str:
+def _versions_differ(kept: Chunks) -> str:
     try:
-        written = json.loads((job.chunks.directory / "versions.json").read_text("utf-8"))
+        written = json.loads((kept.directory / "versions.json").read_text("utf-8"))
     except (OSError, ValueError):
         return ""
     return provenance.other_versions(written)
@@ -125,30 +206,13 @@ def _versions_differ(job: Job) -> str:
 
 def check_versions(job: Job) -> None:
     """Note the versions that chunks are written with, or check that they are those of here."""
-    anew = "install that, or --fresh begins anew"
-    if differ := _versions_differ(job):
-        raise UsageError(
-            f"--out {job.out}: the unfinished run was begun with {differ}; {anew} and sets the old chunks aside"
-        )
+    if differ := _versions_differ(job.chunks):
+        raise OtherVersions(job.directory, f"the unfinished run was begun with {differ}; install that")
     path = job.chunks.directory / "versions.json"
-    if path.exists():
-        return
-    if not job.fresh and (differ := _grows_from(job)):
-        raise UsageError(f"--out {job.out}: the runs there were written with {differ} and cannot grow; {anew}")
-    with reported(job.out):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(path, provenance.environment())
-
-
-def _grows_from(job: Job) -> str:
-    """Return the other versions that wrote a table of the same runs with fewer seeds, if there is one."""
-    try:
-        there = table.read_provenance(job.out / "runs.parquet")
-    except UnreadableRuns:
-        return ""
-    same = all(there.get(name) == value for name, value in job.identity.items() if name != "num_seeds")
-    grows = same and there["num_seeds"] < job.task.num_seeds
-    return provenance.other_versions(there["environment"]) if grows else ""
+    if not path.exists():
+        with writing(job.directory):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_json(path, provenance.environment())
 
 
 def compute_share(job: Job, share: Share) -> None:
@@ -162,27 +226,48 @@ def finish(job: Job, share: Share = ALONE) -> None:
 
     Raises:
         Unfinished: Chunks of other shares are missing.
-        UsageError: Finished chunks are of other versions, or nothing can be written.
+        OtherVersions: Finished chunks are of other versions.
+        DirectoryError: Nothing can be written.
+        TypeError: `simulate` does not return arrays by name.
+        ValueError: What it returns makes no table.
     """
     check_versions(job)
+    before = _origin_of(job.earlier) if job.earlier else {}
+    earlier = Earlier(before["num_seeds"], functools.partial(table.stored_blocks, job.earlier)) if job.earlier else None
     name = job.study.name.replace("_", " ")
-    blocks, timings = monte_carlo.run_design(job.task, job.chunks, share, name)
+    blocks, timings, stage = monte_carlo.run_design(job.task, job.chunks, share, name, job.first_seed, earlier)
     beside = job.study.beside(job.config, functools.partial(chunks.remember, job.chunks))
-    tables = beside | {"times": times_table(job.task.design, timings)}
-    devices = list(map(str, programs.choose_devices(job.task.execution.num_devices)))
+    times, stages = times_table(job.task.design, timings), [stage._asdict()]
+    environment = provenance.environment() | {"commit": job.commit or None}
+    if before:
+        times = add_times(times, pd.DataFrame(before["beside"]["times"]))
+        stages = before["stages"] + (stages if job.first_seed < job.task.num_seeds else [])
+        environment = environment if job.first_seed < job.task.num_seeds else before["environment"]
+    tables = beside | {"times": times}
     origin = job.identity | {
-        "config": levels.to_json(job.config),
+        "num_seeds": job.task.num_seeds,
+        "config": configs.to_json(job.config),
         "digest": job.digest,
         "text": job.study.text,
-        "environment": provenance.environment(),
-        "execution": job.task.execution._asdict() | {"devices": devices},
+        "file": file_of(job.study, job.directory),
+        "environment": environment,
+        "stages": stages,
         # Inside the table's own file: a table that is brought back brings them along.
         "beside": {name: rows.to_dict("list") for name, rows in tables.items()},
     }
-    with reported(job.out):
-        set_aside(job)
-        table.write_runs(job.out / "runs.parquet", blocks, origin)
+    with writing(job.directory):
+        table.write_runs(job.directory / "runs.parquet", blocks, origin, lambda: set_aside(job))
         job.chunks.remove()
+
+
+def file_of(study: Study, directory: Path) -> str | None:
+    """Return where a reader's study lies, from the directory of its results; None if it is ours, or in no file."""
+    if study.path is None or study.module.startswith("jaxstudies."):
+        return None
+    path = study.path.parent if study.path.name == "__init__.py" else study.path
+    with contextlib.suppress(ValueError):  # on another drive
+        return Path(os.path.relpath(path, directory.resolve())).as_posix()
+    return None
 
 
 def times_table(design: Design, timings: list[Timing]) -> pd.DataFrame:
@@ -195,12 +280,29 @@ def times_table(design: Design, timings: list[Timing]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def add_times(times: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Return the times of both, group by group."""
+    spent = list(Timing._fields)
+    return times.assign(**{name: times[name] + before[name] for name in spent})
+
+
 @contextlib.contextmanager
-def reported(out: Path) -> Iterator[None]:
-    """Turn an error of the file system into a line about `--out`."""
+def holding(directory: Path, lock: Callable[[Path], contextlib.AbstractContextManager]) -> Iterator[None]:
+    """Hold a directory by a lock, or say who does."""
+    try:
+        with lock(directory):
+            yield
+    except chunks.Occupied:
+        why = "another run is writing there; wait for it, or name another directory"
+        raise DirectoryError(directory, why) from None
+
+
+@contextlib.contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Turn an error of the file system into a line about the directory."""
     try:
         yield
     except BrokenPipeError:  # that was the terminal's
         raise
     except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written to ({error.strerror})") from error
+        raise DirectoryError(directory, f"cannot be written to ({error.strerror})") from error

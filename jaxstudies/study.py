@@ -8,37 +8,29 @@ that is a tuple is a factor, and the design their product. Whatever else of `Stu
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 from jaxtyping import PyTree
 from matplotlib.figure import Figure
 
+from jaxstudies.configs import Dataclass
 from jaxstudies.engine import design as designs
 from jaxstudies.engine import monte_carlo, programs
 from jaxstudies.engine.design import Setting, Simulate
 from jaxstudies.engine.monte_carlo import Execution, Task
-from jaxstudies.evidence import intervals
-from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
-from jaxstudies.output import plotting, provenance, table
+from jaxstudies.evidence.claims import Claim
+from jaxstudies.output import reach
 
-__all__ = ["Claim", "Results", "Setting", "Study", "main", "run", "selector"]
+__all__ = ["Claim", "Results", "Setting", "Study", "main"]
 
 EXECUTION = ("seeds", "seed")
 """Fields that belong to the command line and to `run`: in a config they set the default."""
-
-
-@runtime_checkable
-class Dataclass(Protocol):
-    """An instance of a dataclass, such as a study's `Config`."""
-
-    __dataclass_fields__: ClassVar[dict]
 
 
 class Results(NamedTuple):
@@ -169,159 +161,7 @@ def code_of(study: Study) -> str | None:
         return None
     own = [(study.module, study.path, name) for name in ("simulate", "data", "settings", "beside")]
     engine = (programs.__name__, Path(str(programs.__file__)), "compile_block")
-    return provenance.reachable_code([*own, engine])
-
-
-def selector(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]]) -> Callable[..., pd.Series]:
-    """Return `of(measure, **labels)`, which returns a measure by seed.
-
-    A label is the value of a column, or, by the name of one of the measure's axes, an index along
-    it. The series is empty where no setting has the labels; truth values are 1 and 0, so that they
-    subtract. It raises ValueError if several settings have the labels, KeyError if there is no such
-    column.
-    """
-
-    @lru_cache(64, typed=True)  # the claims of a study ask for the same few labels time and again
-    def have(name: str, value: object) -> np.ndarray:
-        column = runs[name]
-        near = np.isclose(column, value, 1e-9, 0.0) if isinstance(value, float) else column == value
-        return np.asarray(column.isna() if value is None else near, bool)
-
-    def of(measure: str, **labels: object) -> pd.Series:
-        picks = {name: labels.pop(name) for name in axes.get(measure, ()) if name in labels}
-        here = np.ones(len(runs), bool)
-        for name, value in labels.items():
-            here &= have(name, value)
-        values = pd.Series(runs[measure].array[here], runs["seed"].array[here], name=measure)
-        if values.index.has_duplicates:
-            raise ValueError(f"{measure} with {labels}: several settings have these labels")
-        if picks:
-            place = tuple(picks.get(name, slice(None)) for name in axes[measure])
-            values = values.map(lambda array: array[place], na_action="ignore")
-        values = as_outcomes(values)
-        return values.dropna().astype(np.int8) if pd.api.types.is_bool_dtype(values) else values
-
-    return of
-
-
-def as_outcomes(column: pd.Series) -> pd.Series:
-    """Return a measure; truth values that some settings lack as such, and not as objects."""
-    if column.dtype == object and {type(value) for value in column.dropna()} == {bool}:
-        return column.astype("boolean")
-    return column
-
-
-def measures_of(runs: pd.DataFrame) -> list[str]:
-    """Return the columns behind `seed`."""
-    return list(runs.columns[list(runs.columns).index("seed") + 1 :])
-
-
-def axis_of(study: Study, runs: pd.DataFrame, measure: str) -> str | None:
-    """Return the name of a measure's axis, or None where it has none or several."""
-    present = runs[measure].dropna()
-    if runs[measure].dtype != object or not len(present) or np.ndim(present.iloc[0]) != 1:
-        return None
-    (name,) = study.AXES.get(measure, ("step",))
-    return name
-
-
-def summarize(study: Study, results: Results) -> pd.DataFrame:
-    """Return a row per setting and measure: estimate and interval, and the runs left out.
-
-    Outcomes have Wilson's interval, numbers Student's over the finite ones. Of an array with one
-    axis the last entry is taken; those of more axes are left out.
-    """
-    runs, measures = results.runs, measures_of(results.runs)
-    labels, columns = list(runs.columns[: -len(measures) - 1]), {}
-    for measure in measures:
-        if (column := as_outcomes(runs[measure])).dtype != object:
-            columns[measure] = column
-        elif (axis := axis_of(study, runs, measure)) is not None:
-            columns[f"{measure}, last {axis}"] = column.map(lambda array: array[-1], na_action="ignore")
-    keys = [runs[name] for name in labels] or [pd.Series(0, runs.index, name="all")]
-    ends, tables = ["estimate", "low", "high"], []
-    for measure, column in columns.items():
-        values = column.astype(float)
-        groups = values.where(np.isfinite(values)).groupby(keys, sort=False, dropna=False)
-        seen = groups.agg(n="count", total="sum", mean="mean", spread="std", size="size")
-        n, total, mean, spread, size = (seen[name].to_numpy() for name in seen)
-        outcome = pd.api.types.is_bool_dtype(column)
-        interval = intervals.wilson_intervals(total, n) if outcome else intervals.t_intervals(mean, spread, n)
-        seen = seen.assign(measure=measure, **dict(zip(ends, interval, strict=True)), nonfinite=size - n)
-        tables.append(seen.reset_index()[[*labels, "measure", "n", *ends, "nonfinite"]])
-    if not tables:
-        return pd.DataFrame(columns=[*labels, "measure", "n", *ends])
-    return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
-
-
-def judge(study: Study, results: Results) -> tuple[list[Verdict], pd.DataFrame]:
-    """Return the verdicts on a study's claims, and the effects by seed that they rest on."""
-    claims = study.CLAIMS if study.claims is None else study.claims(results)
-    return judge_all(claims, selector(results.runs, study.AXES))
-
-
-def summary_of(study: Study, results: Results) -> pd.DataFrame:
-    """Return the study's summary, or the default one."""
-    return study.summarize(results) if study.summarize else summarize(study, results)
-
-
-def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = None) -> dict[str, Figure]:
-    """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there."""
-    if study.plot:
-        return study.plot(results)
-    table = summarize(study, results) if study.summarize or summary is None else summary
-    axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
-    curves = {measure: axis for measure, axis in axes.items() if axis is not None}
-    table = table[~table["measure"].str.contains(", last ")]
-    return plotting.draw_measures(table, results.runs, curves, study.question)
-
-
-def run(
-    config: Dataclass | Mapping[str, object],
-    simulate: Simulate,
-    *,
-    num_seeds: int,
-    seed: int = 0,
-    claims: Iterable[Claim] = (),
-    data: Mapping[str, PyTree] | None = None,
-    axes: Mapping[str, tuple[str, ...]] | None = None,
-    chunk_size: int | None = None,
-    num_devices: int | None = None,
-) -> pd.DataFrame:
-    """Run a design over seeds and return the table; print the verdicts on claims, if any.
-
-    Args:
-        config: A dataclass whose fields `simulate` takes by name, or a mapping; a value that is a
-            tuple is a factor, and the design is the product of the factors.
-        simulate: One run, `simulate(key, ...)`, which returns arrays by name.
-        num_seeds: Seeds of each setting, at least 1.
-        seed: Master seed.
-        claims: What is judged.
-        data: Arrays that all runs share, by the name of a parameter of `simulate`.
-        axes: Names of the axes of measures that are arrays.
-        chunk_size: Runs at once, which bounds the memory; chosen by default.
-        num_devices: Devices used; all by default.
-
-    Returns:
-        A row per setting and seed: labels, `seed`, measures. An array is one value.
-
-    Raises:
-        ValueError: A number is out of bounds.
-        TypeError: A parameter of `simulate` cannot be filled in, or it returns no arrays by name.
-    """
-    if num_seeds < 1:
-        raise ValueError(f"num_seeds {num_seeds}: at least 1")
-    if isinstance(config, Mapping):
-        levels = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
-        if left := set(levels) - set(inspect.signature(simulate).parameters):
-            raise TypeError(f"config: simulate does not take {', '.join(sorted(left))}")
-        config = dataclasses.make_dataclass("Config", list(levels))(**levels)
-    study = Study("run", "", None, "", type(config), simulate, lambda config: dict(data or {}), AXES=axes or {})
-    task = task_of(study, cast(Dataclass, config), num_seeds, seed, Execution(chunk_size, num_devices))
-    runs = pd.concat(map(table.to_pandas, monte_carlo.run_design(task)[0]), ignore_index=True)
-    for verdict in judge_all(claims, selector(runs, study.AXES))[0]:
-        print(sentence(verdict))
-    return runs
+    return reach.reachable_code([*own, engine])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -335,10 +175,3 @@ def main(argv: list[str] | None = None) -> None:
     caller = sys._getframe(1).f_globals["__name__"]
     if caller == "__main__":
         command.main(from_module(sys.modules[caller]), argv)
-
-
-def packaged() -> Iterator[str]:
-    """Yield the names of the studies that the package brings."""
-    for path in sorted((Path(__file__).parent / "studies").iterdir()):
-        if path.stem != "__init__" and (path.suffix == ".py" or (path / "__init__.py").exists()):
-            yield path.stem

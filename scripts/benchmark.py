@@ -27,8 +27,8 @@ from benchmarks.peers import CONTESTANTS
 from benchmarks.steps import IMAGES
 from jaxstudies.commands import command, flags
 from jaxstudies.commands.flags import UsageError
-from jaxstudies.commands.job import reported
 from jaxstudies.engine import programs
+from jaxstudies.jobs import writing
 from jaxstudies.output import files, plotting
 
 
@@ -157,7 +157,7 @@ def write(
     content = {"machine": described, "options": asked, "results": table.to_dict("records")}
     path = options.json or options.out / f"{name}.json"
     out = path.parent
-    with reported(out):
+    with writing(out):
         files.write_json(path, content | {"skipped": skipped})
         files.write_csv(out / f"{path.stem}.csv", table)
         plotting.save({path.stem: figure}, out)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from test_dying_relu import in_blocks_of, not_blank, results_of
 
+from jaxstudies import results as from_table
 from jaxstudies.commands import command
 from jaxstudies.commands.main import load
 from jaxstudies.evidence import theory
@@ -120,7 +121,7 @@ def test_counts_add_over_seeds(at):
 def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path):
     in_blocks_of(3000, finished, tmp_path)
     command.main(STUDY, ["--plots-only", "--out", str(tmp_path)])
-    read = command.read_results(STUDY, tmp_path)[0].runs
+    read = from_table.read(STUDY, tmp_path)[0].runs
     assert read["seed"].max() == 2999 and len(read) < 4000
     one, other = (path / "summary.csv" for path in (finished, tmp_path))
     assert one.read_bytes() == other.read_bytes()

@@ -212,6 +212,7 @@ def test_a_record_is_json_and_says_all_but_the_code():
         "method": "by hand",
         "margin": "as it is",
         "level": 0.9,
+        "primary": True,
     }
 
 
@@ -220,14 +221,13 @@ def test_unknown_numbers_become_null():
     assert row["effect"] is None and row["low"] is None and row["n"] == 0
     names = "id claim source verdict effect low high unit n method"
     assert list(row)[:10] == names.split()
-    assert list(row)[10:] == ["estimand", "arguments", "region", "margin", "level"]
+    assert list(row)[10:] == ["estimand", "arguments", "region", "margin", "level", "primary"]
     json.dumps(row, allow_nan=False)
 
 
 def test_a_verdict_in_words():
     text = claims.sentence(judged(NORMAL, (0.0, 9.0), unit="nats"))
-    assert text.splitlines()[0].strip().startswith("supported: words (ours)")
-    assert "nats, n = 40" in text
+    assert text.startswith("Supported: words (ours): 0.9396 [") and text.endswith(" nats, n = 40.")
     assert "(no interval)" in claims.sentence(judged(NORMAL.iloc[:1]))
 
 

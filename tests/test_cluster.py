@@ -15,7 +15,8 @@ from fault_server import Run, Server
 
 from jaxstudies.commands import command
 from jaxstudies.engine import cluster
-from jaxstudies.engine.cluster import ClusterError, Share, parse_share
+from jaxstudies.engine.cluster import ClusterError
+from jaxstudies.engine.shares import Share, parse_share
 
 HERE = Path(__file__).parent
 RUN = """
@@ -154,7 +155,7 @@ def test_shards_that_end_together_put_the_run_together_once(server, alone, tmp_p
     shards = [["--shard", f"{i}/3", *FLAGS, "--out", str(tmp_path)] for i in (1, 2, 3)]
     statuses, outputs = run_together(server, *(("toy", flags) for flags in shards))
     assert statuses == [0, 0, 0], outputs
-    assert sum("runs.parquet, effects.parquet" in output for output in outputs) == 1
+    assert sum("runs.parquet, config.json" in output for output in outputs) == 1
     assert_same_runs(tmp_path, alone)
 
 

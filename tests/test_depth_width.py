@@ -10,6 +10,7 @@ import optax
 import pandas as pd
 import pytest
 
+from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.evidence import intervals
@@ -303,7 +304,7 @@ def finished(tmp_path_factory):
 def test_script_small_end_to_end(finished):
     import matplotlib.image
 
-    results, _ = command.read_results(STUDY, finished)
+    results, _ = from_table.read(STUDY, finished)
     assert len(results.runs) == 2 * 2 * 2 + 2
     rows = chosen(results)
     networks = rows[rows["part"].isin(["shapes", "modern"])]
@@ -322,7 +323,7 @@ def test_script_small_end_to_end(finished):
 
 
 def test_the_chosen_rate_is_the_best_on_validation(finished):
-    results, _ = command.read_results(STUDY, finished)
+    results, _ = from_table.read(STUDY, finished)
     rates = results.runs.groupby([*WHO, "seed"])["validation_rmse"]
     assert sorted(rates.size()) == [1] * 2 + [2] * 4
     best = chosen(results).dropna(subset="validation_rmse").set_index([*WHO, "seed"])
@@ -335,7 +336,7 @@ def test_the_chosen_rate_is_the_best_on_validation(finished):
 
 
 def test_curves_end_at_the_error_and_are_missing_behind(finished):
-    results, _ = command.read_results(STUDY, finished)
+    results, _ = from_table.read(STUDY, finished)
     for part, epochs in (("shapes", 2), ("modern", 1)):
         rows = results.runs[results.runs["part"] == part]
         curves = table.stacked(rows, "curve")
@@ -346,7 +347,7 @@ def test_curves_end_at_the_error_and_are_missing_behind(finished):
 @pytest.mark.parametrize("every", [True, False])
 def test_networks_that_diverge_are_left_out_of_the_figures(finished, every):
     """If all of two layers do, there is no map of them; if all do, there are only baselines."""
-    results, _ = command.read_results(STUDY, finished)
+    results, _ = from_table.read(STUDY, finished)
     runs, beside = results.runs, dict(results.beside)
     if not every:
         shallow = runs[runs["part"] == "shapes"].assign(shape="32", depth=1)

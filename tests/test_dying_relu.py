@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.commands.main import load
@@ -36,7 +37,7 @@ def run(out, *flags):
 
 def results_of(study, config):
     """Run a study in memory, and return what it would read from a directory."""
-    blocks, _ = monte_carlo.run_design(studies.task_of(study, config, config.seeds, config.seed))
+    blocks, *_ = monte_carlo.run_design(studies.task_of(study, config, config.seeds, config.seed))
     runs = study.derive(pd.concat(map(table.to_pandas, blocks), ignore_index=True))
     return Results(config, runs.assign(count=1), pd.DataFrame(), {})
 
@@ -63,7 +64,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(finished):
-    return command.read_results(STUDY, finished)[0].runs
+    return from_table.read(STUDY, finished)[0].runs
 
 
 def not_blank(path):
@@ -210,7 +211,7 @@ def test_overflow_is_counted_and_neither_alive_nor_dead():
     summary = dying_relu.summarize(results)
     assert (summary["n"] + summary["nonfinite"] == 16).all()
     assert not table.stacked(bad, "collapsed")[:, 1].any()
-    studies.judge(STUDY, results)
+    from_table.judge(STUDY, results)
 
 
 @pytest.mark.slow
@@ -331,7 +332,7 @@ def test_pairs_are_of_the_same_seed_and_finite():
     seeds = relu.index.intersection(leaky.index)
     halves = [runs[runs["seed"] < 200], dying_relu.condense(runs[runs["seed"] >= 200])]
     for mixed in (runs, pd.concat(halves, ignore_index=True)):
-        verdicts, effects = studies.judge(STUDY, Results(dying_relu.Config(), mixed, None, {}))
+        verdicts, effects = from_table.judge(STUDY, Results(dying_relu.Config(), mixed, None, {}))
         for rule in counts.RULES:
             first, second = (collapsed(rows.loc[seeds], "trained", rule) for rows in (leaky, relu))
             (verdict,) = (v for v in verdicts if v.id == f"leaky_lowers.{rule}")
@@ -345,7 +346,7 @@ def test_pairs_are_of_the_same_seed_and_finite():
 def test_claims_about_missing_settings_have_no_effects():
     runs = outcomes(("relu",), 10)
     for rows in (runs.assign(depth=3), runs.assign(epochs=0)):
-        verdicts, _ = studies.judge(STUDY, Results(dying_relu.Config(), rows, None, {}))
+        verdicts, _ = from_table.judge(STUDY, Results(dying_relu.Config(), rows, None, {}))
         assert {(v.n, v.verdict) for v in verdicts} == {(0, "inconclusive")}
 
 
@@ -353,7 +354,7 @@ def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path):
     """Blocks of five seeds: those behind the first are condensed as they are read."""
     in_blocks_of(5, finished, tmp_path)
     command.main(STUDY, ["--plots-only", "--out", str(tmp_path)])
-    read = command.read_results(STUDY, tmp_path)[0].runs
+    read = from_table.read(STUDY, tmp_path)[0].runs
     assert read["seed"].max() == 4 and "count" in read
     assert (tmp_path / "summary.csv").read_bytes() == (finished / "summary.csv").read_bytes()
     verdicts = (json.loads((out / "claims.json").read_text()) for out in (tmp_path, finished))
@@ -377,6 +378,6 @@ def test_settings_of_different_depths_share_a_table():
 def test_profiles_are_left_out_where_seeds_are_many(finished):
     few, many = (set(shapes_of(dying_relu.Config(seeds=n))) for n in (100_000, 100_001))
     assert few - many == {"units", "curve", "constant", "first_dead_layer"}
-    results = command.read_results(STUDY, finished)[0]
+    results = from_table.read(STUDY, finished)[0]
     results = results._replace(runs=results.runs.drop(columns=["units", "curve"]))
     assert set(dying_relu.plot(results)) == {"shares", "r2"}

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
 
+import jaxstudies
 from jaxstudies import training
 from jaxstudies.engine import monte_carlo, prng, programs
 from jaxstudies.engine.blocks import make_plans, plan_size
@@ -74,7 +75,7 @@ def run_timed(simulate, levels_or_settings, num_seeds=12, chunk_size=None, num_d
     product = isinstance(levels_or_settings, dict)
     design = (product_design if product else make_design)(simulate, levels_or_settings)
     task = Task(simulate, design, num_seeds, execution=Execution(chunk_size, num_devices), **how)
-    blocks, timings = monte_carlo.run_design(task, kept)
+    blocks, timings, _ = monte_carlo.run_design(task, kept)
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True), timings
 
 
@@ -160,7 +161,7 @@ def test_mapped_equals_looped(simulate):
 
 
 def test_a_plain_map_over_seeds_is_the_design_of_one_setting(trained):
-    mapped = monte_carlo.map_seeds(train, jnp.float32(2.0), num_seeds=12)
+    mapped = jaxstudies.map_seeds(train, jnp.float32(2.0), num_seeds=12)
     rows = trained[trained["scale"] == 2.0]
     assert_close({name: table.stacked(rows, name) for name in mapped}, mapped)
 
@@ -217,7 +218,7 @@ def test_matrix_products_are_in_full_precision_on_any_device():
         seen.append(jax.config.jax_default_matmul_precision)
         return {"x": jax.random.normal(key)}
 
-    monte_carlo.map_seeds(simulate, num_seeds=2)
+    jaxstudies.map_seeds(simulate, num_seeds=2)
     run(simulate, {}, 2)
     assert set(seen) == {"highest"}
     assert jax.config.jax_default_matmul_precision is None
@@ -227,7 +228,7 @@ def test_too_many_devices_are_an_error():
     with pytest.raises(ValueError, match="num_devices 99"):
         run_training(num_devices=99)
     with pytest.raises(ValueError, match="num_devices 0"):
-        monte_carlo.map_seeds(lambda key: {"x": jnp.zeros(())}, num_seeds=1, num_devices=0)
+        jaxstudies.map_seeds(lambda key: {"x": jnp.zeros(())}, num_seeds=1, num_devices=0)
 
 
 # What is mapped, what is a choice, and what makes a program of its own.
@@ -583,7 +584,7 @@ def test_a_table_comes_in_blocks_that_fit(monkeypatch, rows):
 def test_wide_rows_come_in_smaller_blocks(monkeypatch):
     monkeypatch.setattr(monte_carlo, "BYTES_AT_ONCE", 4 * 2 * 4)  # of four rows
     design = product_design(draw, {"scale": (1.0, 2.0)})
-    blocks, _ = monte_carlo.run_design(Task(draw, design, 6))
+    blocks, *_ = monte_carlo.run_design(Task(draw, design, 6))
     assert [block.num_rows for block in blocks] == [4, 4, 4]
 
 

@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_table import old_table
 
-from jaxstudies.commands import command
+from jaxstudies.commands import answer, command
 from jaxstudies.engine import chunks, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.evidence import claims
-from jaxstudies.output import provenance, table
+from jaxstudies.output import provenance, reach, table
 
 HOLD = """
 import sys, time
@@ -126,9 +126,9 @@ def test_runs_of_another_configuration_are_kept_aside(tmp_path, monkeypatch):
 def test_runs_of_other_code_or_data_are_not_taken_for_these(tmp_path, monkeypatch, capsys):
     flags = ["--seeds", "4", "--out", str(tmp_path)]
     command.main(toy.STUDY, flags)
-    for name, value in (("reachable_code", "another"), ("array_digest", "others")):
+    for module, name, value in ((reach, "reachable_code", "another"), (provenance, "array_digest", "others")):
         with monkeypatch.context() as patch:
-            patch.setattr(provenance, name, lambda *arguments, value=value: value)
+            patch.setattr(module, name, lambda *arguments, value=value: value)
             command.main(toy.STUDY, flags)
         assert "runs already" not in capsys.readouterr().out
     command.main(toy.STUDY, flags)
@@ -267,7 +267,7 @@ def test_the_tables_beside_the_runs_and_the_effects_are_written(tmp_path):
 
 
 def test_a_summary_of_one_row_is_printed(capsys):
-    command.print_table(pd.DataFrame({"rule": ["svm"], "n": [3]}))
+    answer.print_table(pd.DataFrame({"rule": ["svm"], "n": [3]}))
     assert capsys.readouterr().out.strip() == "rule svm, n 3"
 
 

@@ -10,6 +10,7 @@ import optax
 import pandas as pd
 import pytest
 
+from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.commands.main import load
@@ -190,7 +191,7 @@ def test_scales(init):
 def run_small(**changes):
     defaults = {"seeds": 4, "dataset": "digits", "num_images": 200, "inits": ("he_normal",)}
     study, config = load("initialization"), initialization.Config(**(defaults | changes))
-    blocks, _ = monte_carlo.run_design(studies.task_of(study, config, config.seeds))
+    blocks, *_ = monte_carlo.run_design(studies.task_of(study, config, config.seeds))
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
 
@@ -257,7 +258,7 @@ def test_judge_on_made_up_slopes():
         + rows("relu", "glorot_normal", np.nan, 0.35, 0.5)
     )
     results = Results(initialization.Config(), runs, pd.DataFrame(), {})
-    verdicts = {v.id: v for v in studies.judge(load("initialization"), results)[0]}
+    verdicts = {v.id: v for v in from_table.judge(load("initialization"), results)[0]}
     assert verdicts["sigma_vanishing.tanh"].verdict == "supported"
     assert verdicts["sigma_vanishing.tanh"].effect == pytest.approx(0.4)
     assert verdicts["sigma_saturation.tanh"].effect == pytest.approx(0.4)

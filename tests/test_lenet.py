@@ -15,6 +15,7 @@ import optax
 import pandas as pd
 import pytest
 
+from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo, prng, programs
@@ -235,7 +236,7 @@ def small_config(**changes):
 
 def run(config, num_seeds, num_devices=None):
     execution = Execution(num_devices=num_devices, runs_per_device=lenet.RUNS_PER_DEVICE)
-    blocks, _ = monte_carlo.run_design(studies.task_of(STUDY, config, num_seeds, execution=execution))
+    blocks, *_ = monte_carlo.run_design(studies.task_of(STUDY, config, num_seeds, execution=execution))
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
 
@@ -327,7 +328,7 @@ def table_of(final):
         for arm, values in final.items()
         for seed, value in enumerate(values)
     ]
-    return studies.selector(pd.DataFrame(rows), lenet.AXES)
+    return from_table.selector(pd.DataFrame(rows), lenet.AXES)
 
 
 def judge(final):
@@ -352,7 +353,7 @@ def test_spikes_are_the_largest_rises_of_the_validation_loss():
     losses[:, ESTIMATORS.index("precise"), SPLITS.index("validation")] = 1.0, 0.5, 1.0, 0.25
     runs = pd.DataFrame({"arm": "raw_bn", "seed": [0, 1], "loss": [losses, 0 * losses]})
     runs["accuracy"] = runs["loss"]
-    of = studies.selector(runs, lenet.AXES)
+    of = from_table.selector(runs, lenet.AXES)
     verdicts = {v.id: v for v in judge_all(lenet.CLAIMS, of)[0]}
     assert verdicts["spikes.larger"].effect == pytest.approx((1.5 + 0) / 2)
     assert verdicts["spikes.gone"].effect == pytest.approx((0.9 * 2 - 0.5 + 0) / 2)

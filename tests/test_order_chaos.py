@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.commands.main import load
@@ -95,7 +96,7 @@ def test_judge_on_made_up_factors():
     ]
     rows[0]["log_factor"] = -np.inf  # gradients of exactly zero have no logarithm
     results = Results(config, pd.DataFrame(rows), pd.DataFrame(), {})
-    relu, tanh = studies.judge(load("order_chaos"), results)[0]
+    relu, tanh = from_table.judge(load("order_chaos"), results)[0]
     assert (relu.verdict, relu.n) == ("supported", 4) and relu.effect == pytest.approx(0.015)
     assert (tanh.verdict, tanh.n) == ("refuted", 4)
 

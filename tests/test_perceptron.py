@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import jaxstudies
 from jaxstudies import study
 from jaxstudies.commands import command
 from jaxstudies.engine import design, monte_carlo
@@ -29,7 +30,7 @@ STUDY = study.from_module(perceptron)
 def runs():
     config = perceptron.Config(num_train=(5, 20), convergence_epochs=300, map=False)
     made = design.make_design(perceptron.simulate, perceptron.settings(config))
-    blocks, _ = monte_carlo.run_design(Task(perceptron.simulate, made, 2000))
+    blocks, *_ = monte_carlo.run_design(Task(perceptron.simulate, made, 2000))
     return perceptron.derive(pd.concat(map(to_pandas, blocks), ignore_index=True))
 
 
@@ -171,7 +172,7 @@ def test_single_class_sets_have_their_probability():
         classes = half_square(key, n).targets[:, 0]
         return {"single": jnp.all(classes == classes[:1])}
 
-    share = monte_carlo.map_seeds(single, num_seeds=num_sets)["single"].mean()
+    share = jaxstudies.map_seeds(single, num_seeds=num_sets)["single"].mean()
     p = 2.0 ** (1 - n)
     assert abs(share - p) < 4 * np.sqrt(p * (1 - p) / num_sets)
 

@@ -13,7 +13,7 @@ import pytest
 
 import jaxstudies
 from jaxstudies import study as studies
-from jaxstudies.output import provenance
+from jaxstudies.output import provenance, reach
 
 STUDY = """
 import helper
@@ -103,8 +103,8 @@ FILES = {"own_study.py": STUDY, "helper.py": HELPER, "rules.py": RULES}
 
 def forget():
     """Let files be read and modules be found anew."""
-    provenance.read_source.cache_clear()
-    provenance.find_module.cache_clear()
+    reach.read_source.cache_clear()
+    reach.find_module.cache_clear()
     importlib.invalidate_caches()
     for name in [n for n in sys.modules if n.split(".")[0] in ("helper", "rules", "pack")]:
         del sys.modules[name]
@@ -126,7 +126,7 @@ def digest(tmp_path, monkeypatch):
             path.write_text(text)
         forget()
         path = tmp_path / (root.replace(".", "/") + ".py")
-        return provenance.reachable_code([(root, path, name)])
+        return reach.reachable_code([(root, path, name)])
 
     yield of
     forget()
@@ -199,7 +199,7 @@ def test_where_the_files_lie_does_not_count(tmp_path):
         for file, text in FILES.items():
             (folder / file).write_text(text)
         code = (
-            "import sys\nfrom pathlib import Path\nfrom jaxstudies.output.provenance import reachable_code\n"
+            "import sys\nfrom pathlib import Path\nfrom jaxstudies.output.reach import reachable_code\n"
             f"sys.path.insert(0, {str(folder)!r})\n"
             f"print(reachable_code([('own_study', Path({str(folder)!r}) / 'own_study.py', 'simulate')]))"
         )
@@ -250,10 +250,10 @@ def test_imports_within_a_package_are_followed(digest, change):
 def test_what_a_package_passes_on_is_followed(digest, tmp_path):
     digest(files=PACKAGE, root="pack.simulation")
     root = [("pack", tmp_path / "pack" / "__init__.py", "simulate")]
-    before = provenance.reachable_code(root)
+    before = reach.reachable_code(root)
     (tmp_path / "pack" / "late.py").write_text("def last(x):\n    return x - 3\n")
     forget()
-    assert provenance.reachable_code(root) != before
+    assert reach.reachable_code(root) != before
 
 
 def test_a_name_that_is_shadowed_by_a_star_is_followed(digest):
@@ -267,14 +267,14 @@ def test_a_name_that_is_shadowed_by_a_star_is_followed(digest):
 def test_code_that_cannot_be_read_has_no_digest(digest, tmp_path):
     assert digest(("own_study.py", "def nested(x):", "def nested(x:")) is None
     missing = [("nothing", tmp_path / "nothing.py", "simulate")]
-    assert provenance.reachable_code(missing) is None
+    assert reach.reachable_code(missing) is None
 
 
 def test_installed_libraries_are_not_followed():
-    assert provenance.find_module("jax") is None
-    assert provenance.find_module("json") is None
-    assert provenance.find_module("no_such_module_anywhere") is None
-    assert provenance.find_module("jaxstudies.training") is not None
+    assert reach.find_module("jax") is None
+    assert reach.find_module("json") is None
+    assert reach.find_module("no_such_module_anywhere") is None
+    assert reach.find_module("jaxstudies.training") is not None
 
 
 def test_libraries_that_lie_elsewhere_are_not_followed_and_not_run(tmp_path, monkeypatch):
@@ -284,9 +284,9 @@ def test_libraries_that_lie_elsewhere_are_not_followed_and_not_run(tmp_path, mon
     (package / "__init__.py").write_text("raise AssertionError('imported')")
     (package / "inside.py").write_text("x = 1")
     monkeypatch.syspath_prepend(str(package.parent))
-    provenance.find_module.cache_clear()
-    assert provenance.find_module("far_library") is None
-    assert provenance.find_module("far_library.inside") is None
+    reach.find_module.cache_clear()
+    assert reach.find_module("far_library") is None
+    assert reach.find_module("far_library.inside") is None
 
 
 def test_a_package_that_cannot_be_imported_ends_nothing(tmp_path, monkeypatch):
@@ -294,9 +294,9 @@ def test_a_package_that_cannot_be_imported_ends_nothing(tmp_path, monkeypatch):
     (tmp_path / "broken" / "__init__.py").write_text("assert False")
     (tmp_path / "broken" / "inside.py").write_text("x = 1")
     monkeypatch.syspath_prepend(str(tmp_path))
-    provenance.find_module.cache_clear()
-    assert provenance.find_module("broken.inside") is None
-    assert provenance.find_module("broken") == (tmp_path / "broken" / "__init__.py").resolve()
+    reach.find_module.cache_clear()
+    assert reach.find_module("broken.inside") is None
+    assert reach.find_module("broken") == (tmp_path / "broken" / "__init__.py").resolve()
 
 
 CHANGES = [
@@ -316,7 +316,7 @@ import sys
 from pathlib import Path
 import jaxstudies
 from jaxstudies.commands.main import load
-from jaxstudies.output import provenance
+from jaxstudies.output import reach
 from jaxstudies.study import code_of
 package = Path(jaxstudies.__file__).parent
 assert package.parent == Path(sys.argv[1])
@@ -327,7 +327,7 @@ for file, old, new, _ in {changes}:
     text = path.read_text("utf-8")
     assert old in text, file
     path.write_text(text.replace(old, new), "utf-8")
-    provenance.read_source.cache_clear()
+    reach.read_source.cache_clear()
     print(code_of(study))
     path.write_text(text, "utf-8")
 """

@@ -15,11 +15,14 @@ import pytest
 import toy
 from annotated_types import Interval
 
+from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.evidence import intervals
 from jaxstudies.output import table
-from jaxstudies.study import Claim, Results, Setting, Study, run, selector
+from jaxstudies.results import selector
+from jaxstudies.runs import run
+from jaxstudies.study import Claim, Results, Setting, Study
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,7 @@ def test_run_prints_verdicts(capsys):
     run({"x": 3.0}, lambda key, x: {"y": x}, num_seeds=4)
     assert capsys.readouterr().out == ""
     run({"a": 3.0}, lambda key, a: {"x": a}, num_seeds=4, claims=[claim])
-    assert "supported: it is more than two" in capsys.readouterr().out
+    assert "Supported: it is more than two" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -308,7 +311,7 @@ def test_a_label_may_be_none_and_an_outcome_missing():
 def test_the_default_summary_by_hand():
     study = make()
     results = results_of(study, num_seeds=40)
-    summary = studies.summarize(study, results)
+    summary = from_table.summarize(study, results)
     assert list(summary) == ["rate", "steps", "name", "measure", "n", "estimate", "low", "high", "nonfinite"]
     scalars = ["named", "positive", "x"]
     assert [m for m in summary["measure"].unique() if m in scalars] == scalars
@@ -334,7 +337,7 @@ def test_runs_that_are_not_finite_are_counted_and_left_out():
         return {"x": jnp.where(draw > 1, jnp.inf, jnp.where(draw < -1, jnp.nan, rate * draw))}
 
     results = results_of(make(simulate=odd, data=lambda config: {}, AXES={}), num_seeds=60)
-    summary = studies.summarize(make(simulate=odd), results)
+    summary = from_table.summarize(make(simulate=odd), results)
     for rate, rows in results.runs.groupby("rate"):
         finite = rows["x"][np.isfinite(rows["x"])].to_numpy(float)
         (here,) = summary[summary["rate"] == rate].itertuples()
@@ -350,7 +353,7 @@ def test_measures_that_settings_lack_have_no_estimate_there():
 
     study = make(simulate=some, data=lambda config: {}, AXES={})
     results = results_of(study, num_seeds=10)
-    summary = studies.summarize(study, results).set_index(["name", "measure"])
+    summary = from_table.summarize(study, results).set_index(["name", "measure"])
     hits = int((results.runs["x"][:10] > 0).sum())
     numbers = ["estimate", "low", "high"]
     found = summary.loc[("a", "hit"), numbers].astype(float)
@@ -364,7 +367,7 @@ def test_measures_that_settings_lack_have_no_estimate_there():
 def test_a_design_of_one_setting_has_a_summary():
     study = make(simulate=lambda key: {"x": jax.random.normal(key)}, data=lambda config: {}, AXES={})
     results = results_of(study, num_seeds=5)
-    (row,) = studies.summarize(study, results).itertuples()
+    (row,) = from_table.summarize(study, results).itertuples()
     assert (row.measure, row.n) == ("x", 5)
 
 
@@ -373,17 +376,17 @@ def test_own_summaries_claims_and_figures_take_the_place_of_the_default():
     own = pd.DataFrame({"a": [1]})
     study = make(summarize=lambda results: own, claims=lambda results: [claim], plot=lambda results: {})
     results = results_of(study)
-    assert studies.summary_of(study, results) is own
-    assert studies.figures_of(study, results) == {}
-    verdicts, effects = studies.judge(study, results)
+    assert from_table.summary_of(study, results) is own
+    assert from_table.figures_of(study, results) == {}
+    verdicts, effects = from_table.judge(study, results)
     assert [v.id for v in verdicts] == ["id"] and len(effects) == 6
-    verdicts, _ = studies.judge(make(CLAIMS=(claim,)), results)
+    verdicts, _ = from_table.judge(make(CLAIMS=(claim,)), results)
     assert [v.n for v in verdicts] == [6]
 
 
 def test_the_default_figure_draws_every_measure():
     study = make()
-    figures = studies.figures_of(study, results_of(study))
+    figures = from_table.figures_of(study, results_of(study))
     assert figures
     texts = " ".join(
         label
@@ -464,7 +467,7 @@ def test_a_file_of_one_s_own_is_a_study(tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     command = [sys.executable, "own.py", "--seeds", "30"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "supported: it is" in done.stdout
+    assert "Supported: it is" in done.stdout
     out = tmp_path / "results" / "own"
     assert len(table.read_runs(out / "runs.parquet")) == 60
     again = subprocess.run(

@@ -47,7 +47,7 @@ def block(first, last, schema=None):
     few = {k: v for k, v in measures(seeds, 1).items() if k in ("x", "count")}
     schema = schema or table.make_schema(LABELS, shapes_of(many), AXES)
     pieces = [(np.array([0, 2]), seeds, many), (np.array([1]), seeds, few)]
-    return table.assemble(schema, LABELS, pieces)
+    return table.assemble([table.rows_of(schema, LABELS, piece) for piece in pieces])
 
 
 def write(path, *sizes):
@@ -125,7 +125,7 @@ def test_any_number_is_read_as_it_was_written(path, kind):
     }
     labels, seeds = {"setting": np.array([1])}, np.arange(len(values))
     schema = table.make_schema(labels, shapes_of(arrays), {})
-    rows = table.assemble(schema, labels, [(np.array([0]), seeds, arrays)])
+    rows = table.assemble([table.rows_of(schema, labels, (np.array([0]), seeds, arrays))])
     table.write_runs(path, [rows], PROVENANCE)
     runs = table.read_runs(path)
     for name, value in arrays.items():
@@ -153,7 +153,7 @@ def test_labels_keep_their_type(path, column, kind):
     arrays = measures(np.arange(3), 2)
     schema = table.make_schema(labels, shapes_of(arrays), {})
     assert str(schema.field("level").type) == kind
-    rows = table.assemble(schema, labels, [(np.arange(2), np.arange(3), arrays)])
+    rows = table.assemble([table.rows_of(schema, labels, (np.arange(2), np.arange(3), arrays))])
     table.write_runs(path, [rows], PROVENANCE)
     read = table.read_runs(path)["level"]
     assert [None if pd.isna(v) else v for v in read] == list(np.repeat(labels["level"], 3))
@@ -164,7 +164,7 @@ def test_a_measure_without_elements_is_read_as_such(path):
     arrays = {"history": np.zeros((4, 1, 0), np.float32), "x": np.zeros((4, 1))}
     labels = {"setting": np.array([1])}
     schema = table.make_schema(labels, shapes_of(arrays), {})
-    rows = table.assemble(schema, labels, [(np.array([0]), np.arange(4), arrays)])
+    rows = table.assemble([table.rows_of(schema, labels, (np.array([0]), np.arange(4), arrays))])
     table.write_runs(path, [rows], PROVENANCE)
     assert table.stacked(table.read_runs(path), "history").shape == (4, 0)
 
@@ -248,7 +248,7 @@ def write_scalars(path, *sizes):
     for a, b in itertools.pairwise(ends):
         arrays = {"odd": np.arange(a, b)[:, None] % 2 == 1}
         schema = table.make_schema(labels, shapes_of(arrays), {})
-        blocks.append(table.assemble(schema, labels, [(np.array([0]), np.arange(a, b), arrays)]))
+        blocks.append(table.assemble([table.rows_of(schema, labels, (np.array([0]), np.arange(a, b), arrays))]))
     table.write_runs(path, iter(blocks), PROVENANCE)
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
@@ -285,7 +285,7 @@ def test_damage_in_any_block_is_found(path, number):
     labels = {"setting": np.array([1])}
     schema = table.make_schema(labels, {"x": jax.ShapeDtypeStruct((), values.dtype)}, {})
     pieces = [(np.array([0]), np.arange(a, a + 2000), {"x": values[a : a + 2000, None]}) for a in (0, 2000)]
-    blocks = (table.assemble(schema, labels, [piece]) for piece in pieces)
+    blocks = (table.assemble([table.rows_of(schema, labels, piece)]) for piece in pieces)
     table.write_runs(path, blocks, PROVENANCE)
     assert table.is_readable(path)
     content = bytearray(path.read_bytes())

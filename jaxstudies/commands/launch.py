@@ -5,24 +5,27 @@ finds all of them puts the run together, as if it went on with its own.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import jax
 
+from jaxstudies import jobs
 from jaxstudies.commands.flags import UsageError
-from jaxstudies.commands.job import Job, compute_share, discard, finish, is_finished, prepare
 from jaxstudies.commands.options import Options, Seeds
+from jaxstudies.configs import Dataclass
 from jaxstudies.engine import chunks, cluster, programs
-from jaxstudies.engine.cluster import ALONE, Share, Unfinished
 from jaxstudies.engine.monte_carlo import Execution
-from jaxstudies.output import files
-from jaxstudies.study import Dataclass, Study
+from jaxstudies.engine.shares import ALONE, Share, Unfinished, parse_share
+from jaxstudies.jobs import Job
+from jaxstudies.output import files, provenance, table
+from jaxstudies.study import Study
 
 
 def connect(options: Options) -> Share:
     """Return this process's share, after connecting it to the others if there are any."""
     programs.use_all_cores()
-    share = cluster.parse_share(options.shard) if options.shard is not None else ALONE
+    share = parse_share(options.shard) if options.shard is not None else ALONE
     if options.distributed:
         share = cluster.connect(options.coordinator, options.num_processes, options.process_id)
     try:
@@ -39,61 +42,98 @@ def launch(
     """Run a study into a directory, or go on with it; then call `report`, if all is there."""
     share = connect(options)
     execution = Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE)
-    job = prepare(study, config, out, seeds.seeds, seeds.seed, options.fresh, execution)
-    run = _run_shard if options.shard is not None else _run_connected if options.distributed else _run_alone
     try:
-        run(job, share, report)
-    except chunks.Occupied:
-        raise UsageError(f"--out {out}: another run is writing there; wait for it, or name another directory") from None
+        job = jobs.prepare(study, config, out, seeds.seeds, seeds.seed, execution)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    if options.shard is not None:
+        _run_shard(job, share, report)
+    elif options.distributed:
+        _run_connected(job, share, options.fresh, report)
+    else:
+        _run_alone(job, options.fresh, report)
 
 
-def _run_alone(job: Job, _: Share, report: Callable[[], None]) -> None:
-    with chunks.sole_writer(job.out):
-        if job.fresh:
-            discard(job)
-        if job.fresh or not is_finished(job):
-            finish(job)
-        files.remove_leftovers(job.out)
+def say_what_is_there(job: Job) -> None:
+    """Say that nothing is run, and with which versions what is there was."""
+    path = job.directory / "runs.parquet"
+    print(f"{path} holds these runs already; --fresh runs them again")
+    if differ := provenance.other_versions(table.read_provenance(path)["environment"]):
+        print(f"they were written with {differ}")
+
+
+def say_what_is_new(job: Job) -> Job:
+    """Return the job as it goes on from what is there, and say so."""
+    job = jobs.grow(job)
+    if job.earlier:
+        there = f"{job.earlier} holds the first {job.first_seed:,} seeds of these runs"
+        print(f"{there}; {max(job.task.num_seeds - job.first_seed, 0):,} more are run")
+    return job
+
+
+def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
+    with jobs.holding(job.directory, chunks.sole_writer):
+        if fresh:
+            jobs.discard(job)
+            jobs.finish(job)
+        elif jobs.is_finished(job):
+            say_what_is_there(job)
+        else:
+            jobs.finish(say_what_is_new(job))
+        files.remove_leftovers(job.directory)
         report()
+
+
+def _share_lock(share: Share) -> Callable[[Path], AbstractContextManager]:
+    return lambda directory: chunks.shared_writer(directory, f"{share.index + 1}-of-{share.count}")
 
 
 def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
     done = f"share {share.index + 1}/{share.count} is done"
-    with chunks.shared_writer(job.out, f"{share.index + 1}-of-{share.count}"):
-        with chunks.finishing(job.out):
-            finished = is_finished(job)
+    with jobs.holding(job.directory, _share_lock(share)):
+        with chunks.finishing(job.directory):
+            finished = jobs.is_finished(job)
+            job = job if finished else say_what_is_new(job)
         if not finished:
-            compute_share(job, share)
-        with chunks.finishing(job.out):
-            if not finished and is_finished(job):
+            jobs.compute_share(job, share)
+        with chunks.finishing(job.directory):
+            if finished:
+                say_what_is_there(job)
+            elif jobs.is_finished(job):
                 print(f"{done}; another process has put the run together")
                 return
-            if not finished:
+            else:
                 try:
-                    finish(job, share)
+                    jobs.finish(job, share)
                 except Unfinished as error:
                     print(f"{done}; {error}, the last share puts the run together")
                     return
-            files.remove_leftovers(job.out)
+            files.remove_leftovers(job.directory)
             report()
 
 
-def _run_connected(job: Job, share: Share, report: Callable[[], None]) -> None:
-    with chunks.shared_writer(job.out, f"{share.index + 1}-of-{share.count}"):
+def _run_connected(job: Job, share: Share, fresh: bool, report: Callable[[], None]) -> None:
+    with jobs.holding(job.directory, _share_lock(share)):
         cluster.agree(job.chunks.directory.name)
-        finished = cluster.broadcast(share.index == 0 and not job.fresh and is_finished(job))
-        if job.fresh:
-            discard(job)
+        leads = share.index == 0
+        finished = cluster.broadcast(leads and not fresh and jobs.is_finished(job))
+        if fresh:
+            jobs.discard(job)
             cluster.broadcast(None)  # nobody begins before all have removed
+        elif not finished:
+            job = say_what_is_new(job) if leads else job
+            job = job._replace(first_seed=cluster.broadcast(job.first_seed))
         apart = False
         if not finished:
-            compute_share(job, share)
+            jobs.compute_share(job, share)
             apart = cluster.bring_together(job.chunks)
         jax.distributed.shutdown()
-        if share.index == 0:
-            if not finished:
-                finish(job)
-            files.remove_leftovers(job.out)
+        if leads:
+            if finished:
+                say_what_is_there(job)
+            else:
+                jobs.finish(job)
+            files.remove_leftovers(job.directory)
             report()
             return
         if apart:

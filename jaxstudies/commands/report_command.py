@@ -9,7 +9,7 @@ import tyro
 
 from jaxstudies.commands import flags
 from jaxstudies.commands.flags import UsageError
-from jaxstudies.commands.job import reported
+from jaxstudies.jobs import DirectoryError, writing
 from jaxstudies.output import files, page
 from jaxstudies.output.page import Section, UnreadableResults
 
@@ -29,7 +29,7 @@ class Options:
 
 def write(path: Path, sections: list[Section], note: str = "") -> None:
     """Write the page and say where it is."""
-    with reported(path):
+    with writing(path):
         files.write_atomic(path, lambda p: p.write_text(page.page(sections, note), "utf-8"))
     print(f"\n{path}")
 
@@ -48,6 +48,9 @@ def main(argv: list[str]) -> None:
             raise UsageError(f"--out {options.out}: is a directory; name a file")
         once = {path.resolve(): path for path in options.directories}
         write(options.out, [page.read_section(path) for path in once.values()])
+    except DirectoryError as error:
+        print(f"report: error: --out {error.directory}: {error.why}", file=sys.stderr)
+        sys.exit(2)
     except (UsageError, UnreadableResults) as error:
         print(f"report: error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,5 +1,6 @@
 """Blocks: how the settings and seeds of a design are cut into what runs at once."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -7,6 +8,10 @@ import jax
 import numpy as np
 
 from jaxstudies.engine.design import Design, Group
+
+STEPS, FEWEST = 8, 64
+"""Blocks of a short computation, so that it is seen to move; and the runs of one on each device, below which more steps
+would make it slower."""
 
 
 class Size(NamedTuple):
@@ -32,22 +37,26 @@ class Plan(NamedTuple):
 
     index: int
     group: Group
+    first_seed: int
+    """Seeds before it are there already."""
     num_seeds: int
+    """Seeds in all."""
     size: Size
     first_number: int
 
     def counts(self) -> Size:
         """Return the numbers of blocks along both axes."""
         settings = -(-len(self.group.positions) // self.size.settings)
-        return Size(settings, -(-self.num_seeds // self.size.seeds))
+        return Size(settings, -(-(self.num_seeds - self.first_seed) // self.size.seeds))
 
     def blocks(self, settings: tuple[int, int] | None = None, seeds: tuple[int, int] | None = None) -> Iterator[Block]:
         """Yield the blocks, or those that touch ranges of settings and of seeds."""
         counts, total, most = self.counts(), Size(len(self.group.positions), self.num_seeds), self.size
-        (a, b), (c, d) = settings or (0, total.settings), seeds or (0, total.seeds)
-        for j in range(c // most.seeds, -(-min(d, total.seeds) // most.seeds)):
+        (a, b), (c, d) = settings or (0, total.settings), seeds or (self.first_seed, total.seeds)
+        c, d = c - self.first_seed, min(d, total.seeds) - self.first_seed
+        for j in range(c // most.seeds, -(-d // most.seeds)):
             for i in range(a // most.settings, -(-b // most.settings)):
-                setting, seed = i * most.settings, j * most.seeds
+                setting, seed = i * most.settings, self.first_seed + j * most.seeds
                 size = Size(min(most.settings, total.settings - setting), min(most.seeds, total.seeds - seed))
                 number = self.first_number + j * counts.settings + i
                 yield Block(f"{self.index:05d}-{setting:08d}-{seed:010d}", number, setting, seed, size)
@@ -84,12 +93,21 @@ def _evenly(total: int, over: int, most: int) -> int:
     return -(-total // (num_blocks * over)) * over
 
 
-def make_plans(design: Design, num_seeds: int, runs: int, num_devices: int) -> list[Plan]:
-    """Cut each group into blocks, which are numbered throughout."""
+def make_plans(design: Design, num_seeds: int, runs: int, num_devices: int, first_seed: int = 0) -> list[Plan]:
+    """Cut each group into blocks of at most `runs` runs, which are numbered throughout."""
     plans, number = [], 0
     for index, group in enumerate(design.groups):
         count = min(group.num_seeds or num_seeds, num_seeds)
-        size = plan_size(len(group.positions), count, runs, num_devices)
-        plans.append(Plan(index, group, count, size, number))
-        number += int(np.prod(plans[-1].counts()))
+        first = min(first_seed, count)
+        size = plan_size(len(group.positions), max(count - first, 1), runs, num_devices)
+        plans.append(Plan(index, group, first, count, size, number))
+        number += math.prod(plans[-1].counts())
     return plans
+
+
+def runs_for_steps(plans: list[Plan], runs: int, num_devices: int) -> int:
+    """Return so few runs at once, of those allowed, that a short computation has a few steps, too."""
+    if sum(math.prod(plan.counts()) for plan in plans) >= STEPS:
+        return runs
+    total = sum(len(plan.group.positions) * (plan.num_seeds - plan.first_seed) for plan in plans)
+    return min(runs, max(-(-total // STEPS), FEWEST * num_devices))

@@ -19,6 +19,8 @@ import numpy as np
 from jaxstudies.output.files import write_atomic
 
 CHECKSUM_BYTES = 32
+COMMIT = "_commit"
+"""Name under which a chunk keeps the commit that computed it."""
 
 
 class ChunksError(Exception):
@@ -42,6 +44,8 @@ class Chunks(NamedTuple):
     """
 
     directory: Path
+    commit: str = ""
+    """The commit of the code that writes, which every chunk notes."""
 
     def names(self) -> list[str]:
         """List the chunks that are there, damaged ones among them."""
@@ -50,7 +54,7 @@ class Chunks(NamedTuple):
     def write(self, name: str, columns: dict[str, np.ndarray]) -> None:
         """Keep a chunk's columns under a name."""
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **columns)
+        np.savez(buffer, allow_pickle=False, **columns, **{COMMIT: np.array(self.commit)})
         content = buffer.getvalue()
         self.keep(name, content + hashlib.sha256(content).digest())
 
@@ -109,7 +113,7 @@ def remember(kept: Chunks, name: str, compute: Callable[[], dict[str, np.ndarray
     if found is None:
         found = compute()
         kept.write(name, found)
-    return found
+    return {key: array for key, array in found.items() if key != COMMIT}
 
 
 class Occupied(Exception):

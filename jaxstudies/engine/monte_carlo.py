@@ -5,22 +5,21 @@ first ten of a thousand, and run 417 can be replayed by itself. How a design is 
 changes results by rounding at most; with both the same, they repeat to the bit.
 """
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import pyarrow as pa
 from jaxtyping import PyTree
-from tqdm import tqdm
 
-from jaxstudies.engine import programs
-from jaxstudies.engine.blocks import Plan, Size, make_plans
-from jaxstudies.engine.chunks import Chunks, ChunksError, Memory
-from jaxstudies.engine.cluster import ALONE, Share, Unfinished
-from jaxstudies.engine.design import Design, Group, Simulate, as_array
-from jaxstudies.engine.programs import Columns, Devices
+from jaxstudies.engine import programs, progress
+from jaxstudies.engine.blocks import Plan, Size, make_plans, runs_for_steps
+from jaxstudies.engine.chunks import COMMIT, Chunks, ChunksError, Memory
+from jaxstudies.engine.design import Design, Simulate
+from jaxstudies.engine.programs import Columns, Devices, Launch
+from jaxstudies.engine.shares import ALONE, Share, Unfinished
 from jaxstudies.output import table
 from jaxstudies.output.table import Shapes
 
@@ -33,8 +32,14 @@ RUNS_PER_ACCELERATOR = 8192
 ROWS_AT_ONCE, BYTES_AT_ONCE = 100_000, 2**28
 """Rows of a table that are in memory at once, and their bytes, at most."""
 
-SPENT = "_spent"
-"""Name under which a chunk keeps its seconds of compiling and of running."""
+SPENT, LAUNCHES = "_spent", "_launches"
+"""Names under which a chunk keeps its seconds of compiling and of running, and, if it took several, its launches."""
+ABOUT = SPENT, LAUNCHES, COMMIT
+"""What a chunk keeps beside its columns."""
+
+
+class KeyUnused(UserWarning):
+    """All seeds come out alike."""
 
 
 class Execution(NamedTuple):
@@ -53,6 +58,15 @@ class Execution(NamedTuple):
         each = (self.runs_per_device or RUNS_PER_CPU) if on_cpu else RUNS_PER_ACCELERATOR
         return self.chunk_size or each * len(devices)
 
+    def plans(self, design: Design, num_seeds: int, first_seed: int, devices: Devices) -> tuple[list[Plan], int]:
+        """Return how a design is cut, and the runs at once by which it can be cut so again."""
+        runs, number = self.runs_at_once(devices), len(devices)
+        plans = make_plans(design, num_seeds, runs, number, first_seed)
+        if self.chunk_size is None and devices[0].platform == "cpu":  # elsewhere a launch costs the same for few runs
+            runs = runs_for_steps(plans, runs, number)
+            plans = make_plans(design, num_seeds, runs, number, first_seed)
+        return plans, runs
+
 
 DEFAULT = Execution()
 
@@ -65,6 +79,7 @@ class Task(NamedTuple):
     num_seeds: int
     """Seeds of each setting."""
     seed: int = 0
+    """Master seed."""
     data: Mapping[str, PyTree] = MappingProxyType({})
     """Arrays that all runs share, by the name of a parameter of `simulate`."""
     axes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
@@ -80,45 +95,32 @@ class Timing(NamedTuple):
     runs: int
 
 
-def map_seeds(
-    simulate: Simulate,
-    *shared: PyTree,
-    num_seeds: int,
-    seed: int = 0,
-    chunk_size: int | None = None,
-    num_devices: int | None = None,
-) -> Columns:
-    """Map a simulation over seeds, in one compiled program, on all devices.
+class Stage(NamedTuple):
+    """How some seeds of all settings were run: all that it takes to run any of them again by the same program."""
 
-    Args:
-        simulate: Pure function `simulate(key, *shared)`: one run, arrays by name.
-        *shared: Arrays that all seeds share.
-        num_seeds: Number of seeds, at least 1.
-        seed: Master seed.
-        chunk_size: Seeds run at once, which bounds the memory; chosen by default.
-        num_devices: Devices used; all by default.
+    first_seed: int
+    num_seeds: int
+    """Seeds in all, those before the first among them."""
+    runs_at_once: int
+    num_devices: int
+    commits: list[str]
+    """Of the code, one or, where a run went on with another, more."""
+    launches: dict[str, list[Launch]]
+    """Of blocks that did not run in one go, by name."""
 
-    Returns:
-        The simulation's arrays, each with a leading axis of `num_seeds`.
 
-    Raises:
-        ValueError: More devices are asked for than there are.
-    """
-    fixed = {f"shared_{i}": jax.tree.map(as_array, value) for i, value in enumerate(shared)}
+class Earlier(NamedTuple):
+    """A table of the same design with the first seeds, from which a run grows."""
 
-    def by_name(key, **data):
-        return simulate(key, *(data[name] for name in fixed))
-
-    design = Design({}, [Group(np.zeros(1, int), (), fixed, {})])
-    kept = Memory()
-    (plan,), _ = compute(Task(by_name, design, num_seeds, seed, execution=Execution(chunk_size, num_devices)), kept)
-    return {k: v[:, 0] for k, v in collect(plan, kept, (0, 1), (0, num_seeds)).items()}
+    num_seeds: int
+    blocks: Callable[[], Iterator[pa.Table]]
+    """Yields its rows, in the blocks in which it was written."""
 
 
 def compute(
-    task: Task, kept: Chunks | Memory, share: Share = ALONE, description: str = "runs"
-) -> tuple[list[Plan], list[Timing]]:
-    """Run the blocks of a share that are not kept yet; return the plans, and each one's time so far.
+    task: Task, kept: Chunks | Memory, share: Share = ALONE, description: str = "runs", first_seed: int = 0
+) -> tuple[list[Plan], list[Timing], Stage]:
+    """Run the blocks of a share that are not kept yet; return the plans, each one's time so far, and the stage.
 
     Raises:
         Unfinished: The share is done, but it is not to be finished or other shares are missing.
@@ -126,46 +128,51 @@ def compute(
         ChunksError: Chunks cannot be written or read.
     """
     devices = programs.choose_devices(task.execution.num_devices)
-    plans = make_plans(task.design, task.num_seeds, task.execution.runs_at_once(devices), len(devices))
+    plans, runs = task.execution.plans(task.design, task.num_seeds, first_seed, devices)
+    stage = Stage(first_seed, task.num_seeds, runs, len(devices), [], {})
+    order = list(dict.fromkeys(plan.program() for plan in plans))
     last_use = {plan.program(): plan.index for plan in plans}
     compiled, timings = programs.Programs(task.simulate, dict(task.data), devices), []
-    with progress(plans, share, description) as bar:
+    labels, total = progress.varying(task.design), task.design.num_settings
+    owned = [(plan, block) for plan in plans for block in plan.blocks() if share.owns(block.number)]
+    with progress.progress(owned, description) as bar:
         for plan in plans:
-            bar.set_postfix_str(words_of(task.design, plan.group), refresh=False)
             spent = np.zeros(2)
             for block in plan.blocks():
-                owned = share.owns(block.number)
-                columns = kept.read(block.name) if owned or share.finishes else None
-                if columns is None and owned:
-                    columns, took = compiled.run(plan, block, task.seed)
+                mine = share.owns(block.number)
+                columns = kept.read(block.name) if mine or share.finishes else None
+                if columns is None and mine:
+                    if not compiled.has(plan):
+                        bar.say(f"compiling program {order.index(plan.program()) + 1} of {len(order)}")
+                    columns, took, launches = compiled.run(plan, block, task.seed)
+                    bar.leave_out(took[0])
                     columns[SPENT] = np.array(took)
+                    if launches != [(block.setting, block.seed, plan.size)]:
+                        columns[LAUNCHES] = np.array([(a, b, *size) for a, b, size in launches])
                     kept.write(block.name, columns)
-                spent += 0.0 if columns is None else columns[SPENT]
-                if owned:
-                    bar.update(int(np.prod(block.size)) * plan.group.cost)
+                elif mine:
+                    bar.initial += progress.cost_of(plan, block)  # no time was spent on it
+                if columns is not None:
+                    spent += columns[SPENT]
+                    note(stage, block.name, columns)
+                if mine:
+                    bar.phase = progress.done_in_words(labels, total, plan, block)
+                    bar.update(progress.cost_of(plan, block))
             if last_use[plan.program()] == plan.index:
                 compiled.free(plan)
-            runs = plan.num_seeds * len(plan.group.positions)
-            timings.append(Timing(float(spent[0]), float(spent[1]), runs))
+            runs_here = (plan.num_seeds - plan.first_seed) * len(plan.group.positions)
+            timings.append(Timing(float(spent[0]), float(spent[1]), runs_here))
     check_complete(plans, kept, share)
-    return plans, timings
+    return plans, timings, stage
 
 
-def progress(plans: list[Plan], share: Share, description: str) -> tqdm:
-    """Return a bar over the share's runs, or over their cost where settings differ in it."""
-    layout = "{desc}: {percentage:3.0f}%|{bar}| {n:,.0f}/{total:,.0f} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-    if len({plan.group.cost for plan in plans}) > 1:
-        layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
-    # Shares differ by a block, and tqdm cannot draw a bar that goes beyond its total.
-    owned = ((plan, block) for plan in plans for block in plan.blocks() if share.owns(block.number))
-    total = sum(int(np.prod(block.size)) * plan.group.cost for plan, block in owned)
-    return tqdm(total=total, desc=description, unit="run", delay=1, bar_format=layout)
-
-
-def words_of(design: Design, group: Group) -> str:
-    """Return what the settings of a group have in common, in words."""
-    first, last = group.positions[0], group.positions[-1]
-    return " ".join(str(c[first]) for c in design.labels.values() if c[first] == c[last])
+def note(stage: Stage, name: str, columns: Columns) -> None:
+    """Note in a stage what a chunk says of itself."""
+    commit = str(columns.get(COMMIT, ""))
+    if commit and commit not in stage.commits:
+        stage.commits.append(commit)
+    if LAUNCHES in columns:
+        stage.launches[name] = [Launch(a, b, Size(*size)) for a, b, *size in columns[LAUNCHES].tolist()]
 
 
 def check_complete(plans: list[Plan], kept: Chunks | Memory, share: Share) -> None:
@@ -189,36 +196,67 @@ def collect(plan: Plan, kept: Chunks | Memory, settings: tuple[int, int], seeds:
             (slice(first[1] - seed, last[1] - seed), slice(first[0] - setting, last[0] - setting))
             for seed, setting in ((block.seed, block.setting), (c, a))
         )
-        columns.pop(SPENT, None)
         for name, values in columns.items():
+            if name in ABOUT:
+                continue
             empty = np.empty((d - c, b - a, *values.shape[2:]), values.dtype)
             whole.setdefault(name, empty)[here] = values[there]
     return whole
 
 
-def stream_table(task: Task, plans: list[Plan], kept: Chunks | Memory, shapes: Shapes) -> Iterator[pa.Table]:
-    """Hand out the rows of finished blocks in tables that fit the memory.
+def steps_of(design: Design, shapes: Shapes, most: int) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """Yield the blocks of a table that fit the memory: ranges of seeds, and positions of settings.
 
-    A table has the rows of all settings for the next seeds, or, where the settings are very many,
-    of some of them; each setting's rows stand together.
+    A block has the rows of all settings for the next seeds, or, where the settings are very many,
+    of some of them; each setting's rows stand together. How many seeds there are changes nothing.
     """
-    design = task.design
-    schema = table.make_schema(design.labels, shapes, dict(task.axes))
     row_bytes = sum(a.dtype.itemsize * a.size for a in shapes.values())
     rows = max(min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(row_bytes, 1)), 1)
-    num_settings, most = design.num_settings, max(plan.num_seeds for plan in plans)
-    step = Size(min(num_settings, rows), max(rows // num_settings, 1))
+    number = design.num_settings
+    step = Size(min(number, rows), max(rows // number, 1))
     for seed in range(0, most, step.seeds):
-        for setting in range(0, num_settings, step.settings):
-            pieces = []
-            for plan in plans:
-                a, b = map(int, np.searchsorted(plan.group.positions, (setting, setting + step.settings)))
-                seeds = seed, min(seed + step.seeds, plan.num_seeds)
-                if a < b and seeds[0] < seeds[1]:
-                    columns = collect(plan, kept, (a, b), seeds)
-                    pieces.append((plan.group.positions[a:b], np.arange(*seeds), columns))
-            if pieces:  # some settings have fewer seeds than others
-                yield table.assemble(schema, design.labels, pieces)
+        for setting in range(0, number, step.settings):
+            yield (seed, seed + step.seeds), np.arange(setting, min(setting + step.settings, number))
+
+
+def rows_by_setting(design: Design, num_seeds: int, seeds: tuple[int, int], places: np.ndarray) -> np.ndarray:
+    """Return how many rows settings have in a range of seeds."""
+    limits = np.full(design.num_settings, num_seeds)
+    for group in design.groups:
+        limits[group.positions] = min(group.num_seeds or num_seeds, num_seeds)
+    return (limits[places] - seeds[0]).clip(0, seeds[1] - seeds[0])
+
+
+def block_sizes(design: Design, shapes: Shapes, num_seeds: int) -> list[int]:
+    """Return the numbers of rows of the blocks in which a table is written."""
+    sizes = (int(rows_by_setting(design, num_seeds, *step).sum()) for step in steps_of(design, shapes, num_seeds))
+    return [size for size in sizes if size]
+
+
+def stream_table(
+    task: Task, plans: list[Plan], kept: Chunks | Memory, shapes: Shapes, earlier: Earlier | None = None
+) -> Iterator[pa.Table]:
+    """Hand out the rows of finished blocks, those of an earlier table first, in tables that fit the memory."""
+    design = task.design
+    schema = table.make_schema(design.labels, shapes, dict(task.axes))
+    there = earlier.num_seeds if earlier else 0
+    stored = earlier.blocks() if earlier else iter(())
+    for seeds, places in steps_of(design, shapes, task.num_seeds):
+        parts: list[table.Rows] = []
+        counts = rows_by_setting(design, there, seeds, places)
+        if counts.any():
+            rows, order = pa.Table.from_arrays(next(stored).columns, schema=schema), np.repeat(places, counts)
+            wanted = rows["seed"].to_numpy() < task.num_seeds
+            parts.append((rows.filter(pa.array(wanted)), order[wanted]))
+        for plan in plans:
+            a, b = map(int, np.searchsorted(plan.group.positions, (places[0], places[-1] + 1)))
+            first, last = max(seeds[0], plan.first_seed), min(seeds[1], plan.num_seeds)
+            if a < b and first < last:
+                columns = collect(plan, kept, (a, b), (first, last))
+                piece = plan.group.positions[a:b], np.arange(first, last), columns
+                parts.append(table.rows_of(schema, design.labels, piece))
+        if parts:  # some settings have fewer seeds than others
+            yield table.assemble(parts)
 
 
 def shapes_of(task: Task) -> Shapes:
@@ -227,12 +265,17 @@ def shapes_of(task: Task) -> Shapes:
     Raises:
         TypeError: It does not return a dictionary of arrays, or not of one shape and type in all
             settings.
+        ValueError: A measure has a name that is taken, or axes that do not fit.
     """
     seen: dict[tuple, Shapes] = {}
+    used = False
     for group in task.design.groups:
-        identity = Plan(0, group, 1, Size(1, 1), 0).program()
+        identity = Plan(0, group, 0, 1, Size(1, 1), 0).program()
         if identity not in seen:
-            seen[identity] = programs.result_shapes(task.simulate, group, dict(task.data))
+            seen[identity], uses_key = programs.trace(task.simulate, group, dict(task.data))
+            used |= uses_key
+    if not used:
+        warnings.warn("simulate does not use its key, so that all seeds come out alike", KeyUnused, stacklevel=2)
     together: Shapes = {}
     for name, shape in (item for shapes in seen.values() for item in shapes.items()):
         other = together.setdefault(name, shape)
@@ -241,18 +284,24 @@ def shapes_of(task: Task) -> Shapes:
                 f"simulate returned {name!r} as {other.dtype}{list(other.shape)} in one setting "
                 f"and as {shape.dtype}{list(shape.shape)} in another; it must be alike in all"
             )
+    table.check_measures(task.design.labels, together, dict(task.axes))
     return together
 
 
 def run_design(
-    task: Task, kept: Chunks | None = None, share: Share = ALONE, description: str = "runs"
-) -> tuple[Iterator[pa.Table], list[Timing]]:
-    """Run a design; return its rows in tables that fit the memory, and the time of each group.
+    task: Task,
+    kept: Chunks | Memory | None = None,
+    share: Share = ALONE,
+    description: str = "runs",
+    first_seed: int = 0,
+    earlier: Earlier | None = None,
+) -> tuple[Iterator[pa.Table], list[Timing], Stage]:
+    """Run a design from a first seed on; return its rows, behind those of an earlier table, in tables.
 
-    Everything is checked and run before this returns; it raises what `compute` does.
+    Everything is checked and run before this returns, which also gives the time of each group and how it was run; it
+    raises what `compute` does.
     """
     where = Memory() if kept is None else kept
     shapes = shapes_of(task)
-    table.check_measures(task.design.labels, shapes, dict(task.axes))
-    plans, timings = compute(task, where, share, description)
-    return stream_table(task, plans, where, shapes), timings
+    plans, timings, stage = compute(task, where, share, description, first_seed)
+    return stream_table(task, plans, where, shapes, earlier), timings, stage

@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.interpreters import partial_eval
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from tqdm import tqdm
@@ -80,14 +82,16 @@ def checked(returned: object) -> dict[str, jax.Array]:
     return {name: jax.numpy.asarray(value) for name, value in returned.items()}
 
 
-def result_shapes(simulate: Simulate, group: Group, data: dict[str, PyTree]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shapes and types of what a run of a group returns, without running it."""
+def trace(simulate: Simulate, group: Group, data: dict[str, PyTree]) -> tuple[dict[str, jax.ShapeDtypeStruct], bool]:
+    """Return shapes and types of what a run of a group returns, and whether it depends on its key, without running."""
 
     def run(key, mapped, fixed):
         return checked(simulate(key, **jax.tree.map(lambda a: a[0], mapped), **fixed, **dict(group.static)))
 
     with jax.default_matmul_precision("highest"):
-        return jax.eval_shape(run, prng.key(0), group.mapped, group.fixed | data)
+        graph, shapes = jax.make_jaxpr(run, return_shape=True)(prng.key(0), group.mapped, group.fixed | data)
+    _, used = partial_eval.dce_jaxpr(graph.jaxpr, [True] * len(graph.jaxpr.outvars))
+    return shapes, used[0]
 
 
 def compile_block(
@@ -129,6 +133,14 @@ def compile_block(
     return lambda *arguments: jax.device_get(compiled(*place(*arguments)))
 
 
+class Launch(NamedTuple):
+    """What a program ran at once: from which setting of its group, from which seed, how many."""
+
+    setting: int
+    seed: int
+    size: Size
+
+
 class OutOfMemory(Exception):
     """The devices cannot hold even one run each."""
 
@@ -140,17 +152,21 @@ class Programs:
         self.simulate, self.data, self.devices = simulate, data, devices
         self.compiled: dict[tuple, tuple[Size, Callable[[int, int, int, Group], Columns]]] = {}
 
-    def run(self, plan: Plan, block: Block, seed: int) -> tuple[Columns, tuple[float, float]]:
+    def has(self, plan: Plan) -> bool:
+        """Return whether a plan's program is compiled."""
+        return plan.program() in self.compiled
+
+    def run(self, plan: Plan, block: Block, seed: int) -> tuple[Columns, tuple[float, float], list[Launch]]:
         """Run a block in one go, or, where the memory of the devices forbids, in several.
 
         Returns:
-            Arrays (seeds, settings, ...), and the seconds spent compiling and running.
+            Arrays (seeds, settings, ...), the seconds spent compiling and running, and the launches.
 
         Raises:
             OutOfMemory: Even one run on each device is too much.
         """
         began, compiling = time.perf_counter(), 0.0
-        identity, size, columns = plan.program(), plan.size, Columns()
+        identity, size, columns, launches = plan.program(), plan.size, Columns(), []
         todo = [(block.setting, block.seed, block.size)]
         while todo:
             setting, start, rest = todo[0]
@@ -166,6 +182,7 @@ class Programs:
                 size = halve(size, self.devices, error)
                 self.free(plan)
                 continue
+            launches.append(Launch(setting, start, size))
             took = Size(min(size.settings, rest.settings), min(size.seeds, rest.seeds))
             row, column = start - block.seed, setting - block.setting
             for name, value in values.items():
@@ -176,7 +193,7 @@ class Programs:
             beside = setting + took.settings, start, Size(rest.settings - took.settings, took.seeds)
             below = setting, start + took.seeds, Size(rest.settings, rest.seeds - took.seeds)
             todo[:1] = [strip for strip in (beside, below) if min(strip[2]) > 0]
-        return columns, (compiling, time.perf_counter() - began - compiling)
+        return columns, (compiling, time.perf_counter() - began - compiling), launches
 
     def free(self, plan: Plan) -> None:
         """Let go of a program: each takes up hundreds of the 65,530 memory maps of a process."""

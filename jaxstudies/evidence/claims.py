@@ -51,6 +51,8 @@ class Claim:
     """Why the region ends where it does, unless that is the claim itself."""
     level: float = 0.95
     """Confidence level of the interval."""
+    primary: bool = True
+    """Whether it is one of the study's answers, and not one that shows how far another goes."""
 
     def __post_init__(self):
         if self.estimand not in ESTIMANDS:
@@ -84,6 +86,7 @@ class Verdict(NamedTuple):
     """Its ends; None is infinity."""
     margin: str
     level: float
+    primary: bool = True
 
 
 def finite(number: float) -> float | None:
@@ -213,12 +216,14 @@ def read_effects(path: Path) -> tuple[pd.DataFrame, str]:
 
 
 def sentence(verdict: Verdict) -> str:
-    """Return a verdict as a line of text."""
-    head = f"{verdict.verdict:>12}: {verdict.claim} ({verdict.source})"
+    """Return a verdict as a sentence."""
     ends = f"[{verdict.low:.4g}, {verdict.high:.4g}]"
     known = ends if np.isfinite((verdict.low, verdict.high)).any() else "(no interval)"
     unit = f" {verdict.unit}" if verdict.unit else ""
-    return f"{head}\n{'':14}{verdict.effect:.4g} {known}{unit}, n = {verdict.n:,}"
+    said = f"{verdict.verdict.capitalize()}: {verdict.claim} ({verdict.source})"
+    if not np.isfinite(verdict.effect):
+        return f"Not tested: {verdict.claim} ({verdict.source})."
+    return f"{said}: {verdict.effect:.4g} {known}{unit}, n = {verdict.n:,}."
 
 
 def to_json(verdicts: list[Verdict]) -> list[dict]:

@@ -4,8 +4,10 @@ import hashlib
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -65,25 +67,29 @@ def make_schema(labels: dict[str, np.ndarray], shapes: Shapes, axes: dict[str, t
     return pa.schema(fields)
 
 
-def assemble(schema: pa.Schema, labels: dict[str, np.ndarray], pieces: Sequence[Piece]) -> pa.Table:
-    """Return rows of several groups of settings, each setting's rows together, in order."""
-    tables, order = [], []
-    for positions, seeds, measures in pieces:
-        columns = []
-        for field in schema:
-            rows = len(positions) * len(seeds)
-            if field.name in labels:
-                column = np.repeat(labels[field.name][positions], len(seeds))
-                columns.append(pa.array(column, field.type))
-            elif field.name == "seed":
-                columns.append(pa.array(np.tile(seeds, len(positions))))
-            elif field.name not in measures:
-                columns.append(pa.nulls(rows, field.type))
-            else:
-                columns.append(_column(np.swapaxes(measures[field.name], 0, 1), field))
-        tables.append(pa.Table.from_arrays(columns, schema=schema))
-        order.append(np.repeat(positions, len(seeds)))
-    whole, places = pa.concat_tables(tables), np.concatenate(order)
+Rows = tuple[pa.Table, np.ndarray]
+"""Rows of a table, and the position of the setting of each."""
+
+
+def rows_of(schema: pa.Schema, labels: dict[str, np.ndarray], piece: Piece) -> Rows:
+    """Return the rows of a group of settings, each setting's together."""
+    positions, seeds, measures = piece
+    columns, number = [], len(positions) * len(seeds)
+    for field in schema:
+        if field.name in labels:
+            columns.append(pa.array(np.repeat(labels[field.name][positions], len(seeds)), field.type))
+        elif field.name == "seed":
+            columns.append(pa.array(np.tile(seeds, len(positions))))
+        elif field.name not in measures:
+            columns.append(pa.nulls(number, field.type))
+        else:
+            columns.append(_column(np.swapaxes(measures[field.name], 0, 1), field))
+    return pa.Table.from_arrays(columns, schema=schema), np.repeat(positions, len(seeds))
+
+
+def assemble(parts: Sequence[Rows]) -> pa.Table:
+    """Return rows of several groups of settings as one table, each setting's rows together, in order."""
+    whole, places = pa.concat_tables(rows for rows, _ in parts), np.concatenate([places for _, places in parts])
     if np.all(places[:-1] <= places[1:]):
         return whole
     return whole.take(pa.array(np.argsort(places, kind="stable")))
@@ -128,8 +134,13 @@ def stacked(runs: pd.DataFrame, name: str) -> np.ndarray:
     return np.concatenate(cells).reshape(len(cells), *np.shape(cells[0]))  # np.stack is slow for many
 
 
-def write_runs(path: Path, blocks: Iterable[pa.Table], provenance: dict) -> None:
-    """Write a table of runs, which need not fit into memory, with its provenance inside."""
+def write_runs(
+    path: Path, blocks: Iterable[pa.Table], provenance: dict, then: Callable[[], object] = lambda: None
+) -> None:
+    """Write a table of runs, which need not fit into memory, with its provenance inside.
+
+    Before it appears `then` is called.
+    """
     rows = iter(blocks)
     first = next(rows)
     text = json.dumps(provenance | {"format": FORMAT})
@@ -139,6 +150,7 @@ def write_runs(path: Path, blocks: Iterable[pa.Table], provenance: dict) -> None
         with pq.ParquetWriter(path, schema, write_page_checksum=True, compression="zstd") as writer:
             for block in itertools.chain([first], rows):
                 writer.write_table(block)
+        then()
 
     write_atomic(path, write)
 
@@ -211,6 +223,63 @@ def read_runs(
     if runs["count"].sum() != number:
         raise ValueError(f"{number} rows were condensed to counts of {runs['count'].sum()}")
     return runs
+
+
+def stored_blocks(path: Path) -> Iterator[pa.Table]:
+    """Yield a table's rows as they are stored, in the blocks in which they were written."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number)
+
+
+def stored_sizes(path: Path) -> list[int]:
+    """Return the numbers of rows of the blocks in which a table was written."""
+    about = pq.read_metadata(path)
+    return [about.row_group(number).num_rows for number in range(about.num_row_groups)]
+
+
+class NonFinite(NamedTuple):
+    """Runs in which a number is NaN or infinite."""
+
+    runs: int
+    of: int
+    """Runs in all."""
+    measures: dict[str, int]
+    """How many runs by measure; a measure without any is left out."""
+    settings: dict[tuple[str, ...], int]
+    """How many runs by setting, as the texts of its labels."""
+
+
+def count_nonfinite(blocks: Iterable[pa.Table]) -> NonFinite:
+    """Count the runs of a table with numbers that are NaN or infinite."""
+    measures: Counter[str] = Counter()
+    settings: Counter[tuple[str, ...]] = Counter()
+    total = 0
+    for rows in blocks:
+        total += rows.num_rows
+        names = rows.schema.names
+        labels, behind = names[: names.index("seed")], names[names.index("seed") + 1 :]
+        anywhere = np.zeros(rows.num_rows, bool)
+        for name in behind:
+            found = _nonfinite_rows(rows.column(name).combine_chunks())
+            measures[name] += int(found.sum())
+            anywhere |= found
+        if anywhere.any():
+            texts = rows.select(labels).filter(pa.array(anywhere)).to_pandas().astype(str)
+            settings.update(texts.itertuples(index=False, name=None) if labels else [()] * int(anywhere.sum()))
+    return NonFinite(sum(settings.values()), total, dict(+measures), dict(settings))
+
+
+def _nonfinite_rows(column: pa.Array) -> np.ndarray:
+    """Return in which rows of a column a number that is there is not finite."""
+    found, there = np.zeros(len(column), bool), np.asarray(column.is_valid())
+    nested = pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)
+    if not pa.types.is_floating(column.type.value_type if nested else column.type):
+        return found
+    values = (column.flatten() if nested else column.drop_null()).to_numpy(zero_copy_only=False)
+    if values.size:
+        found[there] = ~np.isfinite(values.reshape(there.sum(), -1)).all(axis=1)
+    return found
 
 
 def is_readable(path: Path) -> bool:

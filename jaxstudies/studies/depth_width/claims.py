@@ -6,8 +6,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from jaxstudies.results import selector
 from jaxstudies.studies.depth_width.summary import chosen, summarize
-from jaxstudies.study import Claim, Results, selector
+from jaxstudies.study import Claim, Results
 
 NUMBER = {1: "one", 2: "two", 3: "three"}
 NOTEBOOK, ASSIGNMENT = "the source notebook", "the assignment's question"

@@ -17,11 +17,12 @@ from jaxstudies.networks.convnets import HIDDEN_LAYERS
 from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
 from jaxstudies.output.words import words
+from jaxstudies.results import selector
 from jaxstudies.studies.lenet import claims
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
-from jaxstudies.study import Results, selector
+from jaxstudies.study import Results
 
 CAPTIONS = {
     "accuracy": "Accuracy in evaluation mode after each epoch, with batch norm's running averages (above) and with its "

@@ -1,0 +1,70 @@
+"""The end of a run: files written, figures drawn, and the answer said first."""
+
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jaxstudies import results
+from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands.options import Options
+from jaxstudies.evidence import claims
+from jaxstudies.evidence.claims import Verdict
+from jaxstudies.jobs import writing
+from jaxstudies.output import plotting, table
+from jaxstudies.output.table import UnreadableRuns
+from jaxstudies.study import Study
+
+
+def report(study: Study, out: Path, options: Options) -> None:
+    """Write everything that follows from the table of runs, and say what it comes to."""
+    try:
+        finished, origin = results.read(study, out)
+        nonfinite = table.count_nonfinite(table.stored_blocks(out / "runs.parquet"))
+    except UnreadableRuns as error:
+        raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
+    print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)
+    summary = results.summary_of(study, finished)
+    verdicts, effects = results.judge(study, finished)
+    tables = {"summary": summary} | study.tables(finished) | finished.beside | {"times": finished.times}
+    with writing(out):
+        results.write(out, origin, verdicts, effects, tables)
+    plotting.use_style()
+    figures = results.figures_of(study, finished, summary)
+    with writing(out):
+        pictures = [path.name for path in plotting.save(figures, out)]
+    if options.verbose:
+        print_table(summary)
+    say_verdicts(verdicts, everything=options.verbose)
+    if nonfinite.runs:
+        labels = list(finished.runs.columns[: list(finished.runs.columns).index("seed")])
+        print(results.nonfinite_in_words(nonfinite, labels))
+    print(f"\n{out}/: {', '.join([*pictures, *(f'{name}.csv' for name in tables)])},")
+    print(f"  claims.json ({len(verdicts)} claims), effects.parquet, runs.parquet, config.json")
+
+
+def say_verdicts(verdicts: list[Verdict], everything: bool) -> None:
+    """Print a sentence for each claim that matters, or for all; of those that the runs do not test, the names."""
+    width = min(shutil.get_terminal_size((100, 20)).columns, 120)
+    print()
+    tested = [verdict for verdict in verdicts if verdict.n and np.isfinite(verdict.effect)]
+    for verdict in tested:
+        if verdict.primary or everything:
+            said = claims.sentence(verdict).replace("n = ", "n\u00a0=\u00a0")  # a line does not end there
+            print(textwrap.fill(said, width, subsequent_indent="  ").replace("\u00a0", " "))
+    if untested := [v.id for v in verdicts if v not in tested and (v.primary or everything)]:
+        print(f"Not tested by these runs: {', '.join(untested)}.")
+
+
+def print_table(summary: pd.DataFrame, most: int = 40) -> None:
+    """Print a summary: what all rows share in one line, then the columns that differ."""
+    same = {c: summary[c].iloc[0] for c in summary if summary[c].nunique(dropna=False) == 1}
+    print("\n" + ", ".join(f"{name} {value}" for name, value in same.items()))
+    shown = summary.drop(columns=list(same)).head(most)
+    if len(summary) > 1:
+        print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep=""))
+    if len(summary) > most:
+        print(f"... and {len(summary) - most:,} rows more in summary.csv")

@@ -1,0 +1,81 @@
+"""Configurations of studies: dataclasses whose tuples are factors, as JSON, and factors with very many levels."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import ClassVar, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
+
+
+@runtime_checkable
+class Dataclass(Protocol):
+    """An instance of a dataclass, such as a study's `Config`."""
+
+    __dataclass_fields__: ClassVar[dict]
+
+
+NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"
+RANGE = re.compile(rf"({NUMBER}):({NUMBER}):(\d+)(:log)?", re.IGNORECASE)
+MOST = 10**8
+
+
+class Levels(tuple):
+    """Evenly spaced levels of a factor, and the text that they were written as."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str, whole: bool = False) -> "Levels":
+        """Return the levels of `low:high:number` or, evenly spaced in the logarithm, with `:log`.
+
+        Raises:
+            ValueError: The text is something else, or the ends do not allow it.
+        """
+        matched = RANGE.fullmatch(text)
+        if not matched:
+            raise ValueError("must be low:high:number or low:high:number:log, as 0.01:1:100:log")
+        low, high, number = float(matched[1]), float(matched[2]), int(matched[3])
+        if not 1 <= number <= MOST:
+            raise ValueError(f"the number of levels must be from 1 to {MOST:,}")
+        if matched[4] and min(low, high) <= 0:
+            raise ValueError("with :log both ends must be more than 0")
+        import numpy as np  # the flags of a study without ranges are parsed without it
+
+        values = (np.geomspace if matched[4] else np.linspace)(low, high, number)
+        if whole:
+            values = np.unique(values.round().astype(int))
+        levels = cls(values.tolist())
+        levels.text = text
+        return levels
+
+
+def number_lists(config: type) -> dict[str, type]:
+    """Return the fields that are tuples of numbers, and the numbers' type."""
+    tuples = {name: get_args(hint)[0] for name, hint in get_type_hints(config).items() if get_origin(hint) is tuple}
+    return {name: kind for name, kind in tuples.items() if kind in (int, float)}
+
+
+def to_json(config: Dataclass) -> dict[str, object]:
+    """Return a config as JSON has it; of many levels, the text that they were written as."""
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return {name: value.text if isinstance(value, Levels) else plain(value) for name, value in values.items()}
+
+
+def plain(value: object) -> object:
+    """Return a value as JSON has it; of what JSON has not, such as a function, the name or the text."""
+    if isinstance(value, list | tuple):
+        return [plain(element) for element in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return re.sub(" at 0x[0-9a-f]+", "", str(getattr(value, "__name__", value)))
+
+
+def from_json(config: type, content: Mapping[str, object]) -> Dataclass:
+    """Return a config from its JSON form."""
+    kinds = number_lists(config)
+
+    def restore(value, kind=None):
+        if isinstance(value, str) and kind:
+            return Levels.parse(value, kind is int)
+        return tuple(map(restore, value)) if isinstance(value, list) else value
+
+    return config(**{name: restore(value, kinds.get(name)) for name, value in content.items()})

@@ -1,0 +1,81 @@
+"""What is said while a design runs: what is compiled, how many settings and seeds are done, the time left."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxstudies.engine.blocks import Block, Plan
+from jaxstudies.engine.design import Design
+
+TICK = 0.5
+"""Seconds after which the time is drawn anew on a terminal, whatever is compiling or running."""
+
+
+class Bar(tqdm):
+    """A bar with a phase in words, whose rate leaves out the time spent compiling."""
+
+    phase = ""
+
+    @property
+    def format_dict(self) -> dict:
+        """What the layout may show."""
+        return {**super().format_dict, "phase": self.phase}
+
+    def say(self, phase: str) -> None:
+        """Name the phase."""
+        self.phase = phase
+        self.refresh()
+
+    def leave_out(self, seconds: float) -> None:
+        """Leave seconds out of the rate, and so out of the time left."""
+        self.start_t += seconds
+        self.last_print_t += seconds
+
+
+@contextmanager
+def progress(owned: list[tuple[Plan, Block]], description: str) -> Iterator[Bar]:
+    """Yield a bar over some blocks' runs, weighed by their cost, which ticks until it is left."""
+    layout = "{desc}: {percentage:3.0f}%|{bar:20}| {phase} [{elapsed}, {remaining} left]"
+    total, terminal = sum(cost_of(plan, block) for plan, block in owned), sys.stderr.isatty()
+    with Bar(
+        total=total,
+        desc=description,
+        bar_format=layout,
+        smoothing=0,
+        mininterval=0.1 if terminal else 5.0,
+        dynamic_ncols=True,
+    ) as bar:
+        done = threading.Event()
+
+        def tick():
+            while not done.wait(TICK):
+                bar.refresh()
+
+        if terminal:
+            threading.Thread(target=tick, daemon=True).start()
+        try:
+            yield bar
+        finally:
+            done.set()
+
+
+def cost_of(plan: Plan, block: Block) -> float:
+    """Return the cost of a block, in runs of cost 1."""
+    return float(np.prod(block.size)) * plan.group.cost
+
+
+def varying(design: Design) -> dict[str, np.ndarray]:
+    """Return the labels in which settings differ."""
+    return {name: column for name, column in design.labels.items() if np.any(column != column[0])}
+
+
+def done_in_words(labels: dict[str, np.ndarray], total: int, plan: Plan, block: Block) -> str:
+    """Return how many of all settings and seeds are done behind a block, and by which labels they are told."""
+    first, last = plan.group.positions[block.setting], plan.group.positions[block.setting + block.size.settings - 1]
+    place = f"{first + 1:,}" if first == last else f"{first + 1:,} to {last + 1:,}"
+    said = f"setting {place} of {total:,}, seed {block.seed + block.size.seeds:,} of {plan.num_seeds:,}"
+    return ", ".join([said, *(f"{name} {c[first]}" for name, c in labels.items() if c[first] == c[last])])
