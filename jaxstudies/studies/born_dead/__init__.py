@@ -7,12 +7,12 @@ networks of every width and finds, on the map of depths and widths, how many are
 
 from jaxstudies.studies.born_dead.config import Config
 from jaxstudies.studies.born_dead.design import settings
-from jaxstudies.studies.born_dead.figures import plot
+from jaxstudies.studies.born_dead.figures import CAPTIONS, plot
 from jaxstudies.studies.born_dead.simulation import AXES, simulate
 from jaxstudies.studies.born_dead.summary import KIND, condense, derive, expand_depths, summarize
 from jaxstudies.studies.dying_relu.design import data
 
 RUNS_PER_DEVICE = 512
 
-__all__ = ["AXES", "Config", "condense", "data", "derive", "plot", "settings", "simulate", "summarize"]
+__all__ = ["AXES", "CAPTIONS", "Config", "condense", "data", "derive", "plot", "settings", "simulate", "summarize"]
 __all__ += ["KIND", "expand_depths"]

@@ -6,9 +6,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from jaxstudies.evidence import theory
+from jaxstudies.output.words import words
 from jaxstudies.studies.born_dead.summary import summarize
 from jaxstudies.studies.dying_relu import counts
 from jaxstudies.study import Results
+
+CAPTIONS = {
+    "map": "Shares of networks that are dead, their output's slope 0 at all points of a grid, by depth and width: "
+    "measured at initialization, theory's bounds on that where there are any, and after training if there was one. If "
+    "theory holds, the measured share of a shape lies between the bounds, and networks to the right of a white line "
+    "are born dead with at most the probability in the legend. Look how much wider networks have to be as they get "
+    "deeper."
+}
 
 
 def precision(cells: pd.DataFrame) -> str:
@@ -51,7 +60,7 @@ def plot(results: Results) -> dict[str, Figure]:
     legend = axes[0, 0].legend(title="theory: safe\nright of", loc="upper right", handlelength=1.2)
     plt.setp([legend.get_title(), *legend.get_texts()], color="white", fontsize=8)
     figure.colorbar(mesh, ax=axes[0, -1], label="share of networks")
-    row = born.iloc[0]
-    title = f"Dead {row['activation']} networks by depth and width\n({row['init']}, {row['target']}; rule zero_slope"
-    figure.suptitle(f"{title}; born: {precision(born)}, 95 % intervals)")
+    activation, init, target, rule = map(words, born[["activation", "init", "target", "rule"]].iloc[0])
+    title = f"Dead {activation} networks by depth and width\n({init}, {target}; {rule}; "
+    figure.suptitle(f"{title}born: {precision(born)}, 95 % intervals)")
     return {"map": figure}

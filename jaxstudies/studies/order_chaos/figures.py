@@ -5,9 +5,17 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from jaxstudies.output.words import words
 from jaxstudies.studies.order_chaos.summary import summarize
 from jaxstudies.study import Results
 
+CAPTIONS = {
+    "phase": "A row for each activation: over the standard deviations of weights and biases, the variance of the last "
+    "layer's pre-activations and the factor by which squared gradients grow per layer, each measured, as a mean over "
+    "networks, and by mean field. If mean field describes deep networks, the measured maps look like its own, and the "
+    "measured factor is 1 (white) along the solid line; dashed lines mark over how many layers a signal is lost. "
+    "Values beyond a color scale have the color of its end."
+}
 VARIANCES, FACTORS = (LogNorm(1e-3, 1e3), "viridis"), (LogNorm(0.1, 10), "RdBu_r")
 SHOWN = {
     "variance": ("variance q, measured", VARIANCES),
@@ -35,7 +43,7 @@ def plot(results: Results) -> dict[str, Figure]:
             if column in ("gradient_factor", "chi"):
                 lines = ax.contour(*grid, list(SCALES), colors="black", linewidths=0.8, linestyles="dashed")
                 ax.clabel(lines, fmt=SCALES, fontsize=7)
-            ax.set_title(f"{name}: {title}", fontsize=10)
+            ax.set_title(f"{words(name)}: {title}", fontsize=10)
             ax.set_xlabel(r"$\sigma_w$")
             figure.colorbar(mesh, ax=ax, extend="both")
         line[0].set_ylabel(r"$\sigma_b$", labelpad=8)
