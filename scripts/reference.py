@@ -17,7 +17,7 @@ from jaxstudies.commands import command, flags
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.main import load
 from jaxstudies.output import provenance
-from jaxstudies.study import packaged
+from jaxstudies.studies import packaged
 
 ROOT = Path(__file__).parent.parent
 KEPT = {".png", ".csv", ".json"}

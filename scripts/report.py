@@ -14,7 +14,8 @@ from jaxstudies.commands.main import load
 from jaxstudies.networks import mnist
 from jaxstudies.output import page
 from jaxstudies.output.page import Section, UnreadableResults
-from jaxstudies.study import Study, packaged
+from jaxstudies.studies import packaged
+from jaxstudies.study import Study
 
 DIGITS = ["--dataset", "digits"]
 

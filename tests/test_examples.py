@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jaxstudies import study
+from jaxstudies import studies
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "scripts" / "examples").glob("*.py"))
 SMALL = {
@@ -53,7 +53,7 @@ def test_a_file_anywhere_is_a_study_of_the_command(tmp_path):
 
 
 def test_every_study_has_a_small_run():
-    assert set(SMALL) == set(study.packaged())
+    assert set(SMALL) == set(studies.packaged())
 
 
 @pytest.mark.slow

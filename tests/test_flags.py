@@ -13,11 +13,12 @@ import toy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxstudies.commands import command, flags, levels, options
-from jaxstudies.commands.levels import Levels
+from jaxstudies import configs
+from jaxstudies.commands import command, flags, options
 from jaxstudies.commands.main import load
+from jaxstudies.configs import Levels
 from jaxstudies.output import table
-from jaxstudies.study import packaged
+from jaxstudies.studies import packaged
 
 NAMES = list(packaged())
 STUDIES = [load(name) for name in NAMES]
@@ -67,10 +68,10 @@ def is_outside(value, hint):
 FLAGS = [
     (study, field, values)
     for study in STUDIES
-    for part in (study.Config, command.Seeds, options.Options)
+    for part in (study.Config, options.Seeds, options.Options)
     for field, hint in get_type_hints(part, include_extras=True).items()
     if part is not options.Options or study is STUDIES[0]
-    if part is not command.Seeds or field not in study.Config.__dataclass_fields__
+    if part is not options.Seeds or field not in study.Config.__dataclass_fields__
     if (values := wrong_values(hint)) is not None
 ]
 
@@ -128,6 +129,26 @@ def test_unknown_and_unfinished_flags_are_one_line(study, text, tmp_path):
     assert "--help" in refuse(study, text.split(), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("--init-std 0.1 0.2", "--init-std 0.1 0.2: takes one value"),
+        ("--init-std=0.1 -0.2 --seeds 5", "--init-std 0.1 -0.2: takes one value"),
+        ("--widths 2 3 --loss mse mae", "--loss mse mae: takes one value"),
+        ("--out there and here", "--out there and here: takes one value"),
+        ("--verbose yes --widths 2 3", "--verbose yes: takes no value"),
+        ("--seeds 5 6 --sedes 7", "--seeds 5 6: takes one value"),
+        ("--sedes 7 --seeds 5 6", "--sedes 7 6: there is no such flag"),
+    ],
+)
+def test_a_flag_with_too_many_values_is_named(text, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(load("born_dead"), text.split())
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"born_dead: error: {said}")
+
+
 @pytest.mark.parametrize("study", STUDIES, ids=NAMES)
 def test_a_value_that_is_named_twice_counts_once(study):
     """Otherwise its seeds would run twice and count double."""
@@ -152,7 +173,7 @@ def test_help_explains_every_flag(study, capsys):
     assert not stop.value.code
     said = capsys.readouterr().out
     assert "None" not in said
-    for part in (study.Config, command.Seeds, options.Options):
+    for part in (study.Config, options.Seeds, options.Options):
         for field in dataclasses.fields(part):
             assert re.search(rf"--(no-)?{field.name.replace('_', '-')}\s", said), field.name
 
@@ -219,15 +240,15 @@ def test_a_range_of_whole_numbers_has_each_once():
 def test_a_million_levels_are_named_by_their_text():
     config, _, _ = command.parse(toy.STUDY, ["--scale", "0.01:2:1000000:log"])
     assert len(config.scale) == 10**6
-    stored = levels.to_json(config)
+    stored = configs.to_json(config)
     assert stored["scale"] == "0.01:2:1000000:log"
-    assert levels.from_json(toy.Config, json.loads(json.dumps(stored))) == config
+    assert configs.from_json(toy.Config, json.loads(json.dumps(stored))) == config
 
 
 def test_a_config_is_restored_from_json():
     for study in [toy.STUDY, *STUDIES]:
         config = study.Config()
-        assert levels.from_json(study.Config, json.loads(json.dumps(levels.to_json(config)))) == config
+        assert configs.from_json(study.Config, json.loads(json.dumps(configs.to_json(config)))) == config
 
 
 @pytest.mark.parametrize("flags", [["--scale", "1:2:3"], ["--scale=1:2:3"]])

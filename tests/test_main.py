@@ -1,5 +1,6 @@
 """`python -m jaxstudies`."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import jaxstudies
-from jaxstudies import study as studies
+from jaxstudies import studies
 from jaxstudies.commands import command, main
+from jaxstudies.study import code_of
 
 STUDIES = ["born_dead", "depth_width", "dying_relu", "initialization", "lenet", "order_chaos", "perceptron"]
 OWN = '''"""Is it so here?"""
@@ -39,19 +41,88 @@ def test_the_version_is_that_of_the_package(capsys):
     assert capsys.readouterr().out.strip() == jaxstudies.__version__
 
 
-def test_listing_the_studies_imports_none_of_them(tmp_path):
-    code = (
-        "import sys\nfrom jaxstudies.commands.main import main\nmain([])\n"
-        "assert not [m for m in sys.modules if m.startswith('jaxstudies.studies.')]"
-    )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=tmp_path)
+HEAVY = ["jax", "jaxlib", "jaxtyping", "flax", "optax", "pandas", "pyarrow", "scipy", "matplotlib", "sklearn"]
+ONCE = f"""
+import sys
+try:
+    from jaxstudies.commands.main import main
+    main(sys.argv[1:])
+finally:
+    print("imported:", *sorted(set(sys.modules) & set({HEAVY})), file=sys.stderr)
+"""
 
 
-def test_a_docstring_may_be_a_single_line(monkeypatch, tmp_path):
-    (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "short.py").write_text('"""Short: is it so?"""\n')
-    monkeypatch.setattr(main.studies, "__file__", str(tmp_path / "study.py"))
-    assert main.question("short") == "Short: is it so?"
+def run_once(*argv):
+    """Run the command in a process of its own; return the process, its lines on stderr and what heavy it imported."""
+    done = subprocess.run([sys.executable, "-c", ONCE, *argv], capture_output=True, text=True)
+    *lines, imported = done.stderr.splitlines()
+    return done, lines, imported.split()[1:]
+
+
+def test_the_package_imports_nothing_heavy():
+    code = f"import sys, jaxstudies; assert not set(sys.modules) & set({HEAVY})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["--version"], *([name, "--help"] for name in STUDIES)], ids=" ".join)
+def test_what_is_only_said_imports_nothing_heavy(argv):
+    done, lines, imported = run_once(*argv)
+    assert (done.returncode, lines, imported) == (0, [], []) and done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["dying_relu", "--seeds", "0"], "dying_relu: error: --seeds 0: must be"),
+        (["dying_relu", "--map"], "dying_relu: error: --map: the map is a study of its own"),
+        (["dying_relu", "--shard", "3/2"], "dying_relu: error: --shard 3/2: must be"),
+        (["depth_width", "--shapes", "x"], "depth_width: error: --shapes x: must be"),
+        (["none.py", "--seeds", "1"], "jaxstudies: error: none.py: does not exist"),
+    ],
+)
+def test_a_mistake_is_said_before_anything_heavy_is_imported(argv, said):
+    done, lines, imported = run_once(*argv)
+    (line,) = lines
+    assert done.returncode == 2 and line.startswith(said) and imported == [] and not done.stdout
+
+
+def test_the_light_config_of_a_study_is_its_own():
+    code = """
+import sys
+from jaxstudies import studies
+from jaxstudies.commands.main import load
+configs = {name: studies.config_of(name) for name in studies.packaged()}
+assert "jax" not in sys.modules
+for name, config in configs.items():
+    assert f"jaxstudies.studies.{name}" not in sys.modules or name == "dying_relu"  # born_dead has imported it
+    study = load(name)
+    assert study.Config is config is studies.config_of(name) and study.text == studies.text_of(name)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_run_says_first_that_it_imports(tmp_path):
+    _, lines, imported = run_once("perceptron", "--plots-only", "--out", str(tmp_path / "none"))
+    assert lines[0] == "perceptron: importing JAX" and "--plots-only" in lines[1] and "jax" in imported
+
+
+def test_ctrl_c_while_it_imports_is_one_line(monkeypatch, capsys):
+    def load(name):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(main, "load", load)
+    with pytest.raises(SystemExit) as stop:
+        main.main(["perceptron"])
+    assert stop.value.code == 130
+    assert "stopped" in capsys.readouterr().err.strip()
+
+
+def test_the_reader_of_help_may_leave():
+    asked = [sys.executable, "-m", "jaxstudies", "perceptron", "--help"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait() == 128 + signal.SIGPIPE
 
 
 def test_a_study_is_run_with_its_flags(monkeypatch):
@@ -87,14 +158,16 @@ def test_a_file_or_a_folder_of_the_reader_s_is_a_study(own):
     for path, name in ((own / "mine.py", "mine"), (own / "folder", "folder")):
         study = main.load(str(path))
         assert study.name == name and study.simulate(None, 2.0) == {"x": 2.0}
-        assert studies.code_of(study) is not None
+        assert code_of(study) is not None
 
 
 @pytest.mark.parametrize(
     ("name", "named"),
     [
-        ("perceptrom", "perceptron"),
-        ("none.py", "none.py"),
+        ("perceptrom", "does not exist; name a file with a study, or one of born_dead"),
+        ("none.py", "does not exist"),
+        ("none/none.py", "does not exist"),
+        ("notes.txt", "file with a study"),
         (".", "file with a study"),
         ("empty.py", "does not define Config"),
         ("config.py", "does not define simulate"),
@@ -104,6 +177,7 @@ def test_what_is_no_study_is_one_line(capsys, tmp_path, monkeypatch, name, named
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "empty.py").write_text("")
+    (tmp_path / "notes.txt").write_text("")
     (tmp_path / "config.py").write_text("class Config:\n    pass\n")
     with pytest.raises(SystemExit) as stop:
         main.main([name])

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import jaxstudies
-from jaxstudies import study
+from jaxstudies import studies
 from jaxstudies.commands import command
 from jaxstudies.commands.main import load
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-STUDIES = list(study.packaged())
+STUDIES = list(studies.packaged())
 RESULTS = {path.parent.name: path for path in sorted((ROOT / "figures").glob("*/README.md"))}
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "scripts" / "CLUSTER.md", *RESULTS.values()]
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from jaxstudies import study
+from jaxstudies import studies
 from jaxstudies.evidence import claims
 
 FIGURES = Path(__file__).parent.parent / "figures"
-NAMES = sorted(study.packaged())
+NAMES = sorted(studies.packaged())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -17,7 +17,7 @@ import pytest
 from jaxstudies.commands import command, main
 from jaxstudies.networks import mnist
 from jaxstudies.output import page
-from jaxstudies.study import packaged
+from jaxstudies.studies import packaged
 
 ROOT = Path(__file__).parent.parent
 STUDIES = list(packaged())

@@ -33,7 +33,7 @@ def parse(flags: type, argv: list[str] | None = None, **settings: Any) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UsageError(one_line(stderr.getvalue())) from None
+        raise UsageError(one_line(stderr.getvalue(), flags, argv or [])) from None
     except ValueError as error:  # from a config that checks itself; it names the flag
         raise UsageError(str(error)) from error
     check_values(parsed)
@@ -83,8 +83,8 @@ def field_docstrings(config: type) -> dict[str, str]:
     return found
 
 
-def one_line(box: str) -> str:
-    """Return the parser's message, which it prints in a box, as one line."""
+def one_line(box: str, flags: type, argv: list[str]) -> str:
+    """Return the parser's message on flags, which it prints in a box, as one line."""
     rows = (line.strip("│| ") for line in box.splitlines() if set(line) - set("╭╰╮╯│─+-| "))
     text = " ".join(row for row in rows if not row.startswith(("For full", "╭")))
     wrong = re.search(r"Error parsing (--\S+):", text)
@@ -99,7 +99,22 @@ def one_line(box: str) -> str:
         alike = re.findall(r"^[│| ] {4,5}(--[a-z-]+)", box, re.MULTILINE)
         instead = f"; perhaps {' or '.join(alike)} was meant" if alike else ""
         text = f"{unknown[1].replace(',', '')}: there is no such flag{instead}"
+        if not unknown[1].startswith("--"):
+            text = next(surplus(flags, argv), text)
     return f"{text} (--help explains every flag)"
+
+
+def surplus(flags: type, argv: list[str]) -> Iterator[str]:
+    """Yield what is wrong with flags that are followed by more values than they take."""
+    hints = get_type_hints(flags)
+    starts = [place for place, word in enumerate(argv) if word.startswith("--")]
+    for start, end in pairwise([*starts, len(argv)]):
+        flag, _, value = argv[start].partition("=")
+        values = [value] * bool(value) + argv[start + 1 : end]
+        hint = hints.get(flag.removeprefix("--").replace("-", "_"))
+        many = hint is None or any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
+        if not many and len(values) > (hint is not bool):
+            yield f"{flag} {' '.join(values)}: takes {'no' if hint is bool else 'one'} value"
 
 
 def check_values(part: object) -> None:

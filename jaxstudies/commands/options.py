@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import annotated_types as at
+import tyro
 
+from jaxstudies.commands import flags, levels
 from jaxstudies.commands.flags import UsageError
-from jaxstudies.engine import cluster
+from jaxstudies.configs import Dataclass
+from jaxstudies.engine.shares import parse_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +57,33 @@ class Options:
     """Number of this process, from 0, with --coordinator."""
 
 
+def parse(
+    config: type, name: str, text: str, argv: list[str], stored: dict[str, object] | None = None
+) -> tuple[Dataclass, Seeds, Options]:
+    """Return a study's config, its seeds and the options from flags, given its `Config`, its name and its docstring.
+
+    Where no flag says otherwise they are as stored, if anything is.
+    """
+    argv, ranges = levels.take_ranges(config, argv)
+    kind = flags.explained(config, Seeds, Options)
+    prior = {"config": (tyro.conf.FlagCreatePairsOff,)} if stored is None else {"default": kind(**stored)}
+    parsed = flags.parse(kind, argv, prog=f"{name}.py", description=text, **prior)
+    # A value that is named twice counts once, as a seed that ran twice should.
+    values = {k: tuple(dict.fromkeys(v)) if type(v) is tuple else v for k, v in (vars(parsed) | ranges).items()}
+
+    def filled(kind: type):
+        return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+
+    try:
+        chosen = filled(config)
+    except ValueError as error:  # from a config that checks itself
+        raise UsageError(str(error)) from error
+    flags.check_values(chosen)  # the levels of ranges have not been looked at
+    options = filled(Options)
+    check(options)
+    return chosen, filled(Seeds), options
+
+
 def check(options: Options) -> None:
     """Check flags that depend on one another."""
     shard, number, count = options.shard, options.process_id, options.num_processes
@@ -63,7 +93,7 @@ def check(options: Options) -> None:
         raise UsageError("--plots-only: runs nothing, so that there is nothing to share")
     if shard is not None:
         try:
-            cluster.parse_share(shard)
+            parse_share(shard)
         except ValueError as error:
             raise UsageError(f"--shard {shard}: {error}") from error
         if options.distributed:

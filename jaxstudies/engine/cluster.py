@@ -8,16 +8,16 @@ all.
 import contextlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxstudies.engine.chunks import Chunks
+from jaxstudies.engine.shares import Share
 
 HEARTBEAT_SECONDS = 3600
 """Silence after which the runtime ends all processes. A process that dies is noticed when the
@@ -26,34 +26,6 @@ files are brought together, by when the others have finished their shares."""
 
 class ClusterError(Exception):
     """The processes cannot be connected, or one of them has gone."""
-
-
-class Share(NamedTuple):
-    """A process's share of a run's chunks: of every `count`, the one at `index`."""
-
-    index: int = 0
-    count: int = 1
-    finishes: bool = True
-    """Whether the run is put together in the end, rather than left at the share."""
-
-    def owns(self, number: int) -> bool:
-        """Return whether a chunk, by its number in the run, is in the share."""
-        return number % self.count == self.index
-
-
-ALONE = Share()
-
-
-class Unfinished(Exception):
-    """A share is done, but chunks of other shares are not there."""
-
-
-def parse_share(text: str) -> Share:
-    """Return the i-th of n shares from `i/n`, i from 1 to n; raise ValueError at any other text."""
-    matched = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
-    if not matched or not 1 <= int(matched[1]) <= int(matched[2]):
-        raise ValueError("must be i/n with i from 1 to n, such as 2/4")
-    return Share(int(matched[1]) - 1, int(matched[2]))
 
 
 def connect(coordinator: str | None, num_processes: int | None, process_id: int | None) -> Share:

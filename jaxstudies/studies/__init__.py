@@ -1,1 +1,38 @@
-"""The studies: one file each, with `Config`, `simulate`, `run`, `summarize`, `judge` and `plot`."""
+"""The studies of the package, and what can be known of one without importing the rest of it."""
+
+import ast
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def packaged() -> Iterator[str]:
+    """Yield the names of the studies."""
+    for path in sorted(FOLDER.glob("*/config.py")):
+        yield path.parent.name
+
+
+def text_of(name: str) -> str:
+    """Return a study's docstring."""
+    source = (FOLDER / name / "__init__.py").read_text("utf-8")
+    return ast.get_docstring(ast.parse(source), clean=False) or ""
+
+
+def config_of(name: str) -> type:
+    """Return the `Config` of a study, whose file imports nothing heavy."""
+    package = f"{__name__}.{name}"
+    imported = package in sys.modules
+    if not imported:
+        # A package that stands there is not run, which would import all the others of its files.
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        sys.modules[package] = importlib.util.module_from_spec(spec)
+    try:
+        return importlib.import_module(f"{package}.config").Config
+    finally:
+        if not imported:
+            del sys.modules[package]
