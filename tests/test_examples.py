@@ -5,20 +5,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from reading import assert_words
 
-from jaxstudies import studies
+from jaxstudies import results, studies
+from jaxstudies.commands.main import load
+from jaxstudies.output import plotting
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "scripts" / "examples").glob("*.py"))
 SMALL = {
     "born_dead": ["--seeds", "40", "--depths", "1", "2", "5", "--widths", "2", "3"],
-    "depth_width": ["--seeds", "1", "--epochs", "1", "--shapes", "16,32", "--num-examples", "400"],
+    "depth_width": ["--seeds", "1", "--epochs", "1", "--shapes", "16,16-16", "--num-examples", "400"],
     "dying_relu": ["--seeds", "6", "--epochs", "1", "--long-epochs", "0", "--num-examples", "128"],
-    "initialization": ["--seeds", "1", "--dataset", "digits", "--activations", "tanh"],
-    "lenet": ["--seeds", "1", "--dataset", "digits", "--epochs", "1", "--arms", "plain"],
+    "initialization": ["--seeds", "1", "--dataset", "digits", "--activations", "tanh", "--epochs", "1"],
+    "lenet": ["--seeds", "1", "--dataset", "digits", "--epochs", "1", "--arms", "standardized", "bn_input"],
     "order_chaos": ["--seeds", "1", "--dataset", "digits", "--points", "3", "--width", "10"],
-    "perceptron": ["--seeds", "20", "--no-map", "--num-test", "50"],
+    "perceptron": ["--seeds", "20", "--num-test", "50"],
 }
 
 
@@ -60,3 +64,16 @@ def test_every_study_has_a_small_run():
 @pytest.mark.parametrize("name", SMALL)
 def test_a_study_runs_small(name, tmp_path):
     run(tmp_path / "out", "-m", "jaxstudies", name, *SMALL[name])
+    check_figures(load(name), tmp_path / "out")
+
+
+def check_figures(study, out):
+    """Check that every figure has a caption, every caption a figure, and that both say words."""
+    plotting.use_style()
+    figures = results.figures_of(study, results.read(study, out)[0])
+    assert set(figures) <= set(study.CAPTIONS)
+    # Violins are of the activations that were run.
+    assert {name for name in study.CAPTIONS if not name.startswith("violins")} <= set(figures)
+    assert_words(figures)
+    assert all(caption.endswith(".") and "_" not in caption for caption in study.CAPTIONS.values())
+    plt.close("all")

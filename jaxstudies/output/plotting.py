@@ -16,6 +16,7 @@ from cycler import cycler
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
@@ -192,9 +193,11 @@ def some_levels(column: pd.Series, most: int) -> list:
     return levels.iloc[spread(len(levels), most)].tolist()
 
 
-def palette(count: int, ordered: bool) -> Sequence[Any]:
+def palette(count: int, ordered: bool) -> Sequence[str]:
     """Return a color per level, of three ordered ones or more a sequence from dark to light."""
-    return list(mpl.colormaps["viridis"](np.linspace(0, 0.88, count))) if ordered and count > 2 else COLORS[:count]
+    if not ordered or count < 3:
+        return COLORS[:count]
+    return list(map(to_hex, mpl.colormaps["viridis"](np.linspace(0, 0.88, count))))
 
 
 def shown_rows(rows: pd.DataFrame, varying: Sequence[str]) -> pd.DataFrame:
@@ -233,7 +236,7 @@ def draw_measure(rows: pd.DataFrame, varying: list[str], outcome: bool) -> Figur
     return figure
 
 
-def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: Any) -> Artist:
+def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: str) -> Artist:
     """Draw estimates over x, with intervals where they are few and a band where they are many; return what is drawn."""
     if len(line) > FEW_POINTS:
         ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.25, lw=0)
@@ -308,7 +311,7 @@ def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str,
     return figure
 
 
-def curve_looks(levels: pd.DataFrame) -> list[tuple[Any, str]]:
+def curve_looks(levels: pd.DataFrame) -> list[tuple[str, str]]:
     """Return each setting's color, by the factor with most levels, and line style, by the others.
 
     Where the styles do not suffice, each has a color of its own.
@@ -320,7 +323,7 @@ def curve_looks(levels: pd.DataFrame) -> list[tuple[Any, str]]:
         return [(color, "-") for color in COLORS[: len(levels)]]
     codes, found = pd.factorize(levels[hue], sort=is_number(levels[hue]), use_na_sentinel=False)
     colors = palette(len(found), is_number(levels[hue]))
-    return [(colors[code], LINE_STYLES[style]) for code, style in zip(codes, styles, strict=True)]
+    return [(colors[int(code)], LINE_STYLES[style]) for code, style in zip(codes, styles, strict=True)]
 
 
 def spread(count: int, most: int) -> np.ndarray:
