@@ -19,6 +19,7 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 
 from jaxstudies.evidence import intervals as stats
@@ -42,7 +43,6 @@ STYLE = {
     "legend.frameon": False,
     "savefig.dpi": 200,
 }
-
 
 CAPTION_SIZE = 9
 PDF_ORIGIN = ("Creator", "Producer", "CreationDate")
@@ -111,9 +111,19 @@ def plain_log_ticks(axis: Axis) -> None:
 
 def legend_below(figure: Figure, handles: Mapping[str, Any], **style: Any) -> None:
     """Draw one legend for all panels, of as many columns as the figure is wide enough for."""
-    columns = int(figure.get_figwidth() / (0.8 + 0.085 * max(map(len, handles), default=0)))
-    below: Style = {"loc": "outside lower center", "ncols": min(max(columns, 1), len(handles))}
+    columns = int(figure.get_figwidth() / (0.8 + 0.085 * max(map(len, handles))))
+    rows = -(-len(handles) // max(columns, 1))
+    below: Style = {"loc": "outside lower center", "ncols": -(-len(handles) // rows)}
     figure.legend(list(handles.values()), list(handles), **below, **style)
+
+
+def cut_below(mean: ArrayLike, low: ArrayLike) -> tuple[np.ndarray, str]:
+    """Return where intervals' lower ends are drawn on a logarithmic axis, and a note if any is cut.
+
+    Of few seeds an interval may reach below 0, which such an axis does not have.
+    """
+    least, low = np.asarray(mean) / 3, np.asarray(low)
+    return np.maximum(low, least), "; intervals cut at a third of the mean" if np.any(low < least) else ""
 
 
 def intervals(ax: Axes, positions: ArrayLike, rows: pd.DataFrame, *, color: str, label: str, filled: bool) -> None:
@@ -129,6 +139,7 @@ def layer_lines(
 ) -> None:
     """Draw the mean over runs, of shape (runs, layers), with a 95 % band, over layers from 1 or `at` places."""
     mean, low, high = stats.mean_intervals(runs)
+    low = cut_below(mean, low)[0] if ax.get_yscale() == "log" else low
     number = np.arange(1, len(mean) + 1) if at is None else at
     marker = {"marker": "o", "ms": 3} if len(mean) <= 20 else {}
     ax.plot(number, mean, style, color=color, lw=lw, label=label, **marker)
@@ -136,6 +147,8 @@ def layer_lines(
 
 
 MOST_POINTS, FEW_POINTS, MOST_LINES, MOST_PANELS, MOST_TICKS = 200, 40, len(COLORS), 4, 8
+ASIDE = 4
+"""Points between the lines of neighboring levels."""
 LINE_STYLES = ("-", "--", ":", "-.")
 DEFAULT_CAPTION = (
     "Estimates over seeds with 95 % intervals, which are bars or, of many settings and of curves, bands: Wilson's for "
@@ -218,12 +231,12 @@ def draw_measure(rows: pd.DataFrame, varying: list[str], outcome: bool) -> Figur
     figure, axes = plt.subplots(1, len(panels), figsize=(1.8 + 4.2 * len(panels), 4), sharey=True, squeeze=False)
     for ax, level in zip(axes[0], panels, strict=True):
         part = rows[rows[panel].isin([level])]
-        for name, color in zip(lines, palette(len(lines), is_number(rows[hue])), strict=True):
+        for i, (name, color) in enumerate(zip(lines, palette(len(lines), is_number(rows[hue])), strict=True)):
             line = part[part[hue].isin([name])]
             if len(line):
                 pooled = pool(line, x, outcome) if numeric and len(line) > MOST_POINTS else line
-                legend[words(name)] = draw_line(ax, pooled, x, color)
-        ax.set(xlabel=x, ylabel=words(rows["measure"].iloc[0]))
+                legend[words(name)] = draw_line(ax, pooled, x, color, i - (len(lines) - 1) / 2)
+        ax.set(xlabel=x, ylabel=words(rows["measure"].iloc[0]) + (" (share of runs)" if outcome else ""))
         if panel:
             ax.set_title(f"{panel} {words(level)}")
         if numeric:
@@ -236,14 +249,20 @@ def draw_measure(rows: pd.DataFrame, varying: list[str], outcome: bool) -> Figur
     return figure
 
 
-def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: str) -> Artist:
-    """Draw estimates over x, with intervals where they are few and a band where they are many; return what is drawn."""
+def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: str, aside: float) -> Artist:
+    """Draw estimates over x, with intervals where they are few and a band where they are many; return what is drawn.
+
+    Points stand a little aside, so that equal ones are seen.
+    """
     if len(line) > FEW_POINTS:
         ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.25, lw=0)
         return ax.plot(line[x], line["estimate"], color=color)[0]
     ends = np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])
-    ends = np.nan_to_num(ends).clip(min=0)
-    return ax.errorbar(line[x], line["estimate"], ends, color=color, marker="o", capsize=3)[0]
+    style: Style = {"color": color, "marker": "o", "ms": 5, "capsize": 2}
+    drawn = ax.errorbar(line[x], line["estimate"], np.nan_to_num(ends).clip(min=0), **style)
+    moved = ax.transData + ScaledTranslation(aside * ASIDE / 72, 0, ax.figure.dpi_scale_trans)
+    plt.setp(drawn.get_children(), transform=moved)
+    return drawn[0]
 
 
 def pool(line: pd.DataFrame, x: str, outcome: bool) -> pd.DataFrame:
@@ -292,23 +311,30 @@ def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str,
     figure, ax = plt.subplots(figsize=(7.5, 4))
     numbers = runs.groupby(varying or (lambda _: 0), sort=False, dropna=False).ngroup().to_numpy()
     settings = spread(int(numbers.max()) + 1, MOST_LINES)
-    first = [int(np.argmax(numbers == number)) for number in settings]
-    levels = runs[varying].iloc[first]
+    levels = runs[varying].iloc[[int(np.argmax(numbers == number)) for number in settings]]
+    curves = [np.stack(runs[measure].array[numbers == number]).astype(float) for number in settings]
+    steps = [spread(curve.shape[1], MOST_POINTS) for curve in curves]
+    curves = [curve[:, places] for curve, places in zip(curves, steps, strict=True)]
+    cut = scale_curves(ax, np.concatenate([stats.mean_intervals(curve) for curve in curves], axis=1))
     names = levels.itertuples(index=False, name=None) if varying else [("all runs",)]
-    for number, (color, style), name in zip(settings, curve_looks(levels), names, strict=True):
-        values = np.stack(runs[measure].array[numbers == number]).astype(float)
-        steps = spread(values.shape[1], MOST_POINTS)
-        layer_lines(ax, values[:, steps], color, words_of(*name), style, at=steps + 1)
+    for curve, places, look, name in zip(curves, steps, curve_looks(levels), names, strict=True):
+        color, style = look
+        layer_lines(ax, curve, color, words_of(*name), style, at=places + 1)
     ax.set(xlabel=words(axis), ylabel=words(measure))
     ax.grid(alpha=0.3)
-    shown = np.concatenate([np.ravel(line.get_ydata()) for line in ax.get_lines()])
-    shown = shown[np.isfinite(shown)]
-    if len(shown) and shown.min() > 0 and shown.max() > 1000 * shown.min():
-        ax.set_yscale("log")
     handles, names = ax.get_legend_handles_labels()
     legend_below(figure, dict(zip(names, handles, strict=True)), title=", ".join(varying))
-    figure.suptitle(f"{title}\nmean over seeds, 95 % band{count_drawn(len(settings), int(numbers.max()) + 1)}")
+    figure.suptitle(f"{title}\nmean over seeds, 95 % band{cut}{count_drawn(len(settings), int(numbers.max()) + 1)}")
     return figure
+
+
+def scale_curves(ax: Axes, ends: np.ndarray) -> str:
+    """Give y a logarithmic scale where means, the first row of their ends, span decades; note what that cuts."""
+    mean, low, _ = ends[:, np.isfinite(ends[0])]
+    if not len(mean) or mean.min() <= 0 or mean.max() <= 1000 * mean.min():
+        return ""
+    ax.set_yscale("log")
+    return cut_below(mean, low)[1]
 
 
 def curve_looks(levels: pd.DataFrame) -> list[tuple[str, str]]:

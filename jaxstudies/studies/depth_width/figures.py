@@ -97,15 +97,6 @@ def count_seeds(rows: pd.DataFrame) -> str:
     return "n = " + (f"{least} to " if least < most else "") + plural(most, "seed")
 
 
-def cut_below(mean: ArrayLike, low: ArrayLike) -> tuple[np.ndarray, str]:
-    """Return where intervals' lower ends are drawn on a logarithmic axis, and a note if any is cut.
-
-    Of few seeds an interval may reach below 0, which such an axis does not have.
-    """
-    least, low = np.asarray(mean) / 3, np.asarray(low)
-    return np.maximum(low, least), "; intervals cut at a third of the mean" if np.any(low < least) else ""
-
-
 def draw_band(ax: Axes, x: ArrayLike, band: np.ndarray, color: str, style: str, alpha: float = 0.2, **line) -> None:
     """Draw a curve and a band; `band` holds the curve and the ends."""
     ax.plot(x, band[0], style, color=color, **line)
@@ -120,7 +111,7 @@ def draw_depths(ax: Axes, shapes: pd.DataFrame, x: str, style: str, points: bool
     for depth, group in shapes.groupby("depth"):
         middle, drawn = group["rmse"], look(depth)
         if points:
-            ends = [middle - cut_below(middle, group["low"])[0], group["high"] - middle]
+            ends = [middle - plotting.cut_below(middle, group["low"])[0], group["high"] - middle]
             ax.errorbar(group[x], middle, ends, **drawn, ls="", ms=4, mec="none", alpha=0.5, elinewidth=0.7)
         # So many parameters differ that a total of its own has no band: bins of 2.
         bins = group[x] if x == "hidden_units" else np.floor(np.log2(group[x]))
@@ -169,7 +160,7 @@ def plot_rmse(shapes: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         draw_baselines(ax, near if i < len(parts) - 1 else lines, named == 1)
     label_rmse(axes, [RECIPES.get(recipe, "the whole range, down to the floor of the noise") for recipe, _ in parts])
     name_depths(figure, shapes, modern)
-    _, note = cut_below(shapes["rmse"], shapes["low"])
+    _, note = plotting.cut_below(shapes["rmse"], shapes["low"])
     title = "Depth against width on the Eggholder function (points: a shape's mean, 95 % t interval, "
     title += f"{count_seeds(shapes)};\ncurves: mean of shapes, bands: their range; dashed: SGD{note})"
     figure.suptitle(title)
@@ -269,7 +260,7 @@ def plot_cusps(runs: pd.DataFrame) -> Figure:
     lines += [(runs[runs["shape"] == name], name, c, "-") for name, c in (("Delaunay", "0.6"), ("RBF", "black"))]
     for rows, name, color, _ in lines:
         mean, low, high = intervals.mean_intervals(table.stacked(rows, "cusp_rmse"))
-        low, note = cut_below(mean, low)
+        low, note = plotting.cut_below(mean, low)
         notes.append(note.replace("; ", ";\n"))
         label = f"{name}: {rows['cusp_share'].mean():.0%} of squared error within 4"
         draw_band(ax, np.arange(len(mean)), np.stack([mean, low, high]), color, "o-", ms=4, label=label)
