@@ -321,6 +321,7 @@ def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str,
         color, style = look
         layer_lines(ax, curve, color, words_of(*name), style, at=places + 1)
     ax.set(xlabel=words(axis), ylabel=words(measure))
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3)
     handles, names = ax.get_legend_handles_labels()
     legend_below(figure, dict(zip(names, handles, strict=True)), title=", ".join(varying))
