@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 
@@ -321,7 +321,7 @@ def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str,
         color, style = look
         layer_lines(ax, curve, color, words_of(*name), style, at=places + 1)
     ax.set(xlabel=words(axis), ylabel=words(measure))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.3)
     handles, names = ax.get_legend_handles_labels()
     legend_below(figure, dict(zip(names, handles, strict=True)), title=", ".join(varying))
