@@ -1,15 +1,22 @@
-"""Statistical studies of neural-network training, thousands of seeds at a time, on JAX."""
+"""Statistical studies of neural-network training, thousands of seeds at a time, on JAX.
+
+- To run: `map_seeds` maps a function over seeds, `run` over a design of settings and seeds, `main` makes a file a study
+  with flags, `replay` runs one run again.
+- To write a study: `Study` lists what a module may define, with `Setting`, `Claim`, `Verdict` and `Results`.
+- To train: `fit`, `predict`, and for small networks `MLP`, `initializer`, `Dataset`.
+"""
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxstudies.engine.design import Setting
     from jaxstudies.evidence.claims import Claim, Verdict
-    from jaxstudies.jobs import DirectoryError
     from jaxstudies.networks.data import Dataset
     from jaxstudies.networks.models import MLP, initializer
+    from jaxstudies.replays import Replay, replay
     from jaxstudies.runs import map_seeds, run
-    from jaxstudies.study import Results, Setting, Study, main
+    from jaxstudies.study import Results, Study, main
     from jaxstudies.training import fit, predict
 
 __version__ = "0.2.0.dev0"
@@ -17,24 +24,25 @@ __version__ = "0.2.0.dev0"
 _HOMES = {
     "map_seeds": "runs",
     "run": "runs",
+    "replay": "replays",
+    "Replay": "replays",
     "main": "study",
     "Claim": "evidence.claims",
     "Verdict": "evidence.claims",
     "Study": "study",
-    "Setting": "study",
+    "Setting": "engine.design",
     "Results": "study",
     "fit": "training",
     "predict": "training",
     "Dataset": "networks.data",
     "MLP": "networks.models",
     "initializer": "networks.models",
-    "DirectoryError": "jobs",
 }
 __all__ = [
     "MLP",
     "Claim",
     "Dataset",
-    "DirectoryError",
+    "Replay",
     "Results",
     "Setting",
     "Study",
@@ -44,6 +52,7 @@ __all__ = [
     "main",
     "map_seeds",
     "predict",
+    "replay",
     "run",
 ]
 
@@ -52,4 +61,5 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is asked for, and nothing heavy before."""
     if name not in _HOMES:
         raise AttributeError(f"module 'jaxstudies' has no attribute {name!r}")
-    return vars(importlib.import_module(f"jaxstudies.{_HOMES[name]}"))[name]
+    value = globals()[name] = vars(importlib.import_module(f"jaxstudies.{_HOMES[name]}"))[name]
+    return value

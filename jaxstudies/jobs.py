@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from jaxstudies import configs
+from jaxstudies import configs, results
 from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import chunks, monte_carlo, programs
@@ -22,7 +22,7 @@ from jaxstudies.engine.design import Design
 from jaxstudies.engine.monte_carlo import Earlier, Execution, Task, Timing
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
 from jaxstudies.output import files, provenance, table
-from jaxstudies.output.table import UnreadableRuns
+from jaxstudies.output.table import Shapes, UnreadableRuns
 from jaxstudies.study import Study
 
 DIGEST = "[0-9a-f]{16}"
@@ -56,6 +56,8 @@ class Job(NamedTuple):
     """A table of the same runs with other seeds, from which this one grows or is cut."""
     first_seed: int = 0
     """Seeds before it are there already."""
+    shapes: Shapes | None = None
+    """Of what a run returns, once it is traced."""
 
     @property
     def digest(self) -> str:
@@ -97,7 +99,7 @@ def prepare(
     task = studies.task_of(study, config, num_seeds, seed, execution)
     identity = {
         "study": study.name,
-        "config": {name: value for name, value in configs.to_json(config).items() if name not in studies.EXECUTION},
+        "config": without_execution(configs.to_json(config)),
         "seed": seed,
         # What cannot be read cannot be told from what was there before.
         "code": code or studies.code_of(study) or uuid.uuid4().hex,
@@ -105,6 +107,11 @@ def prepare(
         "design": design_digest(task.design),
     }
     return Job(study, config, directory, task, identity, provenance.commit_here() or "")
+
+
+def without_execution(config: dict[str, object]) -> dict[str, object]:
+    """Return a config, as JSON has it, without what belongs to the command line and to `run`."""
+    return {name: value for name, value in config.items() if name not in studies.EXECUTION}
 
 
 def design_digest(design: Design) -> str:
@@ -165,9 +172,10 @@ def grow(job: Job) -> Job:
     Raises:
         OtherVersions: It was written with other versions, so that it cannot grow.
     """
-    candidates = []
+    job, candidates = traced(job), []
     for path in job.directory.glob("runs*.parquet"):
         there = _origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
+        there = there | {"config": without_execution(there.get("config", {}))}
         alike = all(there.get(name) == value for name, value in job.identity.items())
         if alike and is_cut_so(job, path, there["num_seeds"]):
             candidates.append((there["num_seeds"], path, provenance.other_versions(there["environment"])))
@@ -181,9 +189,22 @@ def grow(job: Job) -> Job:
     return job._replace(earlier=path, first_seed=min(num_seeds, wanted))
 
 
+def traced(job: Job) -> Job:
+    """Return the job, its simulation traced and its claims tried on what that returns, before anything is run.
+
+    Raises:
+        StudyError: What `simulate` returns makes no table, or a claim asks for what is not there.
+    """
+    if job.shapes is not None:
+        return job
+    shapes = monte_carlo.shapes_of(job.task)
+    results.try_claims(job.study, job.task.design, shapes)
+    return job._replace(shapes=shapes)
+
+
 def is_cut_so(job: Job, path: Path, num_seeds: int) -> bool:
     """Return whether a table is whole, and in the blocks in which this version writes so many seeds."""
-    sizes = monte_carlo.block_sizes(job.task.design, monte_carlo.shapes_of(job.task), num_seeds)
+    sizes = monte_carlo.block_sizes(job.task.design, job.shapes or {}, num_seeds)
     return table.is_readable(path) and table.stored_sizes(path) == sizes
 
 
@@ -228,14 +249,16 @@ def finish(job: Job, share: Share = ALONE) -> None:
         Unfinished: Chunks of other shares are missing.
         OtherVersions: Finished chunks are of other versions.
         DirectoryError: Nothing can be written.
-        TypeError: `simulate` does not return arrays by name.
-        ValueError: What it returns makes no table.
+        StudyError: What `simulate` returns makes no table, or a claim asks for what is not there.
     """
+    job = traced(job)
     check_versions(job)
     before = _origin_of(job.earlier) if job.earlier else {}
     earlier = Earlier(before["num_seeds"], functools.partial(table.stored_blocks, job.earlier)) if job.earlier else None
     name = job.study.name.replace("_", " ")
-    blocks, timings, stage = monte_carlo.run_design(job.task, job.chunks, share, name, job.first_seed, earlier)
+    blocks, timings, stage = monte_carlo.run_design(
+        job.task, job.chunks, share, name, job.first_seed, earlier, job.shapes
+    )
     beside = job.study.beside(job.config, functools.partial(chunks.remember, job.chunks))
     times, stages = times_table(job.task.design, timings), [stage._asdict()]
     environment = provenance.environment() | {"commit": job.commit or None}

@@ -9,9 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from jaxstudies import configs
+from jaxstudies.engine.design import Design
+from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims, intervals
 from jaxstudies.evidence.claims import Verdict, judge_all
 from jaxstudies.output import files, plotting, table
+from jaxstudies.output.table import Shapes
 from jaxstudies.study import Results, Study
 
 
@@ -111,12 +114,43 @@ def summary_of(study: Study, results: Results) -> pd.DataFrame:
 def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = None) -> dict[str, Figure]:
     """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there."""
     if study.plot:
-        return study.plot(results)
+        drawn = study.plot(results)
+        return {"figure": drawn} if isinstance(drawn, Figure) else drawn
     table = summarize(study, results) if study.summarize or summary is None else summary
     axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
     curves = {measure: axis for measure, axis in axes.items() if axis is not None}
     table = table[~table["measure"].str.contains(", last ")]
     return plotting.draw_measures(table, results.runs, curves, study.question)
+
+
+MOST_TRIED = 10_000
+"""Settings of a design, at most, on which claims are tried before it is run."""
+
+
+def try_claims(study: Study, design: Design, shapes: Shapes) -> None:
+    """Take the effects of a study's claims from two runs of zeros, so that a slip shows before anything is run.
+
+    Raises:
+        StudyError: A claim asks for a measure or a label that is not there, or for several settings at once.
+    """
+    if not study.CLAIMS or design.num_settings > MOST_TRIED:
+        return
+    number = 2 * design.num_settings
+    columns: dict[str, object] = {name: np.repeat(column, 2) for name, column in design.labels.items()}
+    columns["seed"] = np.tile([0, 1], design.num_settings)
+    for name, shape in shapes.items():
+        zeros = np.zeros((number, *shape.shape), shape.dtype)
+        columns[name] = zeros if zeros.ndim == 1 else list(zeros)
+    of = selector(study.derive(pd.DataFrame(columns)), study.AXES)
+    for claim in study.CLAIMS:
+        try:
+            with np.errstate(all="ignore"):
+                claim.effect(of)
+        except KeyError as error:
+            known = ", ".join([*design.labels, *shapes])
+            raise StudyError(f"claim {claim.id}: there is no {error}; there are: {known}") from error
+        except (ValueError, IndexError) as error:
+            raise StudyError(f"claim {claim.id}: {error}") from error
 
 
 def read(study: Study, directory: Path) -> tuple[Results, dict]:
@@ -144,10 +178,15 @@ def write(
         files.write_csv(directory / f"{name}.csv", rows)
 
 
-def nonfinite_in_words(found: table.NonFinite, labels: list[str]) -> str:
-    """Return in a line how many runs are not finite, in which measures, and in which setting most."""
+def nonfinite_in_words(found: table.NonFinite, labels: Mapping[str, np.ndarray]) -> str:
+    """Return in a line how many runs are not finite, in which measures, and in which setting most.
+
+    The columns of the labels tell which of them vary.
+    """
     measures = ", ".join(f"{name} ({count:,})" for name, count in found.measures.items())
     setting, count = max(found.settings.items(), key=lambda item: item[1])
-    where = ", ".join(f"{name} {value}" for name, value in zip(labels, setting, strict=True) if name)
-    most = f"; most with {where} ({count:,})" if len(found.settings) > 1 else ""
+    varying = [len(pd.unique(column)) > 1 for column in labels.values()]
+    told = zip(labels, setting, varying, strict=True)
+    where = ", ".join(f"{name} {value}" for name, value, varies in told if varies)
+    most = f"; {'most' if len(found.settings) > 1 else 'all'} with {where} ({count:,})" if where else ""
     return f"NaN or infinite: {found.runs:,} of {found.of:,} runs, in {measures}{most}"

@@ -51,7 +51,7 @@ def map_seeds(
 
     Raises:
         ValueError: `num_seeds` is less than 1, or more devices are asked for than there are.
-        TypeError: `simulate` does not return a dictionary of arrays.
+        StudyError: `simulate` does not return a dictionary of arrays.
         DirectoryError: The directory cannot be used.
 
     Examples:
@@ -113,7 +113,8 @@ def run(
 
     Raises:
         ValueError: A number is out of bounds.
-        TypeError: A parameter of `simulate` cannot be filled in, or it returns no arrays by name.
+        TypeError: A parameter of `simulate` cannot be filled in.
+        StudyError: `simulate` returns no arrays by name, or a claim asks for what is not there.
         DirectoryError: The directory cannot be used.
 
     Examples:
@@ -125,23 +126,22 @@ def run(
         ...     return of("draw", scale=2.0) > 0
         >>> half = jaxstudies.Claim("half", "half are positive", positive, (0.4, 0.6), estimand="share")
         >>> runs = jaxstudies.run({"scale": (1.0, 2.0)}, simulate, num_seeds=1000, claims=[half])
-        Supported: half are positive (ours): 0.521 [0.49, 0.5518], n = 1,000.
+        Supported: half are positive (ours): 0.488 [0.4571, 0.519], n = 1,000.
         >>> runs.groupby("scale")["draw"].count().to_dict()
         {1.0: 1000, 2.0: 1000}
     """
     check_num_seeds(num_seeds)
-    study = study_of(config, simulate, data or {}, axes or {})
+    study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))
     filled = filled_in(config)
-    static = [value for levels in levels_of(study, filled, dict(data or {})).values() for value in levels]
     execution = Execution(chunk_size, num_devices)
-    blocks, job = rows_of(study, filled, [simulate, static], num_seeds, seed, execution, directory)
+    blocks, job = rows_of(study, filled, code_of(study, filled), num_seeds, seed, execution, directory)
     kept = list(blocks)
     runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
-    verdicts, effects = judge_all(claims, results.selector(runs, study.AXES))
+    verdicts, effects = judge_all(study.CLAIMS, results.selector(runs, study.AXES))
     for verdict in verdicts:
         print(sentence(verdict))
     if (found := table.count_nonfinite(kept)).runs:
-        print(results.nonfinite_in_words(found, list(job.task.design.labels)))
+        print(results.nonfinite_in_words(found, job.task.design.labels))
     if directory is not None:
         keep_results(study, filled, runs, verdicts, effects, job.directory)
     return runs
@@ -180,6 +180,11 @@ def study_of(
     return Study("run", "", None, "", type(filled), simulate, lambda config: dict(data), AXES=axes or {})
 
 
+def code_of(study: Study, config: Dataclass) -> list[object]:
+    """Return what decides numbers beside the data: the function, and levels that may be functions."""
+    return [study.simulate, list(levels_of(study, config, study.data(config)).items())]
+
+
 def rows_of(
     study: Study,
     config: Dataclass,
@@ -192,7 +197,8 @@ def rows_of(
     """Run a study, in a directory if there is one; return its rows."""
     if directory is None:
         task = task_of(study, config, num_seeds, seed, execution)
-        return monte_carlo.run_design(task)[0], Job(study, config, Path(), task, {}, "")
+        job = jobs.traced(Job(study, config, Path(), task, {}, ""))
+        return monte_carlo.run_design(task, shapes=job.shapes)[0], job
     where = Path(directory)
     with jobs.writing(where):
         where.mkdir(parents=True, exist_ok=True)

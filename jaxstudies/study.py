@@ -6,6 +6,8 @@ that is a tuple is a factor, and the design their product. Whatever else of `Stu
 """
 
 import dataclasses
+import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -19,11 +21,13 @@ import pandas as pd
 from jaxtyping import PyTree
 from matplotlib.figure import Figure
 
+from jaxstudies import studies
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import design as designs
 from jaxstudies.engine import monte_carlo, programs
 from jaxstudies.engine.design import Setting, Simulate
 from jaxstudies.engine.monte_carlo import Execution, Task
+from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.output import reach
 
@@ -34,7 +38,7 @@ EXECUTION = ("seeds", "seed")
 
 
 class Results(NamedTuple):
-    """A finished run: what a study summarizes, judges and draws."""
+    """A finished run: what a study's `summarize`, `claims`, `tables` and `plot` get."""
 
     config: Any
     runs: pd.DataFrame
@@ -47,7 +51,14 @@ class Results(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """A study with everything filled in. The fields are what a module may define."""
+    """A study with everything filled in.
+
+    A module with `Config` and `simulate` is one; every other field that it defines by its name is used instead of the
+    default. `simulate(key, a, b, *, c)` is one run, pure. Its parameters are fields of `Config`, arrays that `data`
+    returns, or `config` itself. What stands before the `*` is data: floats and arrays are mapped inside the seeds and
+    share their draws, integers and truth values share the program, one launch each. What stands behind it makes a
+    program of its own. A field of `Config` that is a tuple is a factor, and the design the product of all.
+    """
 
     name: str
     """Its name: that of its module or file."""
@@ -84,8 +95,8 @@ class Study:
     """Returns a row per setting, with intervals."""
     tables: Callable[[Results], dict[str, pd.DataFrame]] = lambda results: {}
     """Further tables, by name."""
-    plot: Callable[[Results], dict[str, Figure]] | None = None
-    """Returns figures by name; never trains."""
+    plot: Callable[[Results], dict[str, Figure] | Figure] | None = None
+    """Returns figures by name, or one; never trains."""
     CAPTIONS: Mapping[str, str] = field(default_factory=dict)
     """By the name of a figure, what is to be seen in it; it is written below the figure."""
     QUICK: tuple[str, ...] = ("--seeds", "100")
@@ -101,7 +112,7 @@ def from_module(module: ModuleType, name: str | None = None) -> Study:
     """Return the study that a module defines.
 
     Raises:
-        TypeError: It lacks `Config` or `simulate`, or `Config` is no dataclass.
+        StudyError: It lacks `Config` or `simulate`, or `Config` is no dataclass.
     """
     names, found = vars(module), vars(module).get("__file__")
     path = Path(found).resolve() if found else None  # without a file it was typed in
@@ -109,27 +120,52 @@ def from_module(module: ModuleType, name: str | None = None) -> Study:
     name = name or stem or module.__name__.rsplit(".", 1)[-1]
     for needed in ("Config", "simulate"):
         if needed not in names:
-            raise TypeError(f"the study {name} does not define {needed}")
+            raise StudyError(f"the study {path or name} does not define {needed}")
     if not dataclasses.is_dataclass(names["Config"]):
-        raise TypeError(f"the study {name}: Config must be a dataclass")
+        raise StudyError(f"the study {path or name}: Config must be a dataclass")
     known = {f.name for f in dataclasses.fields(Study)} - {"name", "text", "path", "module"}
     # A file of a study's folder may be called `claims` or `data`, too.
     given = {k: names[k] for k in known if k in names and not isinstance(names[k], ModuleType)}
     return Study(name=name, text=module.__doc__ or "", path=path, module=module.__name__, **given)
 
 
+def load(name: str) -> Study:
+    """Return a study by its name in the package, or by the path of its file or folder.
+
+    Raises:
+        StudyError: It is none.
+    """
+    if name in studies.packaged():
+        return from_module(importlib.import_module(f"jaxstudies.studies.{name}"), name)
+    return from_module(load_file(Path(name)))
+
+
+def load_file(path: Path) -> ModuleType:
+    """Return the module in a file, or in a folder with `__init__.py`, as Python would run it."""
+    file = studies.find_file(path)
+    # What lies beside it can be imported, as if it were the program.
+    sys.path.insert(0, str(path.parent.resolve()))
+    name = path.name if path.is_dir() else path.stem
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 def levels_of(study: Study, config: Dataclass, data: Mapping[str, PyTree]) -> dict[str, tuple]:
     """Return the levels of each factor, in the config's order; what is no tuple is one level.
 
     Raises:
-        TypeError: A parameter of `simulate` is neither a field nor among the data.
+        StudyError: A parameter of `simulate` is neither a field nor among the data.
     """
     before, behind = designs.parameters(study.simulate)
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     for name, parameter in inspect.signature(study.simulate).parameters.items():
         missing = name in (*before, *behind) and parameter.default is parameter.empty
         if missing and name not in (*fields, *data, "config"):
-            raise TypeError(
+            raise StudyError(
                 f"simulate's parameter {name!r} is neither a field of Config nor among what data(config) returns"
             )
     taken = [n for n in fields if n in (*before, *behind) and n not in (*data, *EXECUTION)]
@@ -165,9 +201,10 @@ def code_of(study: Study) -> str | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the file that calls this as a study: `python my_study.py --seeds 1000`.
+    """Run the file that calls this as a study, as the last line of it: `python my_study.py --seeds 1000`.
 
-    Where the file is not the program but imported, as by `jaxstudies my_study.py`, nothing happens.
+    Its flags are explained by `--help`. Where the file is not the program but imported, as by
+    `jaxstudies my_study.py`, nothing happens.
     """
     # The command line stands above a study, and knows of flags: it is imported for the last line.
     from jaxstudies.commands import command

@@ -5,7 +5,9 @@ A network is a Linen module, or any pair of pure functions `(init, apply)`: `ini
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -56,7 +58,25 @@ def mode(model: nn.Module, train: bool) -> dict[str, Any]:
 
 
 def predict(model: Model, state: TrainState, inputs: Array) -> Array:
-    """Return the predictions for inputs (examples, ...), in evaluation mode."""
+    """Return the predictions for inputs (examples, ...), in evaluation mode.
+
+    Args:
+        model: What was trained, see `fit`.
+        state: The state of its training.
+        inputs: Examples, with the first axis theirs.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from jaxstudies import MLP, Dataset, fit, initializer, predict
+        >>> x = jnp.linspace(-1, 1, 64)[:, None]
+        >>> model = MLP(1, 8, 1, jnp.tanh, initializer("glorot_normal"))
+        >>> data = Dataset(x, jnp.abs(x))
+        >>> state, losses = fit(jax.random.key(0), model, optax.adam(0.01), optax.squared_error, data, num_epochs=20)
+        >>> predict(model, state, x).shape
+        (64, 1)
+    """
     if isinstance(model, nn.Module):
         return cast(Array, model.apply(variables(state), inputs, **mode(model, train=False)))
     return model[1](state.params, inputs)
@@ -179,6 +199,18 @@ def fit(
 
     Raises:
         ValueError: `data` is a function and `num_steps` is missing.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from jaxstudies import Dataset, fit
+        >>> x = jnp.linspace(-1, 1, 64)[:, None]
+        >>> line = lambda key, inputs: jnp.zeros((1, 1)), lambda slope, inputs: inputs @ slope
+        >>> how = {"num_epochs": 50, "batch_size": 16}
+        >>> state, losses = fit(jax.random.key(0), line, optax.sgd(0.1), optax.squared_error, Dataset(x, 3 * x), **how)
+        >>> losses.shape, round(float(state.params[0, 0]), 2)
+        ((50,), 3.0)
     """
     init_key, order_key, dropout_key = jax.random.split(key, 3)
     order_key = order_key if shuffle_key is None else shuffle_key
@@ -194,6 +226,10 @@ def fit(
         batch = prepare(batch_of(examples) if batch_of else take(data, examples))
         return train_step(state, batch, step_key, model=model, optimizer=optimizer, loss_fn=loss_fn)
 
+    watcher = _WATCHER.get()
+    watch = watcher.next_fit() if watcher else lambda index, state: None
+    watch(0, state)
+
     def epoch(state, index):
         if batch_of:
             steps = index * num_steps + jnp.arange(num_steps)
@@ -202,11 +238,50 @@ def fit(
             steps = epoch_batches(jax.random.fold_in(order_key, index), n, n if batch_size is None else batch_size)
         keys = jax.random.split(jax.random.fold_in(dropout_key, index), len(steps))
         state, losses = jax.lax.scan(step, state, (steps, keys))
+        watch(index + 1, state)
         return state, losses.mean() if observe is None else (losses.mean(), observe(state))
 
     if isinstance(num_epochs, Tracer):  # what is kept along the way would have no shape
         return Fitted(jax.lax.fori_loop(0, num_epochs, lambda i, s: epoch(s, i)[0], state), None)
     return Fitted(*jax.lax.scan(epoch, state, jnp.arange(num_epochs)))
+
+
+class Watcher:
+    """Keeps what a caller wants to see of every `fit` in a computation, after each epoch, on the host."""
+
+    def __init__(self, observe: Callable[[TrainState], PyTree]):
+        self.observe = observe
+        self.seen: list[dict[int, PyTree]] = []
+
+    def next_fit(self) -> Callable[[int | Array, TrainState], None]:
+        """Return what is called with the epochs that are over and the state, while `fit` is traced."""
+        kept: dict[int, PyTree] = {}
+        self.seen.append(kept)
+
+        def keep(index, values):
+            kept[int(index)] = jax.tree.map(np.asarray, values)
+
+        return lambda index, state: jax.debug.callback(keep, index, self.observe(state))
+
+    def histories(self) -> list[PyTree]:
+        """Return what was seen of each `fit`: arrays with a leading axis of epochs, the first before training."""
+        jax.effects_barrier()
+        ordered = ([kept[index] for index in sorted(kept)] for kept in self.seen)
+        return [jax.tree.map(lambda *leaves: np.stack(leaves), *values) for values in ordered]
+
+
+_WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watching(observe: Callable[[TrainState], PyTree]) -> Iterator[Watcher]:
+    """Let every `fit` that is traced inside show its state to `observe`, whatever else it is asked to keep."""
+    watcher = Watcher(observe)
+    token = _WATCHER.set(watcher)
+    try:
+        yield watcher
+    finally:
+        _WATCHER.reset(token)
 
 
 def take(data: PyTree, examples: Int[Array, " batch"]) -> PyTree:

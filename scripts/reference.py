@@ -15,9 +15,9 @@ import tyro
 
 from jaxstudies.commands import command, flags
 from jaxstudies.commands.flags import UsageError
-from jaxstudies.commands.main import load
 from jaxstudies.output import provenance
 from jaxstudies.studies import packaged
+from jaxstudies.study import load
 
 ROOT = Path(__file__).parent.parent
 KEPT = {".png", ".csv", ".json"}

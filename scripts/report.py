@@ -10,12 +10,11 @@ from pathlib import Path
 
 from jaxstudies.commands import command, flags, report_command
 from jaxstudies.commands.flags import UsageError
-from jaxstudies.commands.main import load
 from jaxstudies.networks import mnist
 from jaxstudies.output import page
 from jaxstudies.output.page import Section, UnreadableResults
 from jaxstudies.studies import packaged
-from jaxstudies.study import Study
+from jaxstudies.study import Study, load
 
 DIGITS = ["--dataset", "digits"]
 

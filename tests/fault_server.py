@@ -20,10 +20,9 @@ import jax
 import toy
 
 from jaxstudies.commands import command
-from jaxstudies.commands.main import load
 from jaxstudies.engine import programs
 from jaxstudies.engine.chunks import Chunks
-from jaxstudies.study import Study, code_of
+from jaxstudies.study import Study, code_of, load
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 

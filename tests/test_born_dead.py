@@ -9,9 +9,9 @@ from test_dying_relu import in_blocks_of, not_blank, results_of
 
 from jaxstudies import results as from_table
 from jaxstudies.commands import command
-from jaxstudies.commands.main import load
 from jaxstudies.evidence import theory
 from jaxstudies.studies import born_dead, dying_relu
+from jaxstudies.study import load
 
 STUDY = load("born_dead")
 

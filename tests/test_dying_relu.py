@@ -18,13 +18,12 @@ import pytest
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
-from jaxstudies.commands.main import load
 from jaxstudies.engine import monte_carlo
 from jaxstudies.output import table
 from jaxstudies.studies import dying_relu
 from jaxstudies.studies.dying_relu import counts
 from jaxstudies.studies.dying_relu.simulation import KINDS, padded
-from jaxstudies.study import Results
+from jaxstudies.study import Results, load
 
 ROOT = Path(__file__).parent.parent
 STUDY = load("dying_relu")

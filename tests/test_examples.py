@@ -11,8 +11,8 @@ import pytest
 from reading import assert_words
 
 from jaxstudies import results, studies
-from jaxstudies.commands.main import load
 from jaxstudies.output import plotting
+from jaxstudies.study import load
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "scripts" / "examples").glob("*.py"))
 SMALL = {

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from jaxstudies import configs
 from jaxstudies.commands import command, flags, options
-from jaxstudies.commands.main import load
 from jaxstudies.configs import Levels
 from jaxstudies.output import table
 from jaxstudies.studies import packaged
+from jaxstudies.study import load
 
 NAMES = list(packaged())
 STUDIES = [load(name) for name in NAMES]

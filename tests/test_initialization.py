@@ -13,7 +13,6 @@ import pytest
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
-from jaxstudies.commands.main import load
 from jaxstudies.engine import monte_carlo
 from jaxstudies.evidence import theory
 from jaxstudies.networks import diagnostics, mnist
@@ -23,7 +22,7 @@ from jaxstudies.output import table
 from jaxstudies.studies import initialization
 from jaxstudies.studies.initialization import draws, simulation
 from jaxstudies.studies.initialization.summary import at_stage, theory_second_moments
-from jaxstudies.study import Results
+from jaxstudies.study import Results, load
 
 
 def tanh_slope(z):

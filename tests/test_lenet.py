@@ -299,7 +299,7 @@ def check_prefix(runs):
 def test_every_arm_returns_the_same_measures():
     config = small_config()
     simulate, design, *_, data, _, _ = studies.task_of(STUDY, config, 1)
-    shapes = [programs.result_shapes(simulate, group, data) for group in design.groups]
+    shapes = [programs.trace(simulate, group, data)[0] for group in design.groups]
     assert [group.positions.tolist() for group in design.groups] == [[0], [1, 2, 3], [4], [5]]
     normalized = {name: (len(KINDS), units) for name, units in zip(NORMS, UNITS, strict=True)}
     always = dict.fromkeys(("loss", "accuracy"), (2, 2, 3)) | dict.fromkeys(("variance_shift", "coadaptation"), (4,))

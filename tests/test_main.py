@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import jaxstudies
-from jaxstudies import studies
+from jaxstudies import studies, study
 from jaxstudies.commands import command, main
-from jaxstudies.study import code_of
+from jaxstudies.study import code_of, load
 
 STUDIES = ["born_dead", "depth_width", "dying_relu", "initialization", "lenet", "order_chaos", "perceptron"]
 OWN = '''"""Is it so here?"""
@@ -33,7 +33,7 @@ def test_the_studies_are_listed_with_their_questions(capsys):
         lines = capsys.readouterr().out.splitlines()
         for name in STUDIES:
             (line,) = (line for line in lines if line.split()[:1] == [name])
-            assert main.load(name).question in line
+            assert load(name).question in line
 
 
 def test_the_version_is_that_of_the_package(capsys):
@@ -90,9 +90,9 @@ def test_the_light_config_of_a_study_is_its_own():
     code = """
 import sys
 from jaxstudies import studies
-from jaxstudies.commands.main import load
 configs = {name: studies.config_of(name) for name in studies.packaged()}
 assert "jax" not in sys.modules
+from jaxstudies.study import load
 for name, config in configs.items():
     assert f"jaxstudies.studies.{name}" not in sys.modules or name == "dying_relu"  # born_dead has imported it
     study = load(name)
@@ -110,7 +110,7 @@ def test_ctrl_c_while_it_imports_is_one_line(monkeypatch, capsys):
     def load(name):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(main, "load", load)
+    monkeypatch.setattr(study, "load", load)
     with pytest.raises(SystemExit) as stop:
         main.main(["perceptron"])
     assert stop.value.code == 130
@@ -134,7 +134,7 @@ def test_a_study_is_run_with_its_flags(monkeypatch):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_of_ours_is_one_and_has_a_script(name):
-    study = main.load(name)
+    study = load(name)
     assert study.name == name and study.question.strip()
     script = Path(__file__).parent.parent / "scripts" / f"{name}.py"
     assert f'run_study("{name}")' in script.read_text()
@@ -156,7 +156,7 @@ def own(tmp_path, monkeypatch):
 
 def test_a_file_or_a_folder_of_the_reader_s_is_a_study(own):
     for path, name in ((own / "mine.py", "mine"), (own / "folder", "folder")):
-        study = main.load(str(path))
+        study = load(str(path))
         assert study.name == name and study.simulate(None, 2.0) == {"x": 2.0}
         assert code_of(study) is not None
 

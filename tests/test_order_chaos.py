@@ -8,11 +8,10 @@ import pytest
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
-from jaxstudies.commands.main import load
 from jaxstudies.engine import programs
 from jaxstudies.networks.activations import activation_named
 from jaxstudies.studies import order_chaos
-from jaxstudies.study import Results
+from jaxstudies.study import Results, load
 
 
 def images(number=30):

@@ -315,7 +315,7 @@ IN_A_COPY = """
 import sys
 from pathlib import Path
 import jaxstudies
-from jaxstudies.commands.main import load
+from jaxstudies.study import load
 from jaxstudies.output import reach
 from jaxstudies.study import code_of
 package = Path(jaxstudies.__file__).parent

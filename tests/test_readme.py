@@ -13,7 +13,7 @@ import pytest
 import jaxstudies
 from jaxstudies import studies
 from jaxstudies.commands import command
-from jaxstudies.commands.main import load
+from jaxstudies.study import load
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -18,6 +18,7 @@ from jaxstudies.commands import command, main
 from jaxstudies.networks import mnist
 from jaxstudies.output import page
 from jaxstudies.studies import packaged
+from jaxstudies.study import load
 
 ROOT = Path(__file__).parent.parent
 STUDIES = list(packaged())
@@ -203,7 +204,7 @@ def test_without_any_results_there_is_no_page(script, monkeypatch, tmp_path, cap
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_quick_flag_is_one_of_the_study_s(name):
-    study = main.load(name)
+    study = load(name)
     config, seeds, _ = command.parse(study, list(study.QUICK))
     assert seeds.seeds <= 2000
     assert vars(config).get("dataset", "digits") == "digits"

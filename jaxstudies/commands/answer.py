@@ -34,14 +34,15 @@ def report(study: Study, out: Path, options: Options) -> None:
         results.write(out, origin, verdicts, effects, tables)
     plotting.use_style()
     figures = results.figures_of(study, finished, summary)
+    captions = {} if study.plot else dict.fromkeys(figures, plotting.DEFAULT_CAPTION)
     with writing(out):
-        pictures = [path.name for path in plotting.save(figures, out)]
+        pictures = [path.name for path in plotting.save(figures, out, captions | dict(study.CAPTIONS), pdf=options.pdf)]
     if options.verbose:
         print_table(summary)
     say_verdicts(verdicts, everything=options.verbose)
     if nonfinite.runs:
-        labels = list(finished.runs.columns[: list(finished.runs.columns).index("seed")])
-        print(results.nonfinite_in_words(nonfinite, labels))
+        labels = finished.runs.columns[: list(finished.runs.columns).index("seed")]
+        print(results.nonfinite_in_words(nonfinite, {name: finished.runs[name].to_numpy() for name in labels}))
     print(f"\n{out}/: {', '.join([*pictures, *(f'{name}.csv' for name in tables)])},")
     print(f"  claims.json ({len(verdicts)} claims), effects.parquet, runs.parquet, config.json")
 

@@ -1,8 +1,11 @@
 """From flags to files: what every study's script does."""
 
+import contextlib
 import functools
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from jaxstudies import configs
@@ -15,7 +18,9 @@ from jaxstudies.configs import Dataclass
 from jaxstudies.engine import cluster
 from jaxstudies.engine.chunks import ChunksError
 from jaxstudies.engine.cluster import ClusterError
+from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.engine.programs import OutOfMemory
+from jaxstudies.errors import StudyError
 from jaxstudies.jobs import DirectoryError, OtherVersions, writing
 from jaxstudies.networks.mnist import DataError
 from jaxstudies.output import table
@@ -29,6 +34,7 @@ WAYS_OUT = {
     ChunksError: "; --out names another directory",
     OutOfMemory: "; --devices takes fewer at once",
     UsageError: "",
+    StudyError: "",
     DataError: "",
 }
 """What the user has to do with, and what is added to the error's own words."""
@@ -40,8 +46,24 @@ def main(study: Study, argv: list[str] | None = None) -> None:
     Exits with status 2 after one line on stderr if the flags or files cannot be used, with 130 or
     143 if the user or the system stops the run.
     """
-    with endings.explained(study.name, _mistake, cluster.leave):
+    with endings.explained(study.name, _mistake, cluster.leave), _warnings_in_a_line(study.name):
         _main(study, sys.argv[1:] if argv is None else argv)
+
+
+@contextlib.contextmanager
+def _warnings_in_a_line(name: str) -> Iterator[None]:
+    """Say what is wrong with a study, but does not stop it, in one line."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message, category, *rest):
+            if issubclass(category, KeyUnused):
+                print(f"{name}: warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *rest)
+
+        warnings.showwarning = show
+        yield
 
 
 def _mistake(error: BaseException) -> str | None:

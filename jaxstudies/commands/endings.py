@@ -9,6 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from jaxstudies.commands.flags import UsageError
+from jaxstudies.errors import StudyError
 
 Mistake = Callable[[BaseException], str | None]
 """Returns what a user has to do with an error, in one line, or None where that is for others to say."""
@@ -16,7 +17,7 @@ Mistake = Callable[[BaseException], str | None]
 
 def usage_error(error: BaseException) -> str | None:
     """Return what a mistake in the flags is."""
-    return str(error) if isinstance(error, UsageError) else None
+    return str(error) if isinstance(error, UsageError | StudyError) else None
 
 
 @contextlib.contextmanager

@@ -11,10 +11,12 @@ import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import annotated_types as at
 import tyro
+
+from jaxstudies.configs import Dataclass
 
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 NUMBERS = {"INT": ("a whole number", r"[-+]?\d+"), "FLOAT": ("a number", r"[-+]?[\d.]+(e[-+]?\d+)?")}
@@ -119,9 +121,10 @@ def surplus(flags: type, argv: list[str]) -> Iterator[str]:
 
 def check_values(part: object) -> None:
     """Check numbers against the bounds in their type annotations."""
+    defaults = {field.name: field.default for field in dataclasses.fields(cast(Dataclass, part))}
     for name, hint in get_type_hints(type(part), include_extras=True).items():
         value, flag = getattr(part, name), f"--{name.replace('_', '-')}"
-        if value == ():
+        if value == () != defaults[name]:
             raise UsageError(f"{flag}: at least one value is needed")
         numbers = value if isinstance(value, tuple) else (value,)
         if type(numbers) is not tuple:  # a range of very many levels

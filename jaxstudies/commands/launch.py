@@ -66,8 +66,9 @@ def say_what_is_new(job: Job) -> Job:
     """Return the job as it goes on from what is there, and say so."""
     job = jobs.grow(job)
     if job.earlier:
-        there = f"{job.earlier} holds the first {job.first_seed:,} seeds of these runs"
-        print(f"{there}; {max(job.task.num_seeds - job.first_seed, 0):,} more are run")
+        new = job.task.num_seeds - job.first_seed
+        there = f"{job.earlier} holds {job.first_seed:,} seeds of these runs"
+        print(f"{there}; {new:,} more are run" if new else f"{there} and more; none is run")
     return job
 
 

@@ -3,62 +3,20 @@
 Help, the list and what is said of a wrong flag need not wait for JAX: it is imported by what needs it.
 """
 
-import importlib
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import jaxstudies
 from jaxstudies import studies
 from jaxstudies.commands import endings, options
-from jaxstudies.commands.flags import UsageError
-
-if TYPE_CHECKING:
-    import jaxstudies.study
 
 USAGE = """usage: jaxstudies STUDY [flags]        run a study; STUDY --help explains its flags
        jaxstudies FILE.py [flags]      run a study of your own
+       jaxstudies replay DIR SEED [LABEL=VALUE ...]
+                                       run one run of a directory again, and draw it
+       jaxstudies docs [--out DIR]     write the reference of the library
        jaxstudies report DIR [DIR ...] write a page of the verdicts in directories
 """
-
-
-def load(name: str) -> "jaxstudies.study.Study":
-    """Return a study by its name in the package, or by the path of its file or folder."""
-    from jaxstudies.study import from_module
-
-    try:
-        if name in studies.packaged():
-            return from_module(importlib.import_module(f"jaxstudies.studies.{name}"), name)
-        return from_module(load_file(Path(name)))
-    except TypeError as error:
-        raise UsageError(f"{name}: {error}") from error
-
-
-def load_file(path: Path) -> ModuleType:
-    """Return the module in a file, or in a folder with `__init__.py`, as Python would run it."""
-    file = find_file(path)
-    # What lies beside it can be imported, as if it were the program.
-    sys.path.insert(0, str(path.parent.resolve()))
-    name = path.name if path.is_dir() else path.stem
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def find_file(path: Path) -> Path:
-    """Return the file of a study, given itself or its folder."""
-    known = ", ".join(studies.packaged())
-    if not path.exists():
-        raise UsageError(f"{path}: does not exist; name a file with a study, or one of {known}")
-    file = path / "__init__.py" if path.is_dir() else path
-    if file.suffix != ".py" or not file.is_file():
-        raise UsageError(f"{path}: must be a file with a study, or one of {known}")
-    return file
 
 
 def run_study(name: str, argv: list[str] | None = None) -> None:
@@ -73,10 +31,11 @@ def run_study(name: str, argv: list[str] | None = None) -> None:
         if ours:
             options.parse(studies.config_of(name), name, studies.text_of(name), argv)
         else:
-            find_file(Path(name))
+            studies.find_file(Path(name))
         if "jax" not in sys.modules and not {"-h", "--help"} & set(argv):
             print(f"{Path(name).stem}: importing JAX", file=sys.stderr, flush=True)
         from jaxstudies.commands import command
+        from jaxstudies.study import load
 
         command.main(load(name), argv)
 
@@ -94,5 +53,13 @@ def main(argv: list[str] | None = None) -> None:
         from jaxstudies.commands import report_command
 
         report_command.main(flags)
+    elif name == "docs":
+        from jaxstudies.commands import docs_command
+
+        docs_command.main(flags)
+    elif name == "replay":
+        from jaxstudies.commands import replay_command
+
+        replay_command.main(flags)
     else:
         run_study(name, flags)

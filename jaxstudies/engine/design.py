@@ -21,10 +21,22 @@ Simulate = Callable[..., dict[str, jax.Array]]
 
 
 class Setting(NamedTuple):
-    """One point of a design: how its rows are labeled, and what `simulate` gets there."""
+    """One point of a design: how its rows are labeled, and what `simulate` gets there.
+
+    A study whose design is no product of tuples lists its settings in a function `settings(config)`.
+
+    Examples:
+        >>> from jaxstudies import Setting
+        >>> shapes = [(1, 64), (2, 32)]
+        >>> settings = [Setting({"shape": f"{d} x {w}"}, {"depth": d, "width": w}) for d, w in shapes]
+        >>> settings[0].labels
+        {'shape': '1 x 64'}
+    """
 
     labels: dict[str, object]
+    """What the columns before `seed` say, by their names."""
     arguments: dict[str, object]
+    """What `simulate` gets, by the names of its parameters."""
     num_seeds: int | None = None
     """Seeds of this setting, if not those of all."""
     cost: float = 1.0
@@ -103,7 +115,8 @@ def label(value: object) -> object:
         value = np.asarray(value).item()
     if isinstance(value, tuple):
         return "-".join(map(str, value))
-    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)
+    plain = isinstance(value, (bool, int, float, str)) or value is None
+    return value if plain else str(getattr(value, "__name__", value))  # of a function, not where it lies in memory
 
 
 def label_column(values: Iterable[object]) -> np.ndarray:

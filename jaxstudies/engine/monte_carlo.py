@@ -20,6 +20,7 @@ from jaxstudies.engine.chunks import COMMIT, Chunks, ChunksError, Memory
 from jaxstudies.engine.design import Design, Simulate
 from jaxstudies.engine.programs import Columns, Devices, Launch
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
+from jaxstudies.errors import StudyError
 from jaxstudies.output import table
 from jaxstudies.output.table import Shapes
 
@@ -263,9 +264,8 @@ def shapes_of(task: Task) -> Shapes:
     """Return shapes and types of what a run returns in any setting, without running it.
 
     Raises:
-        TypeError: It does not return a dictionary of arrays, or not of one shape and type in all
-            settings.
-        ValueError: A measure has a name that is taken, or axes that do not fit.
+        StudyError: It does not return a dictionary of arrays, or not of one shape and type in all
+            settings, or under a name that is taken, or with axes that do not fit.
     """
     seen: dict[tuple, Shapes] = {}
     used = False
@@ -280,7 +280,7 @@ def shapes_of(task: Task) -> Shapes:
     for name, shape in (item for shapes in seen.values() for item in shapes.items()):
         other = together.setdefault(name, shape)
         if (other.shape, other.dtype) != (shape.shape, shape.dtype):
-            raise TypeError(
+            raise StudyError(
                 f"simulate returned {name!r} as {other.dtype}{list(other.shape)} in one setting "
                 f"and as {shape.dtype}{list(shape.shape)} in another; it must be alike in all"
             )
@@ -295,6 +295,7 @@ def run_design(
     description: str = "runs",
     first_seed: int = 0,
     earlier: Earlier | None = None,
+    shapes: Shapes | None = None,
 ) -> tuple[Iterator[pa.Table], list[Timing], Stage]:
     """Run a design from a first seed on; return its rows, behind those of an earlier table, in tables.
 
@@ -302,6 +303,6 @@ def run_design(
     raises what `compute` does.
     """
     where = Memory() if kept is None else kept
-    shapes = shapes_of(task)
+    shapes = shapes_of(task) if shapes is None else shapes
     plans, timings, stage = compute(task, where, share, description, first_seed)
     return stream_table(task, plans, where, shapes, earlier), timings, stage

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from jaxstudies.engine import prng
 from jaxstudies.engine.blocks import Block, Plan, Size
 from jaxstudies.engine.design import Group, Simulate
+from jaxstudies.errors import StudyError
 
 Devices = list[jax.Device]
 """Devices of one platform, as `jax.local_devices()` lists them."""
@@ -73,12 +74,12 @@ def run_block(
 
 
 def checked(returned: object) -> dict[str, jax.Array]:
-    """Return what a simulation returned, as arrays; raise TypeError if it is no dictionary of them by name."""
+    """Return what a simulation returned, as arrays; raise StudyError if it is no dictionary of them by name."""
     if not isinstance(returned, dict) or not all(isinstance(name, str) for name in returned):
-        raise TypeError(f"simulate must return a dictionary of arrays by name, not a {type(returned).__name__}")
+        raise StudyError(f"simulate must return a dictionary of arrays by name, not a {type(returned).__name__}")
     for name, value in returned.items():
         if not isinstance(value, (jax.Array, np.ndarray, np.generic, bool, int, float)):
-            raise TypeError(f"simulate returned {name!r} as a {type(value).__name__}; it must be an array or a number")
+            raise StudyError(f"simulate returned {name!r} as a {type(value).__name__}; it must be an array or a number")
     return {name: jax.numpy.asarray(value) for name, value in returned.items()}
 
 

@@ -43,6 +43,7 @@ def progress(owned: list[tuple[Plan, Block]], description: str) -> Iterator[Bar]
     total, terminal = sum(cost_of(plan, block) for plan, block in owned), sys.stderr.isatty()
     with Bar(
         total=total,
+        disable=not owned,  # all of it is there
         desc=description,
         bar_format=layout,
         smoothing=0,
@@ -59,6 +60,7 @@ def progress(owned: list[tuple[Plan, Block]], description: str) -> Iterator[Bar]
             threading.Thread(target=tick, daemon=True).start()
         try:
             yield bar
+            bar.say("done")
         finally:
             done.set()
 

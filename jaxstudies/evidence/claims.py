@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -26,7 +27,32 @@ Effect: TypeAlias = pd.Series | pd.DataFrame
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement that can be tested, and how."""
+    """A statement that can be tested, and how: supported, refuted, or inconclusive.
+
+    `effect` takes `of`, which returns a measure by seed under labels, as in `of("loss", width=4)`. A label is the value
+    of a factor, or, by the name of one of the measure's axes (`AXES`), an index along it: `of("loss", epoch=-1)`. Truth
+    values are 1 and 0. Series are paired by their seeds in arithmetic. A claim is supported if the whole interval of
+    its estimand lies in the region `holds`, refuted if none of it does, and else inconclusive. The estimands are:
+
+    - `mean`, the mean over seeds; Student's t interval.
+    - `geometric_mean`, of positive effects; t interval of the logarithms.
+    - `share`, of outcomes (1 or 0); Wilson's interval.
+    - `share_difference`, of a difference of outcomes of the same seeds (1, 0 or -1); Agresti and Min's interval.
+    - `share_against`, a share less another that was stated as `arguments={"count": 996, "of": 1000}`; Newcombe's.
+    - `quantile_difference`, of columns `value` and `other`, at `arguments={"quantile": 0.05}`; paired bootstrap.
+    - `slope_difference`, of least-squares slopes of `value` on `other` in `group` 1 and 0; Welch's interval.
+
+    Raises:
+        ValueError: There is no such estimand, or the ends of the region are in the wrong order.
+
+    Examples:
+        >>> from jaxstudies import Claim
+        >>> def gain(of):
+        ...     return of("learned", width=4) - of("learned", width=2)
+        >>> claim = Claim("wider", "four units learn it more often", gain, holds=(0, 1), estimand="share_difference")
+        >>> claim.level
+        0.95
+    """
 
     id: str
     """Identifier, unique in its study."""
@@ -67,8 +93,13 @@ class Claim:
         return said | {"method": method, "region": region, "arguments": dict(self.arguments)}
 
 
+def with_primary(claims: Iterable[Claim], *patterns: str) -> list[Claim]:
+    """Return claims of which those are primary whose identifiers match a pattern, as `hinge_*.200`."""
+    return [replace(claim, primary=any(fnmatchcase(claim.id, pattern) for pattern in patterns)) for claim in claims]
+
+
 class Verdict(NamedTuple):
-    """A claim with its verdict, and the effect and interval on which the verdict rests."""
+    """A claim with its verdict, and the effect and interval on which the verdict rests: an entry of claims.json."""
 
     id: str
     claim: str

@@ -72,8 +72,22 @@ def rai(key: jax.Array, inputs: int, outputs: int) -> Layer:
 def initializer(name: InitializerName, std: float = 1.0) -> Initializer:
     """Return the initializer of that name; `normal`, of standard deviation `std`, is the only one not truncated.
 
+    Args:
+        name: Such as `he_normal`, `glorot_uniform`, `orthogonal`; those of `jax.nn.initializers` and some more.
+        std: Standard deviation of the weights of `normal`.
+
+    Returns:
+        A function of a key and the numbers of inputs and outputs, which draws a layer with a bias.
+
     Raises:
         ValueError: The name is not known.
+
+    Examples:
+        >>> import jax
+        >>> from jaxstudies import initializer
+        >>> layer = initializer("he_normal")(jax.random.key(0), 3, 5)
+        >>> layer.kernel.shape, layer.bias.shape
+        ((3, 5), (5,))
     """
     if name not in get_args(InitializerName):
         raise ValueError(f"initializer {name!r}: one of {', '.join(get_args(InitializerName))}")
@@ -117,7 +131,18 @@ class MLP(nn.Module):
         depth: Number of hidden layers with an activation, at least 1.
         width: Units per hidden layer.
         num_outputs: Number of linear outputs.
+        activation: A function of arrays, as `jnp.tanh`.
+        init_layer: Draws a layer, see `initializer`.
         linear_first_layer: Whether a layer of `width` units without activation stands first.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxstudies import MLP, initializer
+        >>> model = MLP(2, 8, 1, jax.nn.relu, initializer("he_normal"))
+        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 3)))
+        >>> model.apply(variables, jnp.ones((5, 3))).shape
+        (5, 1)
     """
 
     depth: int

@@ -254,15 +254,20 @@ def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: str, aside: float) ->
 
     Points stand a little aside, so that equal ones are seen.
     """
-    if len(line) > FEW_POINTS:
+    import seaborn as sns  # late, as it takes half a second, and most studies draw for themselves
+
+    few, before = len(line) <= FEW_POINTS, set(ax.get_children())
+    style: Style = {"color": color, "marker": "o" if few else None, "ms": 5}
+    sns.lineplot(line, x=x, y="estimate", ax=ax, errorbar=None, legend=False, **style)
+    if not few:
         ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.25, lw=0)
-        return ax.plot(line[x], line["estimate"], color=color)[0]
+        return ax.get_lines()[-1]
+    drawn = ax.get_lines()[-1]
     ends = np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])
-    style: Style = {"color": color, "marker": "o", "ms": 5, "capsize": 2}
-    drawn = ax.errorbar(line[x], line["estimate"], np.nan_to_num(ends).clip(min=0), **style)
+    ax.errorbar(line[x], line["estimate"], np.nan_to_num(ends).clip(min=0), fmt="none", color=color, capsize=2)
     moved = ax.transData + ScaledTranslation(aside * ASIDE / 72, 0, ax.figure.dpi_scale_trans)
-    plt.setp(drawn.get_children(), transform=moved)
-    return drawn[0]
+    plt.setp(list(set(ax.get_children()) - before), transform=moved)
+    return drawn
 
 
 def pool(line: pd.DataFrame, x: str, outcome: bool) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import dis
 import importlib.util
 import inspect
 import sys
@@ -185,7 +186,8 @@ def _described_definition(value: FunctionType | type, seen: dict[int, object]) -
     module = sys.modules.get(value.__module__)
     found = vars(module).get("__file__") if module else None
     inside = [value.__defaults__, value.__kwdefaults__, cells(value)] if isinstance(value, FunctionType) else []
-    if value.__module__ == "builtins" or (found and not is_followed(Path(found).resolve())):
+    plain = isinstance(value, type) and value.__module__ == "builtins"
+    if plain or (found and not is_followed(Path(found).resolve())):
         return [f"{value.__module__}.{value.__qualname__}", _described(inside, seen)]
     if found and vars(module).get(value.__name__) is value:
         source = reachable_code([(value.__module__, Path(found).resolve(), value.__name__)])
@@ -204,15 +206,17 @@ def cells(function: FunctionType) -> list[object]:
 
 
 def _described_code(code: CodeType, names: Mapping[str, object], seen: dict[int, object]) -> object:
-    """Return what a function was compiled to, and the globals that it mentions."""
-    constants = [c for c in code.co_consts if not isinstance(c, CodeType)]
-    if constants and code.co_flags & inspect.CO_NEWLOCALS:
-        constants = constants[1:] if isinstance(constants[0], str) else constants  # its docstring
-    inner = [_described_code(c, names, seen) for c in code.co_consts if isinstance(c, CodeType)]
+    """Return the instructions that a function was compiled to, and what the globals are that it mentions."""
+    steps = []
+    for step in dis.get_instructions(code):
+        inner = isinstance(step.argval, CodeType)
+        constant = step.opname in ("LOAD_CONST", "RETURN_CONST") and not inner
+        steps.append([step.opname, _described(step.argval, seen) if constant else "" if inner else step.argrepr])
+    inside = [_described_code(c, names, seen) for c in code.co_consts if isinstance(c, CodeType)]
     reached = {name: names[name] for name in code.co_names if name in names}
     # Of a module of the user's, what is mentioned is followed; of a library's, its name tells.
     for module in [v for v in reached.values() if isinstance(v, ModuleType)]:
         file = vars(module).get("__file__")
         if file and is_followed(Path(file).resolve()):
             reached |= {n: v for n, v in vars(module).items() if n in code.co_names}
-    return [code.co_code.hex(), list(code.co_names), _described(constants, seen), inner, _described(reached, seen)]
+    return [steps, inside, _described(reached, seen)]

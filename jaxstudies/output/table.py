@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jaxstudies.errors import StudyError
 from jaxstudies.output.files import write_atomic
 
 FORMAT = 2
@@ -37,18 +38,18 @@ class OtherFormat(UnreadableRuns):
 
 
 def check_measures(labels: Iterable[str], shapes: Shapes, axes: dict[str, tuple]) -> None:
-    """Raise a ValueError or a TypeError where what a simulation returns cannot be a table."""
+    """Raise a StudyError where what a simulation returns cannot be a table."""
     for name, shape in shapes.items():
         if name in (*labels, "seed"):
-            raise ValueError(f"simulate returned {name!r}, but a column of that name is there")
+            raise StudyError(f"simulate returned {name!r}, but a column of that name is there")
         if not hasattr(shape.dtype, "kind") or shape.dtype.kind not in "biuf":
-            raise TypeError(f"simulate returned {name!r} of type {shape.dtype}; numbers and truth values only")
+            raise StudyError(f"simulate returned {name!r} of type {shape.dtype}; numbers and truth values only")
         if name in axes and len(axes[name]) != len(shape.shape):
-            raise ValueError(f"AXES names {axes[name]} for {name!r}, whose shape is {shape.shape}")
+            raise StudyError(f"AXES names {axes[name]} for {name!r}, whose shape is {shape.shape}")
     # A measure may be missing in all settings of a run; where an array lacks names, it is a slip.
     unknown = [name for name in axes if name not in shapes]
     if unknown and any(shape.shape and name not in axes for name, shape in shapes.items()):
-        raise ValueError(f"AXES names {unknown[0]!r}, which simulate does not return")
+        raise StudyError(f"AXES names {unknown[0]!r}, which simulate does not return")
 
 
 def make_schema(labels: dict[str, np.ndarray], shapes: Shapes, axes: dict[str, tuple[str, ...]]) -> pa.Schema:
@@ -178,6 +179,11 @@ def read_provenance(path: Path) -> dict:
         version = provenance.get("environment", {}).get("jaxstudies", "another")
         raise OtherFormat(f"{path} was written by version {version}, in another format")
     return provenance
+
+
+def axes_of(path: Path) -> dict[str, list[str]]:
+    """Return the names of the axes of a table's measures that are arrays."""
+    return {f.name: json.loads(f.metadata[b"axes"]) for f in pq.read_schema(path) if b"axes" in (f.metadata or {})}
 
 
 def read_blocks(path: Path, arrays: bool = True) -> Iterator[pd.DataFrame]:

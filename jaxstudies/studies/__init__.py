@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxstudies.errors import StudyError
+
 FOLDER = Path(__file__).parent
 
 
@@ -14,6 +16,21 @@ def packaged() -> Iterator[str]:
     """Yield the names of the studies."""
     for path in sorted(FOLDER.glob("*/config.py")):
         yield path.parent.name
+
+
+def find_file(path: Path) -> Path:
+    """Return the file of a study that is not the package's, given itself or its folder.
+
+    Raises:
+        StudyError: There is none.
+    """
+    known = ", ".join(packaged())
+    if not path.exists():
+        raise StudyError(f"{path}: does not exist; name a file with a study, or one of {known}")
+    file = path / "__init__.py" if path.is_dir() else path
+    if file.suffix != ".py" or not file.is_file():
+        raise StudyError(f"{path}: must be a file with a study, or one of {known}")
+    return file
 
 
 def text_of(name: str) -> str:

@@ -7,9 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from jaxstudies import study
-from jaxstudies.networks.data import Dataset
-from jaxstudies.training import fit
+from jaxstudies import Claim, Dataset, fit, main
 
 
 @dataclass(frozen=True)
@@ -45,5 +43,5 @@ def saved(of):
 
 
 AXES = {"loss": ("epoch",)}
-CLAIMS = (study.Claim("faster", "momentum lowers the loss at rate 0.01", saved, holds=(0, 9)),)
-study.main()
+CLAIMS = (Claim("faster", "momentum lowers the loss at rate 0.01", saved, holds=(0, 9)),)
+main()

@@ -8,10 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxstudies import study
-from jaxstudies.networks.data import Dataset
-from jaxstudies.networks.models import MLP, initializer
-from jaxstudies.training import fit, predict
+from jaxstudies import MLP, Claim, Dataset, fit, initializer, main, predict
 
 
 @dataclass(frozen=True)
@@ -43,5 +40,5 @@ def simulate(key, x, y, *, width):
 
 AXES = {"test_error": ("epoch",)}
 WORDS = "after 200 epochs more than a tenth of the noise's variance, 0.04, is lost"
-CLAIMS = (study.Claim("overfits", WORDS, lambda of: of("lost", width=32), holds=(0.004, 1)),)
-study.main()
+CLAIMS = (Claim("overfits", WORDS, lambda of: of("lost", width=32), holds=(0.004, 1)),)
+main()

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import optax
 
-from jaxstudies import study
-from jaxstudies.networks.data import Dataset
-from jaxstudies.networks.models import MLP, initializer
-from jaxstudies.training import fit, predict
+from jaxstudies import MLP, Claim, Dataset, fit, initializer, main, predict
 
 INPUTS = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR = Dataset(INPUTS, jnp.array([[0.0], [1.0], [1.0], [0.0]]))
@@ -37,7 +34,7 @@ def learned(of, width):
 SUFFICE = "two hidden units suffice in nine of ten runs"
 BETTER = "four hidden units learn it more often than two"
 CLAIMS = (
-    study.Claim("suffice", SUFFICE, lambda of: learned(of, 2), (0.9, 1), estimand="share"),
-    study.Claim("better", BETTER, lambda of: learned(of, 4) - learned(of, 2), (0, 1), estimand="share_difference"),
+    Claim("suffice", SUFFICE, lambda of: learned(of, 2), (0.9, 1), estimand="share"),
+    Claim("better", BETTER, lambda of: learned(of, 4) - learned(of, 2), (0, 1), estimand="share_difference"),
 )
-study.main()
+main()

@@ -6,6 +6,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from jaxstudies.evidence.claims import with_primary
+from jaxstudies.output.words import WORDS
 from jaxstudies.results import selector
 from jaxstudies.studies.depth_width.summary import chosen, summarize
 from jaxstudies.study import Claim, Results
@@ -41,8 +43,8 @@ def depth_claims(shapes: pd.DataFrame, recipe: str, deep: int) -> list[Claim]:
     pair = rows[rows["depth"] == deep], rows[rows["depth"] == deep - 1]
     words = f"{NUMBER[deep]} layers rather than {NUMBER[deep - 1]}"
     end = f"{NUMBER[deep]}_over_{NUMBER[deep - 1]}.{recipe}"
-    faster = f"The error falls faster with parameters with {words} ({recipe})"
-    longer = f"An epoch takes longer with {words}, at equal parameters ({recipe})"
+    faster = f"The error falls faster with parameters with {words} ({WORDS[recipe]})"
+    longer = f"An epoch takes longer with {words}, at equal parameters ({WORDS[recipe]})"
     slopes = "least-squares slopes of log RMSE on log parameters over shapes, mean over seeds, equal epochs; "
     slopes += "Welch interval over shapes"
     ratios = "one network alone; shapes within the shallower ones' range of parameters, against their interpolated "
@@ -64,7 +66,7 @@ def claims(results: Results) -> list[Claim]:
     constant, floor, thin_plates = value[["constant", "floor", "RBF"]]
 
     def far(recipe: str) -> Claim:
-        words = f"One layer of 512 stays far from the floor ({recipe})"
+        words = f"One layer of 512 stays far from the floor ({WORDS[recipe]})"
         way = (constant - errors_of(part="shapes", shape="512", recipe=recipe)) / (constant - floor)
         unit = "share of the way from the constant's error to the floor"
         method = "mean over seeds, t interval, held against half of the way"
@@ -75,4 +77,5 @@ def claims(results: Results) -> list[Claim]:
     method = "128-256-128 minus RBF on the same test points, t interval over seeds"
     modern = partial(Claim, "modern", words, unit=unit, method=method, source=ASSIGNMENT)
     listed = [c for pair in product(recipes, (2, 3)) for c in depth_claims(shapes, *pair)]
-    return [*listed, *map(far, recipes), modern(lambda of: errors_of(part="modern") - thin_plates, (-np.inf, 0.0))]
+    listed += [*map(far, recipes), modern(lambda of: errors_of(part="modern") - thin_plates, (-np.inf, 0.0))]
+    return with_primary(listed, "gain.*", "far.*", "modern")

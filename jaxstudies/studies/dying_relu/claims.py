@@ -5,7 +5,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from jaxstudies.evidence.claims import with_primary
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES as RULES
+from jaxstudies.output.words import WORDS
 from jaxstudies.studies.dying_relu.config import Config
 from jaxstudies.studies.dying_relu.counts import add_partners, has, in_epochs
 from jaxstudies.study import Claim, Results
@@ -26,13 +28,15 @@ def claims(results: Results) -> list[Claim]:
     words = "ReLU collapses in more than 90 % of runs"
     method = "Wilson interval; rule zero_slope after training, float32"
     above = partial(Claim, "relu_above_90", words, unit="share of runs", method=method, estimand="share")
-    return [
+    listed = [
         above(lambda of: collapsed(relu, "zero_slope"), (0.9, 1.0), LU),
         share_claim("relu_99.6", "ReLU's share is 99.6 %, above Lu et al.'s", relu, "zero_slope", 996),
         *(lower_claim(leaky, rule) for rule in RULES),
         share_claim("leaky_83", "Leaky ReLU lowers it to 83 %", leaky, "zero_range", 830),
         *constant_claims(results.config, rows, relu.index),
     ]
+    either = "leaky_lowers.zero_slope", "leaky_lowers.range_1e-3"  # the rule decides
+    return with_primary(listed, "relu_*", "leaky_83", *either, "constant_is_mean.long", "constant_is_mean.not_median")
 
 
 def judged(results: Results) -> pd.DataFrame:
@@ -65,7 +69,7 @@ def lower_claim(leaky: pd.DataFrame, rule: str) -> Claim:
     """Return the claim that fewer Leaky ReLU networks collapse than ReLU networks of the same seeds."""
     pairs = leaky[leaky["relu"] >= 0]
     first, second = (has(pairs[kind], "trained", rule).astype(int) for kind in ("outcome", "relu"))
-    id_, words = f"leaky_lowers.{rule}", f"Leaky ReLU lowers it, by rule {rule}"
+    id_, words = f"leaky_lowers.{rule}", f"Leaky ReLU lowers it, by the rule: {WORDS[rule]}"
     method = "Leaky ReLU minus ReLU on the same seeds, Agresti-Min interval; float32"
     claim = partial(difference_claim, id_, words, estimand="share_difference", method=method)
     return claim(lambda of: effect(pairs, first - second), (-1.0, 0.0))

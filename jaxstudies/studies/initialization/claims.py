@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from jaxstudies.evidence.claims import with_primary
 from jaxstudies.study import Claim, Results
 
 SLOPE = "log gradient per layer"
@@ -43,7 +44,7 @@ def claims(results: Results) -> list[Claim]:
     factor_2 = float(np.log(2) / (results.config.depth - 1))
     method = "|slope| under He minus |slope| under Glorot, same seeds"
     he_better = claim("relu", "he_better", "He is better than Glorot", "|slope|", [HE, GLOROT], BELOW_0, method)
-    return [*about("tanh", factor_2), *about("sigmoid", factor_2), he_better]
+    return with_primary([*about("tanh", factor_2), *about("sigmoid", factor_2), he_better], "*.tanh", "he_better")
 
 
 def about(name: str, factor_2: float) -> list[Claim]:

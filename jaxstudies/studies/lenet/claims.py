@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from jaxstudies.evidence.claims import POSITIVE, Claim
+from jaxstudies.evidence.claims import POSITIVE, Claim, with_primary
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, SPLITS
 
@@ -83,7 +83,7 @@ def spikes(identifier: str, words: str, share: float, of_running: str) -> Claim:
     return Claim(f"spikes.{identifier}", said, effect, POSITIVE, WU, unit="validation loss", method=method)
 
 
-CLAIMS = (
+LISTED = (
     compare("input_bn_beats", f"{ON_INPUT} beats {STANDARDIZED}", OVER_STANDARDIZED, "running"),
     compare("input_bn_beats_raw", f"{ON_INPUT} beats {RAW}", OVER_RAW, "running"),
     compare("input_equivalent", f"{ON_INPUT} equals {STANDARDIZED}", OVER_STANDARDIZED, "precise", IOFFE, SAME),
@@ -92,3 +92,5 @@ CLAIMS = (
     spikes("gone", "precise statistics remove nine tenths of them", 0.9, "0.9 x largest rise"),
     spikes("larger", "they are larger with running averages", 1.0, "largest rise"),
 )
+PRIMARY = "input_bn_beats.*", "input_equivalent.*", "both_beat_*.running", "interaction.running", "spikes.*"
+CLAIMS = tuple(with_primary(LISTED, *PRIMARY))

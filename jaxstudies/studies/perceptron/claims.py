@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from jaxstudies.evidence.claims import Effect
+from jaxstudies.evidence.claims import Effect, with_primary
 from jaxstudies.studies.perceptron.config import Config
 from jaxstudies.studies.perceptron.design import MAP_EPOCHS, MAP_RATES
 from jaxstudies.studies.perceptron.summary import KEYS
@@ -65,7 +65,7 @@ def claims(results: Results) -> list[Claim]:
         words = f"learning rate {rate:g}, {last} epochs, {both}"
         ends.append(pair(f"rate{rate:g}_converged", words, "map", size, last, last, rate, True))
     listed = [*map(compare, judged), *map(partial(compare, tails=False), turns), *map(compare, ends)]
-    return list(chain.from_iterable(listed))
+    return with_primary(chain.from_iterable(listed), "*.notebook", "hinge_accurate.200", "hinge_stable.200")
 
 
 def compare(pair: Pair, tails: bool = True) -> Iterator[Claim]:

@@ -1,0 +1,83 @@
+"""One run again, from the command line: `jaxstudies replay DIR SEED [LABEL=VALUE ...]`."""
+
+import ast
+import contextlib
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jaxstudies.commands import flags
+from jaxstudies.commands.flags import UsageError
+from jaxstudies.engine.programs import OutOfMemory
+from jaxstudies.jobs import DirectoryError, writing
+from jaxstudies.networks.mnist import DataError
+from jaxstudies.output import plotting, portrait, table
+from jaxstudies.output.table import UnreadableRuns
+from jaxstudies.output.words import words
+from jaxstudies.replays import Replay, replay
+
+DESCRIPTION = "Run one run again by the program that made its row; print it, and draw it among all of its setting."
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which run."""
+
+    directory: Annotated[Path, tyro.conf.Positional]
+    """Directory in which a study has left its results."""
+    seed: Annotated[int, tyro.conf.Positional]
+    """Number of the run."""
+    setting: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LABEL=VALUE ...")] = ()
+    """Labels that tell its setting from the others, as width=3; those that all settings share may be left out."""
+
+
+def parse_setting(words: tuple[str, ...]) -> dict[str, object]:
+    """Return labels from `name=value`; what reads as a number or truth value is one."""
+    setting: dict[str, object] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not name or not equals:
+            raise UsageError(f"{word}: must be LABEL=VALUE, as width=3")
+        setting[name] = text
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(text)
+            setting[name] = value if isinstance(value, bool | int | float) or value is None else text
+    return setting
+
+
+def draw(options: Options, replayed: Replay) -> Path | None:
+    """Draw a run among those of its setting; return the figure's path, None where there is nothing to draw."""
+    path = options.directory / "runs.parquet"
+    runs = table.read_runs(path)
+    for name, value in replayed.setting.items():
+        runs = runs[runs[name].isna() if value is None else runs[name] == value]
+    plotting.use_style()
+    labels = [f"{words(name)} {words(value)}" for name, value in replayed.setting.items()]
+    title = textwrap.fill(", ".join([f"seed {replayed.seed}", *labels]), 70)
+    figure = portrait.draw_run(replayed.values, runs, table.axes_of(path), title)
+    if figure is None:
+        return None
+    name = f"replay-{replayed.seed}"
+    with writing(options.directory):
+        (drawn,) = plotting.save({name: figure}, options.directory, {name: portrait.CAPTION})
+    return drawn
+
+
+def main(argv: list[str]) -> None:
+    """Run one run again.
+
+    Exits with status 2 after one line on stderr if there is no such run, or it cannot be run again.
+    """
+    try:
+        options = flags.parse(Options, argv, prog="jaxstudies replay", description=DESCRIPTION)
+        replayed = replay(options.directory, parse_setting(options.setting), options.seed)
+        print(replayed)
+        if path := draw(options, replayed):
+            print(f"\n{path}")
+    except (UsageError, UnreadableRuns, DirectoryError, DataError, OutOfMemory, ValueError, TypeError) as error:
+        print(f"replay: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,243 @@
+"""Any run again, by its setting and seed: by the program that made its row, or alone, to see more of it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from jaxtyping import PyTree
+
+from jaxstudies import configs, jobs, training
+from jaxstudies import study as studies
+from jaxstudies.configs import Dataclass
+from jaxstudies.engine import prng, programs
+from jaxstudies.engine.blocks import Size, make_plans
+from jaxstudies.engine.design import Design, Simulate
+from jaxstudies.engine.monte_carlo import Stage, Task
+from jaxstudies.engine.programs import Columns, Launch
+from jaxstudies.jobs import Job
+from jaxstudies.output import reach, table
+from jaxstudies.runs import code_of, filled_in, study_of
+from jaxstudies.study import Study
+
+
+class Replay(NamedTuple):
+    """A run again."""
+
+    setting: dict[str, object]
+    """Its labels."""
+    seed: int
+    values: Columns
+    """What `simulate` returned: arrays by name."""
+    row: dict[str, np.ndarray] | None
+    """The same as the table has it; None without a table, or if the table has no such seed."""
+    difference: dict[str, float]
+    """The largest difference from the row, by measure; 0 is to the bit."""
+    observed: list[Any]
+    """Of every `fit`, in the order in which it is called, what `observe` returned: arrays with a leading axis of
+    epochs, the first entry before training."""
+
+    def __str__(self) -> str:
+        labels = "".join(f", {name} {value}" for name, value in self.setting.items())
+        lines = [f"seed {self.seed}{labels}"]
+        lines += [f"  {name}: {in_words(value)}" for name, value in self.values.items()]
+        return "\n".join([*lines, difference_in_words(self)])
+
+
+def in_words(value: np.ndarray) -> str:
+    """Return a number, or of an array its shape and ends."""
+    if value.ndim == 0:
+        return f"{value:.6g}" if value.dtype.kind == "f" else str(value)
+    shape = " x ".join(map(str, value.shape))
+    return f"{shape} from {value.ravel()[0]:.4g} to {value.ravel()[-1]:.4g}" if value.size else f"{shape}"
+
+
+def difference_in_words(replayed: Replay) -> str:
+    """Return how a run differs from its row."""
+    if replayed.row is None:
+        return "There is no row of it to compare with."
+    name, most = max(replayed.difference.items(), key=lambda item: item[1], default=("", 0.0))
+    return f"It differs from its row by up to {most:.3g} ({name})." if most else "It equals its row to the bit."
+
+
+def replay(
+    study: str | Path | Dataclass | Mapping[str, object],
+    setting: Mapping[str, object],
+    seed: int,
+    *,
+    simulate: Simulate | None = None,
+    directory: str | Path | None = None,
+    data: Mapping[str, PyTree] | None = None,
+    observe: Callable[[training.TrainState], PyTree] | None = None,
+) -> Replay:
+    """Run one run again.
+
+    Without `observe` it goes through the program that made its row, with the runs beside it, and equals the row to the
+    bit on the machine and versions that made it. With `observe`, or without a row, it runs alone, and equals it by
+    rounding, which can grow where training is chaotic; the difference is returned and said.
+
+    Args:
+        study: The directory of a run, if its study is a file or one of the package's; or the config that
+            `jaxstudies.run` took, with `simulate`.
+        setting: Labels that tell the setting from the others, such as `{"width": 3}`.
+        seed: The run's number.
+        simulate: The function that `jaxstudies.run` took.
+        directory: The directory that `jaxstudies.run` took, if any.
+        data: The arrays that `jaxstudies.run` took, if any.
+        observe: Takes the state of training (`params`, `batch_stats`, `opt_state`) and returns arrays, which are kept
+            of the start and after each epoch of every `fit`.
+
+    Returns:
+        The run, see `Replay`.
+
+    Raises:
+        ValueError: No setting or several have the labels, the seed is negative, the code is not that of the table, or
+            `observe` is given and `simulate` does not call `fit`.
+        UnreadableRuns: The directory holds no table.
+
+    Examples:
+        >>> import jax
+        >>> import jaxstudies
+        >>> def simulate(key, scale):
+        ...     return {"draw": scale * jax.random.normal(key)}
+        >>> config = {"scale": (1.0, 2.0)}
+        >>> runs = jaxstudies.run(config, simulate, num_seeds=8, directory="draws")
+        >>> again = jaxstudies.replay(config, {"scale": 2.0}, 5, simulate=simulate, directory="draws")
+        >>> again.difference
+        {'draw': 0.0}
+    """
+    if seed < 0:
+        raise ValueError(f"seed {seed}: at least 0")
+    found, config = _study_and_config(study, simulate, data)
+    where = Path(directory) if directory is not None else study if isinstance(study, str | Path) else None
+    path = None if where is None else Path(where) / "runs.parquet"
+    origin = table.read_provenance(path) if path else {"seed": 0, "num_seeds": 1, "stages": []}
+    code = reach.object_digest(code_of(found, config)) if simulate else None
+    job = jobs.prepare(found, config, Path(), origin["num_seeds"], origin["seed"], code=code)
+    if path:
+        _check_same(job, origin)
+    task = job.task
+    position = find_setting(task.design, setting)
+    row = _row(path, task.design, position, seed) if path else None
+    observed: list[Any] = []
+    if observe is None and row is not None:
+        values = _by_its_program(task, [_stage(fields) for fields in origin["stages"]], position, seed)
+    else:
+        values, observed = _alone(task, position, seed, observe)
+    labels = {name: column[position] for name, column in task.design.labels.items()}
+    difference = {name: largest_difference(values[name], row[name]) for name in values} if row else {}
+    return Replay(labels, seed, values, row, difference, observed)
+
+
+def _study_and_config(
+    study: str | Path | Dataclass | Mapping[str, object], simulate: Simulate | None, data: Mapping[str, PyTree] | None
+) -> tuple[Study, Dataclass]:
+    if not isinstance(study, str | Path):
+        if simulate is None:
+            raise ValueError("simulate: needed with a config")
+        return study_of(study, simulate, data or {}), filled_in(study)
+    origin = table.read_provenance(Path(study) / "runs.parquet")
+    if origin["study"] == "run":
+        raise ValueError(f"study {study}: its functions are in no file that is known; give the config and `simulate`")
+    found = studies.load(str(Path(study) / origin["file"]) if origin["file"] else origin["study"])
+    return found, configs.from_json(found.Config, origin["config"])
+
+
+def _check_same(job: Job, origin: dict) -> None:
+    for name in ("code", "data", "design"):
+        if job.identity[name] != origin[name]:
+            raise ValueError(f"study {job.study.name}: its {name} is another than when the table was written")
+
+
+def _stage(fields: dict[str, Any]) -> Stage:
+    launches = {name: [Launch(a, b, Size(*size)) for a, b, size in list_] for name, list_ in fields["launches"].items()}
+    return Stage(**{**fields, "launches": launches})
+
+
+def find_setting(design: Design, setting: Mapping[str, object]) -> int:
+    """Return the position of the setting that has labels; raise ValueError unless there is just one."""
+    here = np.ones(design.num_settings, bool)
+    for name, value in setting.items():
+        if name not in design.labels:
+            known = ", ".join(design.labels) or "none"
+            raise ValueError(f"setting {dict(setting)}: {name!r} is no label; these are: {known}")
+        column = design.labels[name]
+        here &= np.isclose(column, value, 1e-9, 0.0) if isinstance(value, float) else column == value
+    places = np.flatnonzero(here)
+    if len(places) != 1:
+        found = f"{len(places):,} settings have" if len(places) else "no setting has"
+        rows = places if len(places) else np.arange(design.num_settings)
+        levels = {name: list(dict.fromkeys(column[rows].tolist())) for name, column in design.labels.items()}
+        open_ = "; ".join(f"{name}: {', '.join(map(str, v[:8]))}" for name, v in levels.items() if len(v) > 1)
+        raise ValueError(f"setting {dict(setting)}: {found} these labels ({open_})")
+    return int(places[0])
+
+
+def _row(path: Path, design: Design, position: int, seed: int) -> dict[str, np.ndarray] | None:
+    """Return the measures of a run's row, if the table has it."""
+    rows = table.to_pandas(pq.read_table(path, filters=[("seed", "=", seed)]))
+    labels = {name: column[position] for name, column in design.labels.items()}
+    here = np.ones(len(rows), bool)
+    for name, value in labels.items():
+        here &= np.asarray(rows[name].isna() if value is None else rows[name] == value, bool)
+    if not here.any():
+        return None
+    (row,) = rows[here].drop(columns=[*labels, "seed"]).to_dict("records")
+    return {name: np.asarray(value) for name, value in row.items() if value is not None and value is not pd.NA}
+
+
+def largest_difference(value: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest difference of two arrays of a shape; NaN equals NaN, and infinity itself."""
+    a, b = np.asarray(value, float), np.asarray(other, float)
+    with np.errstate(invalid="ignore"):
+        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
+
+
+def _by_its_program(task: Task, stages: list[Stage], position: int, seed: int) -> Columns:
+    """Run the block of a run again as it was run, and return the one run of it."""
+    for stage in stages:
+        plans = make_plans(task.design, stage.num_seeds, stage.runs_at_once, stage.num_devices, stage.first_seed)
+        plan = next(plan for plan in plans if position in plan.group.positions)
+        if plan.first_seed <= seed < plan.num_seeds:
+            break
+    inside = int(np.searchsorted(plan.group.positions, position))
+    (block,) = plan.blocks((inside, inside + 1), (seed, seed + 1))
+    launches = stage.launches.get(block.name, [Launch(block.setting, block.seed, plan.size)])
+    launch = next(launch for launch in launches if _holds(launch, inside, seed))
+    devices = programs.choose_devices(stage.num_devices)
+    run = programs.compile_block(task.simulate, plan.group, dict(task.data), launch.size, devices)
+    columns = run(task.seed, launch.seed, launch.setting, plan.group)
+    return {name: np.asarray(c[seed - launch.seed, inside - launch.setting]) for name, c in columns.items()}
+
+
+def _holds(launch: Launch, setting: int, seed: int) -> bool:
+    inside = launch.setting <= setting < launch.setting + launch.size.settings
+    return inside and launch.seed <= seed < launch.seed + launch.size.seeds
+
+
+def _alone(
+    task: Task, position: int, seed: int, observe: Callable[[training.TrainState], PyTree] | None
+) -> tuple[Columns, list[Any]]:
+    """Run one run by a program of its own; return what it returned and what was observed."""
+    group = next(group for group in task.design.groups if position in group.positions)
+    inside = int(np.searchsorted(group.positions, position))
+    mapped = jax.tree.map(lambda a: a[inside], group.mapped)
+
+    @jax.jit
+    def run(key, arguments):
+        return programs.checked(task.simulate(key, **arguments, **dict(group.static)))
+
+    key = jax.random.fold_in(prng.key(task.seed), seed)
+    with jax.default_matmul_precision("highest"):
+        arguments = group.fixed | mapped | dict(task.data)
+        if observe is None:
+            return jax.tree.map(np.asarray, run(key, arguments)), []
+        with training.watching(observe) as watcher:
+            values = jax.tree.map(np.asarray, run(key, arguments))
+        if not watcher.seen:
+            raise ValueError("observe: simulate does not call jaxstudies.fit, so that there is nothing to see")
+        return values, watcher.histories()
