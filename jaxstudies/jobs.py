@@ -175,8 +175,8 @@ def grow(job: Job) -> Job:
     job, candidates = traced(job), []
     for path in job.directory.glob("runs*.parquet"):
         there = _origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
-        there = there | {"config": without_execution(there.get("config", {}))}
-        alike = all(there.get(name) == value for name, value in job.identity.items())
+        decided = {**there, "config": without_execution(there.get("config", {}))}
+        alike = all(decided.get(name) == value for name, value in job.identity.items())
         if alike and is_cut_so(job, path, there["num_seeds"]):
             candidates.append((there["num_seeds"], path, provenance.other_versions(there["environment"])))
     wanted = job.task.num_seeds
