@@ -1,5 +1,19 @@
-"""What a study may do wrong."""
+"""What can go wrong that a user has to do with: each is one line."""
+
+from pathlib import Path
 
 
 class StudyError(TypeError, ValueError):
     """A study is not as it must be: `simulate` returns no arrays by name, a claim asks for what is not there."""
+
+
+class DirectoryError(Exception):
+    """A run cannot go on in a directory."""
+
+    def __init__(self, directory: Path, why: str):
+        super().__init__(f"directory {directory}: {why}")
+        self.directory, self.why = directory, why
+
+
+class OtherVersions(DirectoryError):
+    """What is there was written with other versions of the libraries that decide numbers."""

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,29 +15,19 @@ import pandas as pd
 from jaxstudies import configs, results
 from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import chunks, monte_carlo, programs
+from jaxstudies.engine import chunks, gather, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Design
-from jaxstudies.engine.monte_carlo import Earlier, Execution, Task, Timing
+from jaxstudies.engine.gather import Earlier
+from jaxstudies.engine.monte_carlo import Execution, Task, Timing
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
+from jaxstudies.errors import DirectoryError, OtherVersions
 from jaxstudies.output import files, provenance, table
 from jaxstudies.output.table import Shapes, UnreadableRuns
 from jaxstudies.study import Study
 
 DIGEST = "[0-9a-f]{16}"
 """A digest, as it may stand in a name."""
-
-
-class DirectoryError(Exception):
-    """A run cannot go on in a directory."""
-
-    def __init__(self, directory: Path, why: str):
-        super().__init__(f"directory {directory}: {why}")
-        self.directory, self.why = directory, why
-
-
-class OtherVersions(DirectoryError):
-    """What is there was written with other versions of the libraries that decide numbers."""
 
 
 class Job(NamedTuple):
@@ -138,7 +127,7 @@ def is_finished(job: Job) -> bool:
     for path in (current, aside):
         if _origin_of(path).get("digest") != job.digest or not table.is_readable(path):
             continue
-        with writing(job.directory):
+        with files.writing(job.directory):
             if path == aside:
                 set_aside(job)
                 os.replace(aside, current)
@@ -204,7 +193,7 @@ def traced(job: Job) -> Job:
 
 def is_cut_so(job: Job, path: Path, num_seeds: int) -> bool:
     """Return whether a table is whole, and in the blocks in which this version writes so many seeds."""
-    sizes = monte_carlo.block_sizes(job.task.design, job.shapes or {}, num_seeds)
+    sizes = gather.block_sizes(job.task.design, job.shapes or {}, num_seeds)
     return table.is_readable(path) and table.stored_sizes(path) == sizes
 
 
@@ -231,7 +220,7 @@ def check_versions(job: Job) -> None:
         raise OtherVersions(job.directory, f"the unfinished run was begun with {differ}; install that")
     path = job.chunks.directory / "versions.json"
     if not path.exists():
-        with writing(job.directory):
+        with files.writing(job.directory):
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_json(path, provenance.environment())
 
@@ -278,7 +267,7 @@ def finish(job: Job, share: Share = ALONE) -> None:
         # Inside the table's own file: a table that is brought back brings them along.
         "beside": {name: rows.to_dict("list") for name, rows in tables.items()},
     }
-    with writing(job.directory):
+    with files.writing(job.directory):
         table.write_runs(job.directory / "runs.parquet", blocks, origin, lambda: set_aside(job))
         job.chunks.remove()
 
@@ -307,25 +296,3 @@ def add_times(times: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """Return the times of both, group by group."""
     spent = list(Timing._fields)
     return times.assign(**{name: times[name] + before[name] for name in spent})
-
-
-@contextlib.contextmanager
-def holding(directory: Path, lock: Callable[[Path], contextlib.AbstractContextManager]) -> Iterator[None]:
-    """Hold a directory by a lock, or say who does."""
-    try:
-        with lock(directory):
-            yield
-    except chunks.Occupied:
-        why = "another run is writing there; wait for it, or name another directory"
-        raise DirectoryError(directory, why) from None
-
-
-@contextlib.contextmanager
-def writing(directory: Path) -> Iterator[None]:
-    """Turn an error of the file system into a line about the directory."""
-    try:
-        yield
-    except BrokenPipeError:  # that was the terminal's
-        raise
-    except OSError as error:
-        raise DirectoryError(directory, f"cannot be written to ({error.strerror})") from error

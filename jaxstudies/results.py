@@ -13,7 +13,7 @@ from jaxstudies.engine.design import Design
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims, intervals
 from jaxstudies.evidence.claims import Verdict, judge_all
-from jaxstudies.output import files, plotting, table
+from jaxstudies.output import default_figures, files, table
 from jaxstudies.output.table import Shapes
 from jaxstudies.study import Results, Study
 
@@ -120,7 +120,7 @@ def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = No
     axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
     curves = {measure: axis for measure, axis in axes.items() if axis is not None}
     table = table[~table["measure"].str.contains(", last ")]
-    return plotting.draw_measures(table, results.runs, curves, study.question)
+    return default_figures.draw_measures(table, results.runs, curves, study.question)
 
 
 MOST_TRIED = 10_000
@@ -176,17 +176,3 @@ def write(
     claims.write_effects(directory / "effects.parquet", effects, table.content_digest(directory / "runs.parquet"))
     for name, rows in tables.items():
         files.write_csv(directory / f"{name}.csv", rows)
-
-
-def nonfinite_in_words(found: table.NonFinite, labels: Mapping[str, np.ndarray]) -> str:
-    """Return in a line how many runs are not finite, in which measures, and in which setting most.
-
-    The columns of the labels tell which of them vary.
-    """
-    measures = ", ".join(f"{name} ({count:,})" for name, count in found.measures.items())
-    setting, count = max(found.settings.items(), key=lambda item: item[1])
-    varying = [len(pd.unique(column)) > 1 for column in labels.values()]
-    told = zip(labels, setting, varying, strict=True)
-    where = ", ".join(f"{name} {value}" for name, value, varies in told if varies)
-    most = f"; {'most' if len(found.settings) > 1 else 'all'} with {where} ({count:,})" if where else ""
-    return f"NaN or infinite: {found.runs:,} of {found.of:,} runs, in {measures}{most}"

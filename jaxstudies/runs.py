@@ -20,7 +20,7 @@ from jaxstudies.engine.design import Simulate, as_array
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.evidence.claims import Claim, judge_all, sentence
 from jaxstudies.jobs import Job
-from jaxstudies.output import reach, table
+from jaxstudies.output import files, nonfinite, reach, table
 from jaxstudies.study import Results, Study, levels_of, task_of
 
 
@@ -140,8 +140,8 @@ def run(
     verdicts, effects = judge_all(study.CLAIMS, results.selector(runs, study.AXES))
     for verdict in verdicts:
         print(sentence(verdict))
-    if (found := table.count_nonfinite(kept)).runs:
-        print(results.nonfinite_in_words(found, job.task.design.labels))
+    if (found := nonfinite.count(kept)).runs:
+        print(nonfinite.in_words(found, job.task.design.labels))
     if directory is not None:
         keep_results(study, filled, runs, verdicts, effects, job.directory)
     return runs
@@ -200,13 +200,13 @@ def rows_of(
         job = jobs.traced(Job(study, config, Path(), task, {}, ""))
         return monte_carlo.run_design(task, shapes=job.shapes)[0], job
     where = Path(directory)
-    with jobs.writing(where):
+    with files.writing(where):
         where.mkdir(parents=True, exist_ok=True)
     digest = reach.object_digest(code)
     if digest is None:
         warnings.warn("simulate cannot be read, so that nothing in the directory is used again", stacklevel=3)
     job = jobs.prepare(study, config, where, num_seeds, seed, execution, digest)
-    with jobs.holding(where, chunks.sole_writer):
+    with chunks.sole_writer(where):
         if not jobs.is_finished(job):
             jobs.finish(jobs.grow(job))
     return table.stored_blocks(where / "runs.parquet"), job
@@ -217,5 +217,5 @@ def keep_results(study, config, runs, verdicts, effects, directory: Path) -> Non
     origin = table.read_provenance(directory / "runs.parquet")
     times = pd.DataFrame(origin.pop("beside")["times"])
     summary = results.summarize(study, Results(config, runs, times, {}))
-    with jobs.writing(directory):
+    with files.writing(directory):
         results.write(directory, origin, verdicts, effects, {"summary": summary, "times": times})

@@ -28,8 +28,8 @@ from benchmarks.steps import IMAGES
 from jaxstudies.commands import command, flags
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.engine import programs
-from jaxstudies.jobs import writing
 from jaxstudies.output import files, plotting
+from jaxstudies.output.files import writing
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jax.extend.core import jaxprs_in_params
 
 import jaxstudies
 from jaxstudies import training
-from jaxstudies.engine import monte_carlo, prng, programs
+from jaxstudies.engine import gather, monte_carlo, prng, programs
 from jaxstudies.engine.blocks import make_plans, plan_size
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Setting, make_design, product_design
@@ -571,7 +571,7 @@ def test_many_seeds_spread_over_the_devices_by_seed():
 def test_a_table_comes_in_blocks_that_fit(monkeypatch, rows):
     """Cut by seeds, or, where a seed of all settings does not fit, by settings as well."""
     whole = run(draw, settings(), 6, chunk_size=4)
-    monkeypatch.setattr(monte_carlo, "ROWS_AT_ONCE", rows)
+    monkeypatch.setattr(gather, "ROWS_AT_ONCE", rows)
     task = Task(draw, make_design(draw, settings()), 6, execution=Execution(4))
     blocks = list(map(table.to_pandas, monte_carlo.run_design(task)[0]))
     assert all(0 < len(block) <= rows for block in blocks)
@@ -582,7 +582,7 @@ def test_a_table_comes_in_blocks_that_fit(monkeypatch, rows):
 
 
 def test_wide_rows_come_in_smaller_blocks(monkeypatch):
-    monkeypatch.setattr(monte_carlo, "BYTES_AT_ONCE", 4 * 2 * 4)  # of four rows
+    monkeypatch.setattr(gather, "BYTES_AT_ONCE", 4 * 2 * 4)  # of four rows
     design = product_design(draw, {"scale": (1.0, 2.0)})
     blocks, *_ = monte_carlo.run_design(Task(draw, design, 6))
     assert [block.num_rows for block in blocks] == [4, 4, 4]

@@ -24,6 +24,7 @@ from test_table import old_table
 from jaxstudies.commands import answer, command
 from jaxstudies.engine import chunks, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
+from jaxstudies.errors import DirectoryError
 from jaxstudies.evidence import claims
 from jaxstudies.output import provenance, reach, table
 
@@ -58,7 +59,7 @@ def test_a_second_run_into_a_directory_says_so_and_stops(tmp_path, holder, capsy
 
 
 def test_the_lock_goes_with_a_killed_process(tmp_path, holder):
-    with pytest.raises(chunks.Occupied), chunks.sole_writer(tmp_path):
+    with pytest.raises(DirectoryError, match="another run"), chunks.sole_writer(tmp_path):
         pass
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()

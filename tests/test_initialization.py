@@ -15,7 +15,7 @@ from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo
 from jaxstudies.evidence import theory
-from jaxstudies.networks import diagnostics, mnist
+from jaxstudies.networks import diagnostics, mnist, preparation
 from jaxstudies.networks.data import Dataset, as_inputs
 from jaxstudies.networks.models import Layer, orthonormalize
 from jaxstudies.output import table
@@ -306,7 +306,7 @@ def test_bad_flags_are_named(tmp_path, capsys, flags, named):
 
 
 def test_missing_data_are_an_error_of_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(mnist, "URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(preparation, "URL", "http://127.0.0.1:9/")
     monkeypatch.delenv(mnist.DATA_DIR_VARIABLE, raising=False)
     with pytest.raises(SystemExit) as stop:
         command.main(load("initialization"), ["--data-dir", str(tmp_path), "--out", str(tmp_path / "out")])

@@ -25,6 +25,7 @@ from jaxstudies.evidence.claims import judge_all
 from jaxstudies.networks import diagnostics, mnist
 from jaxstudies.networks.convnets import LeNet5, average_pool, convolve, dropout
 from jaxstudies.networks.data import Dataset
+from jaxstudies.networks.normalization import precise_batch_stats
 from jaxstudies.output import plotting, table
 from jaxstudies.output.table import stacked
 from jaxstudies.studies import lenet
@@ -32,7 +33,7 @@ from jaxstudies.studies.lenet import simulation
 from jaxstudies.studies.lenet.design import ARMS, load
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
-from jaxstudies.training import precise_batch_stats, start_state, train_step, variables
+from jaxstudies.training import start_state, train_step, variables
 
 STUDY = studies.from_module(lenet, "lenet")
 

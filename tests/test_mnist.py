@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxstudies.networks import mnist
-from jaxstudies.networks.mnist import FILES
+from jaxstudies.networks import mnist, preparation
+from jaxstudies.networks.originals import FILES
 
 ORIGINALS = os.environ.get(mnist.DATA_DIR_VARIABLE)
 needs_originals = pytest.mark.skipif(
@@ -108,7 +108,7 @@ def test_download_from_a_local_server(originals, tmp_path, monkeypatch):
     handler = functools.partial(Quiet, directory=str(originals))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(mnist, "URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setattr(preparation, "URL", f"http://127.0.0.1:{server.server_port}/")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         data = mnist.load("mnist", tmp_path / "downloaded")
         assert mnist.content_hash(data) == mnist.EXPECTED["mnist"][-1]
@@ -142,13 +142,13 @@ def test_without_network_and_files_three_ways_out_are_named(tmp_path, monkeypatc
         bound.bind(("127.0.0.1", 0))
         if server == "is silent":
             bound.listen()
-        monkeypatch.setattr(mnist, "URL", f"http://127.0.0.1:{bound.getsockname()[1]}/")
+        monkeypatch.setattr(preparation, "URL", f"http://127.0.0.1:{bound.getsockname()[1]}/")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         began = time.perf_counter()
         with pytest.raises(mnist.DataError) as caught:
             mnist.load("mnist", tmp_path)
         assert time.perf_counter() - began < 5
-    for way_out in (f"not in {tmp_path}", "go online", "--data-dir", "--dataset digits"):
+    for way_out in (f"not in {tmp_path}", "go online", "data_dir", "dataset digits"):
         assert way_out in str(caught.value)
     assert "\n" not in str(caught.value)
 

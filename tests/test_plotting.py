@@ -11,7 +11,7 @@ from PIL import Image
 from reading import assert_words
 
 from jaxstudies.evidence import intervals
-from jaxstudies.output import plotting
+from jaxstudies.output import default_figures, plotting
 from jaxstudies.output.words import WORDS, words
 
 CAPTION = "Points are what was measured. If theory holds, they lie on the line, whatever the seed. " * 3
@@ -91,10 +91,10 @@ def summarize(runs):
     return pd.concat(tables, ignore_index=True)
 
 
-def default_figures(factors, **how):
+def drawn_by_default(factors, **how):
     runs = tabulate(factors, **how)
     curves = {"losses": "step"} if "losses" in runs else {}
-    return plotting.draw_measures(summarize(runs), runs, curves, "A question?")
+    return default_figures.draw_measures(summarize(runs), runs, curves, "A question?")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def default_figures(factors, **how):
     ],
 )
 def test_default_figures_say_words_and_how_much_is_drawn(factors, drawn):
-    figures = default_figures(factors)
+    figures = drawn_by_default(factors)
     assert_words(figures)
     assert set(figures) == {"learned", "test_loss", "losses"}
     for name, said in drawn.items():
@@ -123,12 +123,12 @@ def legend_colors(figure):
 
 
 def test_related_levels_have_related_colors_and_kinds_colors_that_are_told_apart():
-    ordered = legend_colors(default_figures({"depth": (1, 2), "width": (8, 2, 4)})["learned"])
+    ordered = legend_colors(drawn_by_default({"depth": (1, 2), "width": (8, 2, 4)})["learned"])
     assert [sum(color) for color in ordered] == sorted(sum(color) for color in ordered)
-    kinds = legend_colors(default_figures({"depth": (1, 2), "init": ("a", "b", "c")})["learned"])
+    kinds = legend_colors(drawn_by_default({"depth": (1, 2), "init": ("a", "b", "c")})["learned"])
     assert kinds == [to_rgb(color) for color in plotting.COLORS[:3]]
     # Of curves, one factor has the colors, the other the line styles.
-    (legend,) = default_figures({"depth": (1, 2, 3), "width": (1, 2)})["losses"].legends
+    (legend,) = drawn_by_default({"depth": (1, 2, 3), "width": (1, 2)})["losses"].legends
     looks = [(handle.get_color(), handle.get_linestyle()) for handle in legend.get_lines()]
     assert len({style for _, style in looks}) == 2 and len({tuple(to_rgb(color)) for color, _ in looks}) == 3
 
@@ -146,7 +146,7 @@ def test_related_levels_have_related_colors_and_kinds_colors_that_are_told_apart
     ],
 )
 def test_levels_are_spaced_as_they_were_chosen_and_their_names_do_not_overlap(levels, scale):
-    figure = default_figures({"level": levels}, num_seeds=3, curve=False)["learned"]
+    figure = drawn_by_default({"level": levels}, num_seeds=3, curve=False)["learned"]
     (ax,) = figure.axes
     assert ax.get_xscale() == scale
     figure.draw_without_rendering()

@@ -22,10 +22,9 @@ from hypothesis import strategies as st
 import jaxstudies
 from jaxstudies import Claim, Dataset, fit
 from jaxstudies.commands import command, replay_command
-from jaxstudies.engine import monte_carlo, programs
+from jaxstudies.engine import gather, programs
 from jaxstudies.engine.monte_carlo import KeyUnused
-from jaxstudies.errors import StudyError
-from jaxstudies.jobs import DirectoryError, OtherVersions
+from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
 from jaxstudies.output import provenance, reach, table
 from jaxstudies.replays import find_setting, largest_difference
 from jaxstudies.runs import study_of
@@ -119,7 +118,7 @@ def test_however_a_table_came_to_its_seeds_its_rows_are_the_same(tmp_path_factor
     """Blocks of the table, and of the runs, end anywhere."""
     directory = tmp_path_factory.mktemp("grown")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(monte_carlo, "ROWS_AT_ONCE", most)
+        patch.setattr(gather, "ROWS_AT_ONCE", most)
         for num_seeds in sizes:
             grown = jaxstudies.run({"scale": (1.0, 2.0, 3.0)}, draw, num_seeds=num_seeds, directory=directory)
         whole = jaxstudies.run({"scale": (1.0, 2.0, 3.0)}, draw, num_seeds=sizes[-1])

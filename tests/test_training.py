@@ -10,6 +10,7 @@ import pytest
 from jaxstudies import training
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.models import MLP, initializer, leaky_relu
+from jaxstudies.networks.normalization import precise_batch_stats
 
 squared_error = optax.losses.squared_error
 
@@ -346,7 +347,7 @@ def test_precise_statistics_of_any_model_are_those_of_the_population(momentum):
 
     # Wherever the averages stand, they are no part of the result.
     stats = jax.tree.map(lambda a: a + 7, initial["batch_stats"])
-    whole = training.precise_batch_stats(update, stats, lambda i: inputs, 1)
+    whole = precise_batch_stats(update, stats, lambda i: inputs, 1)
     # From (1 - m) batch to the batch: m is rounded, by half an eps.
     tolerance = 20 * float(jnp.finfo(jnp.float32).eps) / (1 - momentum)
     expected = Normalized(0.0).apply(initial, inputs, train=True, mutable=["batch_stats"])[1]
@@ -354,7 +355,7 @@ def test_precise_statistics_of_any_model_are_those_of_the_population(momentum):
     jax.tree.map(close, whole, expected["batch_stats"])
     # The first layer sees the inputs themselves: cut into batches, their moments are the same.
     pieces = inputs.reshape(4, 16, 3)
-    first = training.precise_batch_stats(update, stats, lambda i: pieces[i], 4)["BatchNorm_0"]
+    first = precise_batch_stats(update, stats, lambda i: pieces[i], 4)["BatchNorm_0"]
     close(first["mean"], inputs.mean(axis=0))
     close(first["var"], inputs.var(axis=0))
 
@@ -368,7 +369,7 @@ def test_precise_statistics_of_a_plain_batch_norm():
         current = {**initial, "batch_stats": batch_stats}
         return model.apply(current, x, mutable=["batch_stats"])[1]["batch_stats"]
 
-    got = training.precise_batch_stats(update, initial["batch_stats"], lambda i: inputs, 1)
+    got = precise_batch_stats(update, initial["batch_stats"], lambda i: inputs, 1)
     np.testing.assert_allclose(got["mean"], inputs.mean(axis=0), rtol=1e-4)
     np.testing.assert_allclose(got["var"], inputs.var(axis=0), rtol=1e-4)
 

@@ -13,8 +13,8 @@ from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.options import Options
 from jaxstudies.evidence import claims
 from jaxstudies.evidence.claims import Verdict
-from jaxstudies.jobs import writing
-from jaxstudies.output import plotting, table
+from jaxstudies.output import default_figures, nonfinite, plotting, table
+from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Study
 
@@ -23,7 +23,7 @@ def report(study: Study, out: Path, options: Options) -> None:
     """Write everything that follows from the table of runs, and say what it comes to."""
     try:
         finished, origin = results.read(study, out)
-        nonfinite = table.count_nonfinite(table.stored_blocks(out / "runs.parquet"))
+        wrong = nonfinite.count(table.stored_blocks(out / "runs.parquet"))
     except UnreadableRuns as error:
         raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
     print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)
@@ -34,15 +34,15 @@ def report(study: Study, out: Path, options: Options) -> None:
         results.write(out, origin, verdicts, effects, tables)
     plotting.use_style()
     figures = results.figures_of(study, finished, summary)
-    captions = {} if study.plot else dict.fromkeys(figures, plotting.DEFAULT_CAPTION)
+    captions = {} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)
     with writing(out):
         pictures = [path.name for path in plotting.save(figures, out, captions | dict(study.CAPTIONS), pdf=options.pdf)]
     if options.verbose:
         print_table(summary)
     say_verdicts(verdicts, everything=options.verbose)
-    if nonfinite.runs:
+    if wrong.runs:
         labels = finished.runs.columns[: list(finished.runs.columns).index("seed")]
-        print(results.nonfinite_in_words(nonfinite, {name: finished.runs[name].to_numpy() for name in labels}))
+        print(nonfinite.in_words(wrong, {name: finished.runs[name].to_numpy() for name in labels}))
     print(f"\n{out}/: {', '.join([*pictures, *(f'{name}.csv' for name in tables)])},")
     print(f"  claims.json ({len(verdicts)} claims), effects.parquet, runs.parquet, config.json")
 

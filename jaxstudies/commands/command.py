@@ -20,10 +20,10 @@ from jaxstudies.engine.chunks import ChunksError
 from jaxstudies.engine.cluster import ClusterError
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.engine.programs import OutOfMemory
-from jaxstudies.errors import StudyError
-from jaxstudies.jobs import DirectoryError, OtherVersions, writing
-from jaxstudies.networks.mnist import DataError
+from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
+from jaxstudies.networks.originals import DataError
 from jaxstudies.output import table
+from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Study
 
@@ -69,6 +69,8 @@ def _warnings_in_a_line(name: str) -> Iterator[None]:
 def _mistake(error: BaseException) -> str | None:
     """Return what a user has to do with an error, and the way out; None where that is for others to say."""
     text = f"--out {error.directory}: {error.why}" if isinstance(error, DirectoryError) else str(error)
+    if isinstance(error, DataError):
+        text = text.replace("data_dir", "--data-dir").replace("the dataset digits", "--dataset digits")
     return next((f"{text}{way_out}" for kind, way_out in WAYS_OUT.items() if isinstance(error, kind)), None)
 
 

@@ -73,7 +73,7 @@ def say_what_is_new(job: Job) -> Job:
 
 
 def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
-    with jobs.holding(job.directory, chunks.sole_writer):
+    with chunks.sole_writer(job.directory):
         if fresh:
             jobs.discard(job)
             jobs.finish(job)
@@ -85,13 +85,14 @@ def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
         report()
 
 
-def _share_lock(share: Share) -> Callable[[Path], AbstractContextManager]:
-    return lambda directory: chunks.shared_writer(directory, f"{share.index + 1}-of-{share.count}")
+def share_held(directory: Path, share: Share) -> AbstractContextManager:
+    """Hold a directory for a share."""
+    return chunks.shared_writer(directory, f"{share.index + 1}-of-{share.count}")
 
 
 def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
     done = f"share {share.index + 1}/{share.count} is done"
-    with jobs.holding(job.directory, _share_lock(share)):
+    with share_held(job.directory, share):
         with chunks.finishing(job.directory):
             finished = jobs.is_finished(job)
             job = job if finished else say_what_is_new(job)
@@ -114,7 +115,7 @@ def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
 
 
 def _run_connected(job: Job, share: Share, fresh: bool, report: Callable[[], None]) -> None:
-    with jobs.holding(job.directory, _share_lock(share)):
+    with share_held(job.directory, share):
         cluster.agree(job.chunks.directory.name)
         leads = share.index == 0
         finished = cluster.broadcast(leads and not fresh and jobs.is_finished(job))

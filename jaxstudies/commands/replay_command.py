@@ -13,9 +13,10 @@ import tyro
 from jaxstudies.commands import flags
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.engine.programs import OutOfMemory
-from jaxstudies.jobs import DirectoryError, writing
+from jaxstudies.errors import DirectoryError
 from jaxstudies.networks.mnist import DataError
 from jaxstudies.output import plotting, portrait, table
+from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.output.words import words
 from jaxstudies.replays import Replay, replay

@@ -9,8 +9,9 @@ import tyro
 
 from jaxstudies.commands import flags
 from jaxstudies.commands.flags import UsageError
-from jaxstudies.jobs import DirectoryError, writing
+from jaxstudies.errors import DirectoryError
 from jaxstudies.output import files, page
+from jaxstudies.output.files import writing
 from jaxstudies.output.page import Section, UnreadableResults
 
 DESCRIPTION = "Write one page of the verdicts and figures in directories of studies' results."

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxstudies.errors import DirectoryError
 from jaxstudies.output.files import write_atomic
 
 CHECKSUM_BYTES = 32
@@ -116,20 +117,16 @@ def remember(kept: Chunks, name: str, compute: Callable[[], dict[str, np.ndarray
     return {key: array for key, array in found.items() if key != COMMIT}
 
 
-class Occupied(Exception):
-    """Another run is writing into a directory."""
-
-
 @contextlib.contextmanager
 def sole_writer(directory: Path) -> Iterator[None]:
-    """Hold a directory for one run, or raise Occupied. The lock goes with the process, however that ends."""
+    """Hold a directory for one run, or raise DirectoryError. The lock goes with the process, however that ends."""
     with _lock(directory / ".lock"):
         yield
 
 
 @contextlib.contextmanager
 def shared_writer(directory: Path, share: str) -> Iterator[None]:
-    """Hold a directory for a share of a run, or raise Occupied if a whole run or the same share does."""
+    """Hold a directory for a share of a run, or raise DirectoryError if a whole run or the same share does."""
     with _lock(directory / ".lock", shared=True), _lock(directory / f".lock.{share}"):
         yield
 
@@ -155,7 +152,9 @@ def _lock(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[N
             try:
                 fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise Occupied from error
+                raise DirectoryError(
+                    path.parent, "another run is writing there; wait for it, or name another directory"
+                ) from error
             # Whoever opened the file before its last holder removed it has locked nothing.
             if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 continue

@@ -1,9 +1,11 @@
-"""Batch norm for networks whose features come first, with a gradient in closed form."""
+"""Batch norm with features first and a gradient in closed form, and precise statistics of any model."""
+
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PyTree
 
 Rows = Float[Array, "features n"]
 PerRow = Float[Array, " features"]
@@ -84,3 +86,41 @@ class BatchNorm(nn.Module):
             for running, batch in zip((mean, var), moments(flat), strict=True):
                 running.value = self.momentum * running.value + (1 - self.momentum) * batch
         return normalize(flat, scale, bias, self.epsilon).reshape(z.shape)
+
+
+def precise_batch_stats(
+    update: Callable[[PyTree, Array], PyTree],
+    batch_stats: PyTree,
+    batch: Callable[[Int[Array, ""]], Array],
+    num_batches: int,
+) -> PyTree:
+    """Recompute batch-norm statistics for given weights ("precise BN").
+
+    Each batch goes through the network normalized by its own statistics; the moments of all batches
+    are pooled (Wu and Johnson 2021, arXiv 2105.07576). One batch that holds all examples gives the
+    population's statistics exactly.
+
+    Args:
+        update: Passes inputs through the network, batch norm using the batch and dropout being off,
+            and returns the running averages after it, m * before + (1 - m) * batch with any m < 1.
+        batch_stats: Statistics, for their shapes: dictionaries with `mean` and `var` at any depth.
+        batch: Maps an index to inputs (examples, ...); all batches are of one size.
+        num_batches: Number of batches.
+
+    Returns:
+        Statistics of the same structure.
+    """
+    zeros, ones = (jax.tree.map(f, batch_stats) for f in (jnp.zeros_like, jnp.ones_like))
+
+    def moments(carry, index):
+        # From 0 the averages become (1 - m) * batch, and m is their derivative.
+        scaled, momentum = jax.jvp(lambda stats: update(stats, batch(index)), (zeros,), (ones,))
+        return carry, jax.tree.map(lambda a, m: a / (1 - m), scaled, momentum)
+
+    def pool(seen):
+        if "mean" in seen and "var" in seen:
+            variance = seen["var"].mean(axis=0) + seen["mean"].var(axis=0)
+            return {"mean": seen["mean"].mean(axis=0), "var": variance}
+        return {name: pool(layer) for name, layer in seen.items()}
+
+    return pool(jax.lax.scan(moments, None, jnp.arange(num_batches))[1])

@@ -1,12 +1,15 @@
 """Files that appear whole or not at all."""
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
+
+from jaxstudies.errors import DirectoryError
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -34,3 +37,14 @@ def write_json(path: Path, content: object) -> None:
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV, numbers to seven significant digits."""
     write_atomic(path, lambda p: table.to_csv(p, index=False, float_format="%.7g"))
+
+
+@contextlib.contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Turn an error of the file system into a line about the directory."""
+    try:
+        yield
+    except BrokenPipeError:  # that was the terminal's
+        raise
+    except OSError as error:
+        raise DirectoryError(directory, f"cannot be written to ({error.strerror})") from error

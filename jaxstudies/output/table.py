@@ -4,10 +4,8 @@ import hashlib
 import itertools
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -242,50 +240,6 @@ def stored_sizes(path: Path) -> list[int]:
     """Return the numbers of rows of the blocks in which a table was written."""
     about = pq.read_metadata(path)
     return [about.row_group(number).num_rows for number in range(about.num_row_groups)]
-
-
-class NonFinite(NamedTuple):
-    """Runs in which a number is NaN or infinite."""
-
-    runs: int
-    of: int
-    """Runs in all."""
-    measures: dict[str, int]
-    """How many runs by measure; a measure without any is left out."""
-    settings: dict[tuple[str, ...], int]
-    """How many runs by setting, as the texts of its labels."""
-
-
-def count_nonfinite(blocks: Iterable[pa.Table]) -> NonFinite:
-    """Count the runs of a table with numbers that are NaN or infinite."""
-    measures: Counter[str] = Counter()
-    settings: Counter[tuple[str, ...]] = Counter()
-    total = 0
-    for rows in blocks:
-        total += rows.num_rows
-        names = rows.schema.names
-        labels, behind = names[: names.index("seed")], names[names.index("seed") + 1 :]
-        anywhere = np.zeros(rows.num_rows, bool)
-        for name in behind:
-            found = _nonfinite_rows(rows.column(name).combine_chunks())
-            measures[name] += int(found.sum())
-            anywhere |= found
-        if anywhere.any():
-            texts = rows.select(labels).filter(pa.array(anywhere)).to_pandas().astype(str)
-            settings.update(texts.itertuples(index=False, name=None) if labels else [()] * int(anywhere.sum()))
-    return NonFinite(sum(settings.values()), total, dict(+measures), dict(settings))
-
-
-def _nonfinite_rows(column: pa.Array) -> np.ndarray:
-    """Return in which rows of a column a number that is there is not finite."""
-    found, there = np.zeros(len(column), bool), np.asarray(column.is_valid())
-    nested = pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)
-    if not pa.types.is_floating(column.type.value_type if nested else column.type):
-        return found
-    values = (column.flatten() if nested else column.drop_null()).to_numpy(zero_copy_only=False)
-    if values.size:
-        found[there] = ~np.isfinite(values.reshape(there.sum(), -1)).all(axis=1)
-    return found
 
 
 def is_readable(path: Path) -> bool:

@@ -16,9 +16,10 @@ from jaxstudies.engine.design import make_design
 from jaxstudies.networks import diagnostics
 from jaxstudies.networks.convnets import HIDDEN_LAYERS, LeNet5
 from jaxstudies.networks.data import Dataset
+from jaxstudies.networks.normalization import precise_batch_stats
 from jaxstudies.studies.lenet.config import Config
 from jaxstudies.studies.lenet.design import Images, data, settings
-from jaxstudies.training import Fitted, TrainState, fit, precise_batch_stats, predict, variables
+from jaxstudies.training import Fitted, TrainState, fit, predict, variables
 
 SPLITS = ("train", "validation", "test")
 ESTIMATORS = ("running", "precise")

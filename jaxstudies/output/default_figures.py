@@ -1,0 +1,231 @@
+"""The figures of a study that draws none of its own: every measure over what varies."""
+
+import textwrap
+from collections.abc import Sequence
+from itertools import chain, repeat
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+from jaxstudies.evidence import intervals as stats
+from jaxstudies.output.plotting import COLORS, Style, count_drawn, cut_below, layer_lines, legend_below, plain_log_ticks
+from jaxstudies.output.words import words
+
+MOST_POINTS, FEW_POINTS, MOST_LINES, MOST_PANELS, MOST_TICKS = 200, 40, len(COLORS), 4, 8
+ASIDE = 4
+"""Points between the lines of neighboring levels."""
+LINE_STYLES = ("-", "--", ":", "-.")
+DEFAULT_CAPTION = (
+    "Estimates over seeds with 95 % intervals, which are bars or, of many settings and of curves, bands: Wilson's for "
+    "shares, Student's t for means. Look for differences between settings that are large beside the intervals."
+)
+"""What is to be seen in each figure of `draw_measures`."""
+
+
+def draw_measures(summary: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, str], title: str) -> dict[str, Figure]:
+    """Draw every measure over the first factor that varies, a line per level of the second, panels of the third.
+
+    More than `MOST_POINTS` levels are pooled, and of further factors the first level is drawn. `summary` has a row per
+    setting and measure; `curves` are measures of `runs` that are arrays, with the name of their axis.
+    """
+    labels = runs.columns[: list(runs.columns).index("seed")]
+    said = {name: words(name) for name in labels}
+    summary, runs = summary.rename(columns=said), runs.rename(columns=said)
+    levels = runs[list(said.values())].nunique(dropna=False)
+    # A factor with more levels than there are lines goes along the axis.
+    varying = sorted(levels.index[levels > 1], key=lambda name: -levels[name] if levels[name] > MOST_LINES else 0)
+    title, drawn = textwrap.fill(title, 70), {}
+    for measure, rows in summary.groupby("measure", sort=False):
+        shown = shown_rows(rows, varying)
+        note = f"n = {shown['n'].min():,} runs each" + (" or more" if shown["n"].nunique() > 1 else "")
+        note += "".join(f", {name} {words(shown[name].iloc[0])}" for name in varying[3:])
+        if varying and (count := shown[varying[0]].nunique()) > MOST_POINTS:
+            note += f" at {count:,} levels, neighbors pooled"
+        drawn[measure] = draw_measure(shown, varying, runs[measure].dtype == bool)
+        drawn[measure].suptitle(f"{title}\n{note}; 95 % intervals{count_drawn(len(shown), len(rows))}")
+    for measure, axis in curves.items():
+        drawn[measure] = draw_curves(runs[runs[measure].notna()], varying, measure, axis, title)
+    return drawn
+
+
+def words_of(*levels: object) -> str:
+    """Return levels as they stand in a legend."""
+    return ", ".join(map(words, levels))
+
+
+def is_number(column: pd.Series) -> bool:
+    """Return whether a factor's levels are numbers, and so have an order."""
+    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return number and not column.hasnans
+
+
+def some_levels(column: pd.Series, most: int) -> list:
+    """Return at most so many of a factor's levels, from the first to the last; numbers in order."""
+    levels = column.drop_duplicates()
+    levels = levels.sort_values() if is_number(column) else levels
+    return levels.iloc[spread(len(levels), most)].tolist()
+
+
+def palette(count: int, ordered: bool) -> Sequence[str]:
+    """Return a color per level, of three ordered ones or more a sequence from dark to light."""
+    if not ordered or count < 3:
+        return COLORS[:count]
+    return list(map(to_hex, mpl.colormaps["viridis"](np.linspace(0, 0.88, count))))
+
+
+def shown_rows(rows: pd.DataFrame, varying: Sequence[str]) -> pd.DataFrame:
+    """Return the rows that a figure has room for: some lines, some panels, one level of what has neither."""
+    for name, most in zip(varying[1:], chain((MOST_LINES, MOST_PANELS), repeat(1)), strict=False):
+        rows = rows[rows[name].isin(some_levels(rows[name], most))]
+    return rows
+
+
+def draw_measure(rows: pd.DataFrame, varying: list[str], outcome: bool) -> Figure:
+    """Draw one measure's estimates and intervals."""
+    # What does not vary has one level, without a name.
+    x, hue, panel = [*varying, "", "", ""][:3]
+    rows = rows.assign(**{"": "all runs"})
+    numeric, lines, legend = is_number(rows[x]), some_levels(rows[hue], MOST_LINES), {}
+    rows = rows.sort_values(x) if numeric else rows.assign(**{x: rows[x].map(words)})
+    panels = some_levels(rows[panel], MOST_PANELS)
+    figure, axes = plt.subplots(1, len(panels), figsize=(1.8 + 4.2 * len(panels), 4), sharey=True, squeeze=False)
+    for ax, level in zip(axes[0], panels, strict=True):
+        part = rows[rows[panel].isin([level])]
+        for i, (name, color) in enumerate(zip(lines, palette(len(lines), is_number(rows[hue])), strict=True)):
+            line = part[part[hue].isin([name])]
+            if len(line):
+                pooled = pool(line, x, outcome) if numeric and len(line) > MOST_POINTS else line
+                legend[words(name)] = draw_line(ax, pooled, x, color, i - (len(lines) - 1) / 2)
+        ax.set(xlabel=x, ylabel=words(rows["measure"].iloc[0]) + (" (share of runs)" if outcome else ""))
+        if panel:
+            ax.set_title(f"{panel} {words(level)}")
+        if numeric:
+            scale_levels(ax, np.sort(part[x].unique()))
+        elif part[x].drop_duplicates().str.len().sum() > 40:
+            plt.setp(ax.get_xticklabels(), rotation=30, ha="right")
+        ax.grid(alpha=0.3)
+    if hue:
+        legend_below(figure, legend, title=hue)
+    return figure
+
+
+def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: str, aside: float) -> Artist:
+    """Draw estimates over x, with intervals where they are few and a band where they are many; return what is drawn.
+
+    Points stand a little aside, so that equal ones are seen.
+    """
+    import seaborn as sns  # late, as it takes half a second, and most studies draw for themselves
+
+    few, before = len(line) <= FEW_POINTS, set(ax.get_children())
+    style: Style = {"color": color, "marker": "o" if few else None, "ms": 5}
+    sns.lineplot(line, x=x, y="estimate", ax=ax, errorbar=None, legend=False, **style)
+    if not few:
+        ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.25, lw=0)
+        return ax.get_lines()[-1]
+    drawn = ax.get_lines()[-1]
+    ends = np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])
+    ax.errorbar(line[x], line["estimate"], np.nan_to_num(ends).clip(min=0), fmt="none", color=color, capsize=2)
+    moved = ax.transData + ScaledTranslation(aside * ASIDE / 72, 0, ax.figure.dpi_scale_trans)
+    plt.setp(list(set(ax.get_children()) - before), transform=moved)
+    return drawn
+
+
+def pool(line: pd.DataFrame, x: str, outcome: bool) -> pd.DataFrame:
+    """Return at most `MOST_POINTS` rows along x, outcomes counted over all runs, numbers averaged over levels."""
+    line = line.sort_values(x).assign(hits=line["estimate"] * line["n"])
+    cells = line.groupby(np.arange(len(line)) * MOST_POINTS // len(line))
+    if outcome:
+        estimate, low, high = stats.wilson_intervals(cells["hits"].sum(), cells["n"].sum())
+    else:
+        seen = cells["estimate"].agg(["mean", "std", "count"])
+        estimate, low, high = stats.t_intervals(seen["mean"], seen["std"], seen["count"])
+    return pd.DataFrame({x: cells[x].mean(), "estimate": estimate, "low": low, "high": high})
+
+
+def unevenness(values: np.ndarray) -> float:
+    """Return the deviation of the gaps between ascending values, relative to their mean."""
+    gaps = np.diff(values)
+    return float(gaps.std() / gaps.mean())
+
+
+def scale_levels(ax: Axes, levels: np.ndarray) -> None:
+    """Give x a logarithmic scale where levels are spaced so, and ticks at the levels if few, named where there is room.
+
+    A level of 0 beside them, as of a decay or a noise, stands as far to the left as the scale is linear.
+    """
+    positive = levels[levels > 0]
+    if levels[0] >= 0 and len(positive) > 2 and unevenness(np.log(positive)) < unevenness(positive):
+        zero: Style = {"linthresh": positive[0]} if len(positive) < len(levels) else {}
+        ax.set_xscale("symlog" if zero else "log", **zero)
+    if len(levels) > MOST_TICKS:
+        plain_log_ticks(ax.xaxis) if ax.get_xscale() == "log" else None
+        return
+    ax.get_xlim()  # brings the transform up to date
+    places = ax.get_xaxis_transform().transform(np.stack([levels, 0 * levels], axis=1))[:, 0] / ax.bbox.width
+    names, edge = [], -np.inf
+    for level, place in zip(levels, places, strict=True):
+        half = 0.0125 * len(words(level))  # of the axis' length
+        names.append(words(level) if place - half > edge else "")
+        edge = place + half + 0.01 if names[-1] else edge
+    ax.set_xticks(levels, names)
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str, title: str) -> Figure:
+    """Draw the mean of a measure along its axis with a 95 % band, a line per setting."""
+    figure, ax = plt.subplots(figsize=(7.5, 4))
+    numbers = runs.groupby(varying or (lambda _: 0), sort=False, dropna=False).ngroup().to_numpy()
+    settings = spread(int(numbers.max()) + 1, MOST_LINES)
+    levels = runs[varying].iloc[[int(np.argmax(numbers == number)) for number in settings]]
+    curves = [np.stack(runs[measure].array[numbers == number]).astype(float) for number in settings]
+    steps = [spread(curve.shape[1], MOST_POINTS) for curve in curves]
+    curves = [curve[:, places] for curve, places in zip(curves, steps, strict=True)]
+    cut = scale_curves(ax, np.concatenate([stats.mean_intervals(curve) for curve in curves], axis=1))
+    names = levels.itertuples(index=False, name=None) if varying else [("all runs",)]
+    for curve, places, look, name in zip(curves, steps, curve_looks(levels), names, strict=True):
+        color, style = look
+        layer_lines(ax, curve, color, words_of(*name), style, at=places + 1)
+    ax.set(xlabel=words(axis), ylabel=words(measure))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(alpha=0.3)
+    handles, names = ax.get_legend_handles_labels()
+    legend_below(figure, dict(zip(names, handles, strict=True)), title=", ".join(varying))
+    figure.suptitle(f"{title}\nmean over seeds, 95 % band{cut}{count_drawn(len(settings), int(numbers.max()) + 1)}")
+    return figure
+
+
+def scale_curves(ax: Axes, ends: np.ndarray) -> str:
+    """Give y a logarithmic scale where means, the first row of their ends, span decades; note what that cuts."""
+    mean, low, _ = ends[:, np.isfinite(ends[0])]
+    if not len(mean) or mean.min() <= 0 or mean.max() <= 1000 * mean.min():
+        return ""
+    ax.set_yscale("log")
+    return cut_below(mean, low)[1]
+
+
+def curve_looks(levels: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return each setting's color, by the factor with most levels, and line style, by the others.
+
+    Where the styles do not suffice, each has a color of its own.
+    """
+    hue = max(levels, key=lambda name: levels[name].nunique(dropna=False), default=None)
+    others = [name for name in levels if name != hue]
+    styles = levels.groupby(others, sort=False, dropna=False).ngroup() if others else np.zeros(len(levels), int)
+    if hue is None or max(styles) >= len(LINE_STYLES):
+        return [(color, "-") for color in COLORS[: len(levels)]]
+    codes, found = pd.factorize(levels[hue], sort=is_number(levels[hue]), use_na_sentinel=False)
+    colors = palette(len(found), is_number(levels[hue]))
+    return [(colors[int(code)], LINE_STYLES[style]) for code, style in zip(codes, styles, strict=True)]
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Return at most so many of `count` places, from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int))

@@ -1,0 +1,67 @@
+"""Runs that hold NaN or infinity: counted, and named in a line."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+
+class NonFinite(NamedTuple):
+    """Runs in which a number is NaN or infinite."""
+
+    runs: int
+    of: int
+    """Runs in all."""
+    measures: dict[str, int]
+    """How many runs by measure; a measure without any is left out."""
+    settings: dict[tuple[str, ...], int]
+    """How many runs by setting, as the texts of its labels."""
+
+
+def count(blocks: Iterable[pa.Table]) -> NonFinite:
+    """Count the runs of a table with numbers that are NaN or infinite."""
+    measures: Counter[str] = Counter()
+    settings: Counter[tuple[str, ...]] = Counter()
+    total = 0
+    for rows in blocks:
+        total += rows.num_rows
+        names = rows.schema.names
+        labels, behind = names[: names.index("seed")], names[names.index("seed") + 1 :]
+        anywhere = np.zeros(rows.num_rows, bool)
+        for name in behind:
+            found = _rows(rows.column(name).combine_chunks())
+            measures[name] += int(found.sum())
+            anywhere |= found
+        if anywhere.any():
+            texts = rows.select(labels).filter(pa.array(anywhere)).to_pandas().astype(str)
+            settings.update(texts.itertuples(index=False, name=None) if labels else [()] * int(anywhere.sum()))
+    return NonFinite(sum(settings.values()), total, dict(+measures), dict(settings))
+
+
+def _rows(column: pa.Array) -> np.ndarray:
+    """Return in which rows of a column a number that is there is not finite."""
+    found, there = np.zeros(len(column), bool), np.asarray(column.is_valid())
+    nested = pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)
+    if not pa.types.is_floating(column.type.value_type if nested else column.type):
+        return found
+    values = (column.flatten() if nested else column.drop_null()).to_numpy(zero_copy_only=False)
+    if values.size:
+        found[there] = ~np.isfinite(values.reshape(there.sum(), -1)).all(axis=1)
+    return found
+
+
+def in_words(found: NonFinite, labels: Mapping[str, np.ndarray]) -> str:
+    """Return in a line how many runs are not finite, in which measures, and in which setting most.
+
+    The columns of the labels tell which of them vary.
+    """
+    measures = ", ".join(f"{name} ({count:,})" for name, count in found.measures.items())
+    setting, count = max(found.settings.items(), key=lambda item: item[1])
+    varying = [len(pd.unique(column)) > 1 for column in labels.values()]
+    told = zip(labels, setting, varying, strict=True)
+    where = ", ".join(f"{name} {value}" for name, value, varies in told if varies)
+    most = f"; {'most' if len(found.settings) > 1 else 'all'} with {where} ({count:,})" if where else ""
+    return f"NaN or infinite: {found.runs:,} of {found.of:,} runs, in {measures}{most}"
