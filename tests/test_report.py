@@ -125,7 +125,7 @@ def test_a_study_of_the_reader_s_is_on_the_page_like_ours(monkeypatch, tmp_path,
     text = Path("report.html").read_text("utf-8")
     assert text.count("<h2 ") == 2 and "Is a number of mine below zero?</h2>" in text
     assert text.count("<td>half are</td>") == 2 and "mine; 20 seeds from master seed 0" in text
-    assert "alt='below'" in text
+    assert "alt='Estimates over seeds" in text and "<figcaption>below<" in text
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """One page of all verdicts: from the directories of studies to a self-contained HTML file."""
 
 import base64
+import contextlib
+import io
 import json
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
+
+from PIL import Image
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
@@ -131,6 +135,13 @@ def row(verdict: dict, first: str = "") -> str:
     )
 
 
+def caption_of(picture: bytes) -> str:
+    """Return the caption that a picture carries, nothing where it has none."""
+    with contextlib.suppress(Exception):  # whatever is wrong with the picture
+        return str(Image.open(io.BytesIO(picture)).info.get("Description", ""))
+    return ""
+
+
 def study(index: int, section: Section) -> str:
     """Return a study's section: the question, what was run, the verdicts, the figures."""
     question, more, *_ = [*section.text.strip().split("\n\n"), ""]
@@ -138,7 +149,7 @@ def study(index: int, section: Section) -> str:
     parts += [paragraph(section.problem, "refuted"), paragraph(section.ran, "note")]
     parts.append(table([("", verdict) for verdict in section.verdicts]))
     for name, content in section.figures.items():
-        caption, encoded = escape(name.replace("_", " ")), base64.b64encode(content).decode()
-        image = f"<img alt='{caption}' src='data:image/png;base64,{encoded}'>"
-        parts.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+        title, encoded = escape(name.replace("_", " ")), base64.b64encode(content).decode()
+        image = f"<img alt='{escape(caption_of(content)) or title}' src='data:image/png;base64,{encoded}'>"
+        parts.append(f"<figure>{image}<figcaption>{title}</figcaption></figure>")
     return "\n".join(filter(None, parts))
