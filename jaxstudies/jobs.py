@@ -56,8 +56,9 @@ class Job(NamedTuple):
     @property
     def chunks(self) -> Chunks:
         """Where finished chunks are kept."""
-        devices = programs.choose_devices(self.task.execution.num_devices)
-        decides = [self.digest, self.first_seed, self.task.execution.chunk_size, len(devices), devices[0].device_kind]
+        task, devices = self.task, programs.choose_devices(self.task.execution.num_devices)
+        _, runs = task.execution.plans(task.design, task.num_seeds, self.first_seed, devices)
+        decides = [self.digest, self.first_seed, runs, len(devices), devices[0].device_kind]
         return Chunks(self.directory / "parts" / provenance.digest(decides), self.commit)
 
 
@@ -249,7 +250,7 @@ def finish(job: Job, share: Share = ALONE) -> None:
         job.task, job.chunks, share, name, job.first_seed, earlier, job.shapes
     )
     beside = job.study.beside(job.config, functools.partial(chunks.remember, job.chunks))
-    times, stages = times_table(job.task.design, timings), [stage._asdict()]
+    times, stages = times_table(job.task.design, timings), [stage._asdict() | {"commits": job.chunks.commits()}]
     environment = provenance.environment() | {"commit": job.commit or None}
     if before:
         times = add_times(times, pd.DataFrame(before["beside"]["times"]))

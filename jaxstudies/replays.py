@@ -154,7 +154,8 @@ def _check_same(job: Job, origin: dict) -> None:
 
 def _stage(fields: dict[str, Any]) -> Stage:
     launches = {name: [Launch(a, b, Size(*size)) for a, b, size in list_] for name, list_ in fields["launches"].items()}
-    return Stage(**{**fields, "launches": launches})
+    first_seed, num_seeds, runs_at_once, num_devices = (int(fields[name]) for name in Stage._fields[:4])
+    return Stage(first_seed, num_seeds, runs_at_once, num_devices, launches)
 
 
 def find_setting(design: Design, setting: Mapping[str, object]) -> int:

@@ -78,6 +78,8 @@ class Study:
     """The design, where it is no product of fields."""
     AXES: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the axes of measures that are arrays."""
+    PADDED: tuple[str, ...] = ()
+    """Measures that are filled up with NaN where a setting has less of them."""
     RUNS_PER_DEVICE: int | None = None
     """Runs at once on a CPU core, where they are large."""
     derive: Callable[[pd.DataFrame], pd.DataFrame] = lambda runs: runs

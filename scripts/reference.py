@@ -4,6 +4,7 @@ Each study runs with its defaults into results/reference/STUDY, where git does n
 table of runs is then copied to figures/STUDY.
 """
 
+import json
 import re
 import shutil
 import sys
@@ -36,6 +37,12 @@ def is_clean(commit: str | None) -> bool:
     return re.fullmatch(r"[0-9a-f]{12}", commit or "") is not None
 
 
+def unclean(source: Path) -> list[str]:
+    """Return the commits of chunks in a directory of results after which something was changed."""
+    stages = json.loads((source / "config.json").read_text("utf-8"))["stages"]
+    return [commit for stage in stages for commit in stage["commits"] or [""] if not is_clean(commit)]
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy what a study has left, and remove what an older run of it left."""
     new = {path.name for path in source.iterdir() if path.suffix in KEPT} | {"effects.parquet"}
@@ -62,6 +69,9 @@ def main() -> None:
         print(f"\n== {name}", flush=True)
         out = ROOT / "results" / "reference" / name
         command.main(load(name), ["--out", str(out)])
+        if commits := unclean(out):
+            print(f"reference: error: {out}: runs of {', '.join(commits)} are there; remove it", file=sys.stderr)
+            sys.exit(2)
         (ROOT / "figures" / name).mkdir(exist_ok=True)
         copy(out, ROOT / "figures" / name)
 

@@ -17,7 +17,11 @@ NAMES = sorted(studies.packaged())
 def test_a_reference_comes_from_a_clean_commit(name):
     origin = json.loads((FIGURES / name / "config.json").read_text())
     assert origin["study"] == name
-    assert re.fullmatch(r"[0-9a-f]{12}", origin["environment"]["commit"])
+    commits = [origin["environment"]["commit"]]
+    for stage in origin["stages"]:
+        assert stage["commits"]  # of every chunk
+        commits += stage["commits"]
+    assert all(re.fullmatch(r"[0-9a-f]{12}", commit) for commit in commits)
 
 
 @pytest.mark.parametrize("name", NAMES)

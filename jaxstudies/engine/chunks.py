@@ -72,6 +72,14 @@ class Chunks(NamedTuple):
                 "on from the last finished chunk"
             ) from error
 
+    def commits(self) -> list[str]:
+        """List the commits that have written chunks."""
+        found = set()
+        for path in self.directory.glob("[!.]*.npz"):
+            with np.load(path, allow_pickle=False) as columns:
+                found.add(str(columns[COMMIT]))
+        return sorted(found - {""})
+
     def content(self, name: str) -> bytes:
         """Return the content of a chunk's file, empty if it is missing."""
         path = self.directory / f"{name}.npz"

@@ -16,10 +16,10 @@ from jaxtyping import PyTree
 
 from jaxstudies.engine import gather, programs, progress
 from jaxstudies.engine.blocks import Plan, Size, make_plans, runs_for_steps
-from jaxstudies.engine.chunks import COMMIT, Chunks, Memory
+from jaxstudies.engine.chunks import Chunks, Memory
 from jaxstudies.engine.design import Design, Simulate
 from jaxstudies.engine.gather import LAUNCHES, SPENT, Earlier
-from jaxstudies.engine.programs import Columns, Devices, Launch
+from jaxstudies.engine.programs import Devices, Launch
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
 from jaxstudies.errors import StudyError
 from jaxstudies.output import table
@@ -97,8 +97,6 @@ class Stage(NamedTuple):
     """Seeds in all, those before the first among them."""
     runs_at_once: int
     num_devices: int
-    commits: list[str]
-    """Of the code, one or, where a run went on with another, more."""
     launches: dict[str, list[Launch]]
     """Of blocks that did not run in one go, by name."""
 
@@ -115,7 +113,7 @@ def compute(
     """
     devices = programs.choose_devices(task.execution.num_devices)
     plans, runs = task.execution.plans(task.design, task.num_seeds, first_seed, devices)
-    stage = Stage(first_seed, task.num_seeds, runs, len(devices), [], {})
+    stage = Stage(first_seed, task.num_seeds, runs, len(devices), {})
     order = list(dict.fromkeys(plan.program() for plan in plans))
     last_use = {plan.program(): plan.index for plan in plans}
     compiled, timings = programs.Programs(task.simulate, dict(task.data), devices), []
@@ -140,7 +138,9 @@ def compute(
                     bar.initial += progress.cost_of(plan, block)  # no time was spent on it
                 if columns is not None:
                     spent += columns[SPENT]
-                    note(stage, block.name, columns)
+                    if LAUNCHES in columns:
+                        launches = [Launch(a, b, Size(*size)) for a, b, *size in columns[LAUNCHES].tolist()]
+                        stage.launches[block.name] = launches
                 if mine:
                     bar.phase = progress.done_in_words(labels, total, plan, block)
                     bar.update(progress.cost_of(plan, block))
@@ -150,15 +150,6 @@ def compute(
             timings.append(Timing(float(spent[0]), float(spent[1]), runs_here))
     check_complete(plans, kept, share)
     return plans, timings, stage
-
-
-def note(stage: Stage, name: str, columns: Columns) -> None:
-    """Note in a stage what a chunk says of itself."""
-    commit = str(columns.get(COMMIT, ""))
-    if commit and commit not in stage.commits:
-        stage.commits.append(commit)
-    if LAUNCHES in columns:
-        stage.launches[name] = [Launch(a, b, Size(*size)) for a, b, *size in columns[LAUNCHES].tolist()]
 
 
 def check_complete(plans: list[Plan], kept: Chunks | Memory, share: Share) -> None:

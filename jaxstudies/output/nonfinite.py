@@ -21,8 +21,8 @@ class NonFinite(NamedTuple):
     """How many runs by setting, as the texts of its labels."""
 
 
-def count(blocks: Iterable[pa.Table]) -> NonFinite:
-    """Count the runs of a table with numbers that are NaN or infinite."""
+def count(blocks: Iterable[pa.Table], padded: Iterable[str] = ()) -> NonFinite:
+    """Count the runs of a table with numbers that are NaN or infinite, but in measures that are padded with these."""
     measures: Counter[str] = Counter()
     settings: Counter[tuple[str, ...]] = Counter()
     total = 0
@@ -31,7 +31,7 @@ def count(blocks: Iterable[pa.Table]) -> NonFinite:
         names = rows.schema.names
         labels, behind = names[: names.index("seed")], names[names.index("seed") + 1 :]
         anywhere = np.zeros(rows.num_rows, bool)
-        for name in behind:
+        for name in (name for name in behind if name not in padded):
             found = _rows(rows.column(name).combine_chunks())
             measures[name] += int(found.sum())
             anywhere |= found

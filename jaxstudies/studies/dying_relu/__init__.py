@@ -15,6 +15,7 @@ from jaxstudies.studies.dying_relu.simulation import AXES, simulate
 
 RUNS_PER_DEVICE = 128
 """Of ten layers of two units 512 took twice the time, as they leave the caches."""
+PADDED = ("constant",)
 QUICK = ("--seeds", "200")
 
 __all__ = ["AXES", "CAPTIONS", "Config", "claims", "condense", "data", "derive", "plot", "settings", "simulate"]

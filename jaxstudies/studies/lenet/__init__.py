@@ -26,5 +26,6 @@ from jaxstudies.studies.lenet.summary import summarize
 
 __all__ = ["AXES", "CAPTIONS", "CLAIMS", "Config", "beside", "data", "plot", "settings", "simulate", "summarize"]
 
+PADDED = ("input_norm",)
 QUICK = ("--seeds", "2", "--dataset", "digits")
 RUNS_PER_DEVICE = 1  # a network's activations fill a core's caches
