@@ -15,7 +15,8 @@ from jaxtyping import PyTree
 
 from jaxstudies import jobs, results
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import chunks, monte_carlo
+from jaxstudies.engine import chunks, gather, monte_carlo
+from jaxstudies.engine.chunks import Memory
 from jaxstudies.engine.design import Simulate, as_array
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.evidence.claims import Claim, judge_all, sentence
@@ -69,12 +70,15 @@ def map_seeds(
     def by_name(key, **given):
         return simulate(key, *(given[name] for name in data))
 
-    by_name.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    vars(by_name)["__signature__"] = inspect.Signature(parameters)
     study = study_of({}, by_name, data)
     execution = Execution(chunk_size, num_devices)
-    blocks, _ = rows_of(study, study.Config(), [simulate], num_seeds, seed, execution, directory)
-    runs = pd.concat(map(table.to_pandas, blocks), ignore_index=True)
-    return {name: table.stacked(runs, name) for name in results.measures_of(runs)}
+    if directory is not None:
+        return table.to_arrays(rows_of(study, study.Config(), [simulate], num_seeds, seed, execution, directory)[0])
+    task, kept = task_of(study, study.Config(), num_seeds, seed, execution), Memory()
+    monte_carlo.shapes_of(task)
+    (plan,), *_ = monte_carlo.compute(task, kept)
+    return {name: values[:, 0] for name, values in gather.collect(plan, kept, (0, 1), (0, num_seeds)).items()}
 
 
 def run(

@@ -113,14 +113,30 @@ def to_pandas(rows: pa.Table) -> pd.DataFrame:
         if not _is_list(field):
             columns[field.name] = column.to_pandas()
             continue
-        shape = json.loads((field.metadata or {}).get(b"shape", b"[-1]"))
-        whole = column.combine_chunks()
-        valid = np.asarray(whole.is_valid())
-        arrays = whole.flatten().to_numpy(zero_copy_only=False).reshape(valid.sum(), *shape)
+        arrays, valid = _arrays(column, field), np.asarray(column.combine_chunks().is_valid())
         objects = np.empty(len(valid), dtype=object)
         objects[valid] = np.fromiter(arrays, dtype=object, count=len(arrays))
         columns[field.name] = objects
     return pd.DataFrame(columns)
+
+
+def _arrays(column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
+    """Return a measure's values where it has any, rows first."""
+    if not _is_list(field):
+        return column.drop_null().to_numpy()
+    whole = column.combine_chunks()
+    shape = json.loads((field.metadata or {}).get(b"shape", b"[-1]"))
+    number = len(whole) - whole.null_count
+    return whole.flatten().to_numpy(zero_copy_only=False).reshape(number, *shape)
+
+
+def to_arrays(blocks: Iterable[pa.Table]) -> dict[str, np.ndarray]:
+    """Return the measures of rows in blocks as arrays, rows first."""
+    listed = list(blocks)
+    names = listed[0].schema.names
+    behind = names[names.index("seed") + 1 :]
+    fields = {name: listed[0].schema.field(name) for name in behind}
+    return {n: np.concatenate([_arrays(rows.column(n), field) for rows in listed]) for n, field in fields.items()}
 
 
 def stacked(runs: pd.DataFrame, name: str) -> np.ndarray:
