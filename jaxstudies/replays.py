@@ -109,6 +109,7 @@ def replay(
         >>> again.difference
         {'draw': 0.0}
     """
+    programs.use_all_cores()
     if seed < 0:
         raise ValueError(f"seed {seed}: at least 0")
     found, config = _study_and_config(study, simulate, data)

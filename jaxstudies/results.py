@@ -3,19 +3,22 @@
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from jaxstudies import configs
 from jaxstudies.engine.design import Design
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims, intervals
 from jaxstudies.evidence.claims import Verdict, judge_all
-from jaxstudies.output import default_figures, files, table
+from jaxstudies.output import files, table
 from jaxstudies.output.table import Shapes
 from jaxstudies.study import Results, Study
+
+if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
+    from matplotlib.figure import Figure
 
 
 def selector(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]]) -> Callable[..., pd.Series]:
@@ -111,11 +114,13 @@ def summary_of(study: Study, results: Results) -> pd.DataFrame:
     return study.summarize(results) if study.summarize else summarize(study, results)
 
 
-def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = None) -> dict[str, Figure]:
+def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = None) -> "dict[str, Figure]":
     """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there."""
     if study.plot:
         drawn = study.plot(results)
-        return {"figure": drawn} if isinstance(drawn, Figure) else drawn
+        return drawn if isinstance(drawn, dict) else {"figure": drawn}
+    from jaxstudies.output import default_figures
+
     table = summarize(study, results) if study.summarize or summary is None else summary
     axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
     curves = {measure: axis for measure, axis in axes.items() if axis is not None}

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 from jaxtyping import PyTree
-from matplotlib.figure import Figure
 
 from jaxstudies import studies
 from jaxstudies.configs import Dataclass
@@ -30,6 +29,9 @@ from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.output import reach
+
+if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
+    from matplotlib.figure import Figure
 
 __all__ = ["Claim", "Results", "Setting", "Study", "main"]
 
@@ -97,7 +99,7 @@ class Study:
     """Returns a row per setting, with intervals."""
     tables: Callable[[Results], dict[str, pd.DataFrame]] = lambda results: {}
     """Further tables, by name."""
-    plot: Callable[[Results], dict[str, Figure] | Figure] | None = None
+    plot: "Callable[[Results], dict[str, Figure] | Figure] | None" = None
     """Returns figures by name, or one; never trains."""
     CAPTIONS: Mapping[str, str] = field(default_factory=dict)
     """By the name of a figure, what is to be seen in it; it is written below the figure."""

@@ -485,3 +485,14 @@ def test_time_spent_compiling_is_not_in_the_rate():
     bar.n = 5
     assert bar.start_t == began + 5 and time.time() < bar.start_t
     bar.close()
+
+
+@pytest.mark.parametrize("call", ["map_seeds(draw, num_seeds=2)", "run({}, draw, num_seeds=2)"])
+def test_the_library_uses_every_core(call, tmp_path):
+    code = (
+        "import os, jax, jaxstudies\n"
+        "def draw(key):\n    return {'x': jax.random.normal(key)}\n"
+        f"jaxstudies.{call}\n"
+        "assert jax.local_device_count() == len(os.sched_getaffinity(0))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})

@@ -89,6 +89,7 @@ def trace(simulate: Simulate, group: Group, data: dict[str, PyTree]) -> tuple[di
     def run(key, mapped, fixed):
         return checked(simulate(key, **jax.tree.map(lambda a: a[0], mapped), **fixed, **dict(group.static)))
 
+    use_all_cores()  # the key starts the backend
     with jax.default_matmul_precision("highest"):
         graph, shapes = jax.make_jaxpr(run, return_shape=True)(prng.key(0), group.mapped, group.fixed | data)
     _, used = partial_eval.dce_jaxpr(graph.jaxpr, [True] * len(graph.jaxpr.outvars))

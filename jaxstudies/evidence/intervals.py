@@ -1,10 +1,10 @@
 """Intervals: from arrays to numbers. Every interval is at 95 % unless another level is given."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 Interval = tuple[float, float, float]
 """An estimate with the lower and upper end of its interval; all NaN where there are no data."""
@@ -16,10 +16,17 @@ Values = np.ndarray
 NO_DATA: Interval = (np.nan, np.nan, np.nan)
 
 
+def t_quantile(degrees: ArrayLike, probability: float) -> np.ndarray:
+    """Return quantiles of Student's t distribution."""
+    from scipy import special  # late, as it takes half a second, which who only runs need not wait
+
+    return special.stdtrit(degrees, probability)
+
+
 def wilson_intervals(counts: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:
     """Return shares `counts / n` with their Wilson score intervals (Wilson 1927), NaN where n is 0."""
     counts, n = np.asarray(counts, float), np.asarray(n, float)
-    z2 = special.ndtri((1 + level) / 2) ** 2
+    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         share = counts / n
         center = (share + z2 / (2 * n)) / (1 + z2 / n)
@@ -55,7 +62,7 @@ def paired_difference_of_shares(only_first: int, only_second: int, n: int, level
     gain, loss, total = only_first + 0.5, only_second + 0.5, n + 2
     center = (gain - loss) / total
     error = math.sqrt(gain + loss - (gain - loss) ** 2 / total) / total
-    half = float(special.ndtri((1 + level) / 2)) * error
+    half = NormalDist().inv_cdf((1 + level) / 2) * error
     # Unlike the difference, the interval may go beyond what shares can differ by.
     return (only_first - only_second) / n, max(center - half, -1.0), min(center + half, 1.0)
 
@@ -117,7 +124,7 @@ def difference_of_slopes(x: Values, y: Values, other_x: Values, other_y: Values,
     if min(df, other_df) < 1 or not variance > 0:
         return NO_DATA
     welch = variance**2 / (error**4 / df + other_error**4 / other_df)
-    half = float(special.stdtrit(welch, (1 + level) / 2) * np.sqrt(variance))
+    half = float(t_quantile(welch, (1 + level) / 2) * np.sqrt(variance))
     return a - b, a - b - half, a - b + half
 
 
@@ -125,5 +132,5 @@ def t_intervals(means: ArrayLike, deviations: ArrayLike, n: ArrayLike, level: fl
     """Return means with Student's t intervals from standard deviations; the ends are NaN where n < 2."""
     means, deviations, n = (np.asarray(a, float) for a in (means, deviations, n))
     with np.errstate(invalid="ignore", divide="ignore"):
-        half = special.stdtrit(np.where(n > 1, n - 1, np.nan), (1 + level) / 2) * deviations / np.sqrt(n)
+        half = t_quantile(np.where(n > 1, n - 1, np.nan), (1 + level) / 2) * deviations / np.sqrt(n)
     return means, means - half, means + half
