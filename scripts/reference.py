@@ -1,7 +1,7 @@
 """Renew the reference results in figures/ from a clean commit.
 
-Each study runs with its defaults into results/reference/STUDY, where git does not look; what it leaves but for the
-table of runs is then copied to figures/STUDY.
+Each study runs with its defaults into results/reference/STUDY, where git does not look; what they leave but for the
+tables of runs is then copied to figures/STUDY.
 """
 
 import json
@@ -21,6 +21,7 @@ from jaxstudies.studies import packaged
 from jaxstudies.study import load
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results" / "reference"
 KEPT = {".png", ".csv", ".json"}
 
 
@@ -67,13 +68,13 @@ def main() -> None:
         sys.exit(2)
     for name in names:
         print(f"\n== {name}", flush=True)
-        out = ROOT / "results" / "reference" / name
-        command.main(load(name), ["--out", str(out)])
-        if commits := unclean(out):
-            print(f"reference: error: {out}: runs of {', '.join(commits)} are there; remove it", file=sys.stderr)
+        command.main(load(name), ["--out", str(RESULTS / name)])
+        if commits := unclean(RESULTS / name):
+            print(f"reference: error: {RESULTS / name} has runs of {', '.join(commits)}; remove it", file=sys.stderr)
             sys.exit(2)
+    for name in names:  # behind all runs, since the checkout is changed from here on
         (ROOT / "figures" / name).mkdir(exist_ok=True)
-        copy(out, ROOT / "figures" / name)
+        copy(RESULTS / name, ROOT / "figures" / name)
 
 
 if __name__ == "__main__":
