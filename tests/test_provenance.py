@@ -399,3 +399,14 @@ def test_the_commit_says_whether_the_checkout_was_changed(tmp_path):
     assert clean is not None and len(clean) == 12
     (tmp_path / "file").write_text("two")
     assert provenance.commit(tmp_path) == f"{clean}-dirty"
+
+
+def test_a_public_name_is_followed_to_its_home(tmp_path):
+    """As if it had been imported from there."""
+    told = []
+    for home in ("jaxstudies", "jaxstudies.training", "os"):
+        path = tmp_path / home / "own_home.py"
+        path.parent.mkdir()
+        path.write_text(f"from {home} import {'fit' if home != 'os' else 'name as fit'}\ndef simulate(key):\n    fit\n")
+        told.append(reach.reachable_code([("own_home", path, "simulate")]))
+    assert told[0] == told[1] != told[2]

@@ -1,9 +1,8 @@
-"""The tour runs from top to bottom, small; its install cell leaves an installation alone."""
+"""The tour is kept with the outputs of its last run, and runs to the same; its install cell leaves what is there."""
 
 import base64
 import io
-import json
-import os
+import re
 import runpy
 from importlib import metadata, util
 from pathlib import Path
@@ -12,10 +11,13 @@ import matplotlib.image
 import pytest
 
 nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 
-TOUR = Path(__file__).parent.parent / "scripts" / "tour.ipynb"
+import renew_tour  # noqa: E402
+
+TOUR = renew_tour.TOUR
+NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +25,38 @@ def saved():
     return nbformat.read(TOUR, as_version=4)
 
 
-def test_it_is_valid_and_saved_without_outputs(saved):
+def outputs_of(notebook):
+    """Return the outputs of cells that do not vary from machine to machine."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [output for cell in cells if "varies" not in cell.metadata.get("tags", ()) for output in cell.outputs]
+
+
+def texts_of(notebook):
+    return "\n".join(str(output.get("text", "")) for output in outputs_of(notebook))
+
+
+def images_of(notebook):
+    return [output.data["image/png"] for output in outputs_of(notebook) if "image/png" in output.get("data", ())]
+
+
+def numbers_in(text):
+    for found in NUMBER.findall(text):
+        yield float(found.rstrip("%").replace(",", "")) / (100 if found.endswith("%") else 1)
+
+
+def test_it_is_kept_with_the_outputs_of_what_it_says(saved):
+    """`python scripts/renew_tour.py` runs it and keeps them."""
     nbformat.validate(saved)
-    assert json.loads(TOUR.read_text("utf-8"))["nbformat"] == 4
+    assert saved.metadata["source_digest"] == renew_tour.source_digest(saved)
     cells = [cell for cell in saved.cells if cell.cell_type == "code"]
-    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = {(output.output_type, output.get("name")) for output in outputs_of(saved)}
+    assert not kinds & {("error", None), ("stream", "stderr")}
+    text = TOUR.read_text("utf-8")
+    assert len(text) < 1_000_000 and not re.search(r"/(?:home|tmp|root|work|Users)/", texts_of(saved))
+    assert len(images_of(saved)) == 3
+    for image in images_of(saved):
+        assert matplotlib.image.imread(io.BytesIO(base64.b64decode(image))).std() > 0
 
 
 def install(cell, monkeypatch, directory, *, found, installed=()):
@@ -68,17 +97,12 @@ def test_the_install_cell_keeps_the_jax_that_is_there(saved, monkeypatch, tmp_pa
 
 
 @pytest.mark.slow
-def test_it_runs_small_and_draws(saved, monkeypatch, tmp_path):
-    monkeypatch.setenv("JAXSTUDIES_TOUR_SEEDS", "8")
-    monkeypatch.setenv("JAXSTUDIES_TOUR_OUT", str(tmp_path / "tour"))
-    resources = {"metadata": {"path": str(tmp_path)}}
-    client = nbclient.NotebookClient(saved.copy(), timeout=300, resources=resources)
-    ran = client.execute(env=os.environ)
-    outputs = [output for cell in ran.cells for output in cell.get("outputs", ())]
-    images = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", ())]
-    assert len(images) == 2
-    for image in images:
-        assert matplotlib.image.imread(io.BytesIO(base64.b64decode(image))).std() > 0
-    assert (tmp_path / "tour" / "claims.json").exists()
-    printed = "".join(output.get("text", "") for output in outputs)
-    assert printed.count("XOR learned") == 5 and "two units suffice" in printed
+def test_it_runs_to_the_outputs_that_it_is_kept_with(saved, monkeypatch):
+    """Words are the same; trained numbers may differ by what another machine rounds."""
+    for name in ("JAXSTUDIES_TOUR_SEEDS", "JAXSTUDIES_TOUR_OUT"):
+        monkeypatch.delenv(name, raising=False)
+    again = renew_tour.execute(saved)
+    then, now = texts_of(saved), texts_of(again)
+    assert NUMBER.sub("#", now).split() == NUMBER.sub("#", then).split()
+    assert list(numbers_in(now)) == pytest.approx(list(numbers_in(then)), rel=0.05, abs=0.02)
+    assert len(images_of(again)) == len(images_of(saved))

@@ -28,7 +28,8 @@ class Options:
     """How and where a study runs; none of it changes results beyond rounding."""
 
     out: Path | None = None
-    """Directory for the results (results/<study>)."""
+    """Directory for the results (results/<study>). The same command goes on there after a kill;
+    with more seeds it runs only those that are new."""
     chunk_size: Annotated[int, at.Ge(1)] | None = None
     """Runs at once, settings times seeds, which bounds the memory (512 per CPU core unless the
     study says otherwise, 8192 per accelerator)."""

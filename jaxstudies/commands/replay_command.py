@@ -24,15 +24,20 @@ from jaxstudies.replays import Replay, replay
 DESCRIPTION = "Run one run again by the program that made its row; print it, and draw it among all of its setting."
 
 
+def named(metavar: str):
+    """Return what names a value in the help, without a hint at a default."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+
+
 @dataclass(frozen=True)
 class Options:
     """Which run."""
 
-    directory: Annotated[Path, tyro.conf.Positional]
+    directory: Annotated[Path, tyro.conf.Positional, named("DIR")]
     """Directory in which a study has left its results."""
-    seed: Annotated[int, tyro.conf.Positional]
+    seed: Annotated[int, tyro.conf.Positional, named("SEED")]
     """Number of the run."""
-    setting: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LABEL=VALUE ...")] = ()
+    setting: Annotated[tuple[str, ...], tyro.conf.Positional, named("[LABEL=VALUE ...]")] = ()
     """Labels that tell its setting from the others, as width=3; those that all settings share may be left out."""
 
 
