@@ -150,7 +150,9 @@ def _study_and_config(
 def _check_same(job: Job, origin: dict) -> None:
     for name in ("code", "data", "design"):
         if job.identity[name] != origin[name]:
-            raise ValueError(f"study {job.study.name}: its {name} is another than when the table was written")
+            raise ValueError(
+                f"study {job.study.name}: its {name} is another than when the table was written; run it again first"
+            )
 
 
 def _stage(fields: dict[str, Any]) -> Stage:

@@ -44,7 +44,8 @@ def report(study: Study, out: Path, options: Options) -> None:
         labels = finished.runs.columns[: list(finished.runs.columns).index("seed")]
         print(nonfinite.in_words(wrong, {name: finished.runs[name].to_numpy() for name in labels}))
     print(f"\n{out}/: {', '.join([*pictures, *(f'{name}.csv' for name in tables)])},")
-    print(f"  claims.json ({len(verdicts)} claims), effects.parquet, runs.parquet, config.json")
+    number = f"{len(verdicts)} claim" + ("" if len(verdicts) == 1 else "s")
+    print(f"  claims.json ({number}), effects.parquet, runs.parquet, config.json")
 
 
 def say_verdicts(verdicts: list[Verdict], everything: bool) -> None:

@@ -76,7 +76,8 @@ def run_block(
 def checked(returned: object) -> dict[str, jax.Array]:
     """Return what a simulation returned, as arrays; raise StudyError if it is no dictionary of them by name."""
     if not isinstance(returned, dict) or not all(isinstance(name, str) for name in returned):
-        raise StudyError(f"simulate must return a dictionary of arrays by name, not a {type(returned).__name__}")
+        kind = "an array" if isinstance(returned, jax.Array) else f"a {type(returned).__name__}"
+        raise StudyError(f"simulate must return a dictionary of arrays by name, not {kind}")
     for name, value in returned.items():
         if not isinstance(value, (jax.Array, np.ndarray, np.generic, bool, int, float)):
             raise StudyError(f"simulate returned {name!r} as a {type(value).__name__}; it must be an array or a number")

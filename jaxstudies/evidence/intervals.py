@@ -20,7 +20,7 @@ def t_quantile(degrees: ArrayLike, probability: float) -> np.ndarray:
     """Return quantiles of Student's t distribution."""
     from scipy import special  # late, as it takes half a second, which who only runs need not wait
 
-    return special.stdtrit(degrees, probability)
+    return np.asarray(special.stdtrit(degrees, probability))
 
 
 def wilson_intervals(counts: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:
