@@ -30,6 +30,7 @@ class Replay(NamedTuple):
     setting: dict[str, object]
     """Its labels."""
     seed: int
+    """Its number."""
     values: Columns
     """What `simulate` returned: arrays by name."""
     row: dict[str, np.ndarray] | None

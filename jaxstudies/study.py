@@ -43,6 +43,7 @@ class Results(NamedTuple):
     """A finished run: what a study's `summarize`, `claims`, `tables` and `plot` get."""
 
     config: Any
+    """The study's configuration."""
     runs: pd.DataFrame
     """A row per setting and seed, or, of very many, condensed; with derived columns."""
     times: pd.DataFrame

@@ -66,7 +66,7 @@ class Claim:
     source: str = "ours"
     """Who said it."""
     estimand: str = "mean"
-    """What is estimated from the effects, by its name in `ESTIMANDS`."""
+    """What is estimated from the effects, by its name in the list above."""
     arguments: Mapping[str, float] = field(default_factory=dict)
     """Of the estimand."""
     unit: str = ""
@@ -102,14 +102,18 @@ class Verdict(NamedTuple):
     """A claim with its verdict, and the effect and interval on which the verdict rests: an entry of claims.json."""
 
     id: str
+    """The claim's, as are all but the verdict, the effect with its interval, and n."""
     claim: str
     source: str
     verdict: Literal["supported", "refuted", "inconclusive"]
+    """Where the interval lies: inside the region, outside, or neither."""
     effect: float
+    """Its estimate, NaN where no run tests the claim."""
     low: float
     high: float
     unit: str
     n: int
+    """Seeds, or shapes, that the effect rests on."""
     method: str
     estimand: str
     arguments: dict[str, float]

@@ -14,10 +14,12 @@ EGGHOLDER_BOUND = 512.0
 
 
 class Dataset(NamedTuple):
-    """Examples in rows: `inputs` (examples, features) and `targets` (examples, outputs)."""
+    """Examples in rows."""
 
     inputs: Float[Array, "examples features"]
+    """What a network is given."""
     targets: Float[Array, "examples outputs"]
+    """What it is to return."""
 
 
 class Target(NamedTuple):
