@@ -473,7 +473,7 @@ def test_a_short_run_on_a_cpu_has_steps_and_a_chunk_size_that_is_given_stays(lau
     assert len(launched) == 1
     launched.clear()
     jaxstudies.run({"scale": 1.0}, draw, num_seeds=20, num_devices=1)
-    assert len(launched) == 1
+    assert len(launched) == 2
 
 
 def test_time_spent_compiling_is_not_in_the_rate():

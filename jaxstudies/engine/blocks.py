@@ -9,9 +9,9 @@ import numpy as np
 
 from jaxstudies.engine.design import Design, Group
 
-STEPS, FEWEST = 8, 64
-"""Blocks of a short computation, so that it is seen to move; and the runs of one on each device, below which more steps
-would make it slower."""
+STEPS, FEWEST = 8, 16
+"""Blocks of a short computation, so that it is seen to move; and the runs of one on each device, below which there are
+just two, since more would make tiny networks slower."""
 
 
 class Size(NamedTuple):
@@ -110,4 +110,4 @@ def runs_for_steps(plans: list[Plan], runs: int, num_devices: int) -> int:
     if sum(math.prod(plan.counts()) for plan in plans) >= STEPS:
         return runs
     total = sum(len(plan.group.positions) * (plan.num_seeds - plan.first_seed) for plan in plans)
-    return min(runs, max(-(-total // STEPS), FEWEST * num_devices))
+    return min(runs, max(-(-total // STEPS), min(FEWEST * num_devices, -(-total // 2)), num_devices))
