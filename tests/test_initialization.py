@@ -275,6 +275,7 @@ def main(tmp_path, *flags):
     command.main(load("initialization"), argv)
 
 
+@pytest.mark.slow
 def test_script_end_to_end_with_training(tmp_path):
     flags = "--seeds 2 --epochs 2 --width 8 --num-images 100 --activations tanh relu --optimizer rmsprop"
     main(tmp_path, *flags.split(), *["--inits", "normal", "he_normal", "lsuv", "--sigmas", "0.1", "0.28"])

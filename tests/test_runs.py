@@ -112,7 +112,7 @@ def draw(key, scale):
     return {"x": scale * jax.random.normal(key)}
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(sizes=st.lists(st.integers(1, 40), min_size=2, max_size=4), most=st.sampled_from([10, 30, 1000]))
 def test_however_a_table_came_to_its_seeds_its_rows_are_the_same(tmp_path_factory, sizes, most):
     """Blocks of the table, and of the runs, end anywhere."""
@@ -265,13 +265,20 @@ def test_what_cannot_be_read_is_not_used_again(tmp_path, launched):
 # Any run again.
 
 
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    """A directory whose table has grown, in chunks of two sizes, and the table."""
+    directory = tmp_path_factory.mktemp("grown")
+    run(6, directory, chunk_size=4)
+    return directory, run(11, directory, chunk_size=6)
+
+
 @pytest.mark.parametrize("setting", [{"scale": 2.0, "width": 2}, {"scale": 1.0, "width": 3}])
-def test_a_replay_equals_its_row_to_the_bit(tmp_path, setting):
+def test_a_replay_equals_its_row_to_the_bit(grown, setting):
     """In each stage of a table that has grown, whatever the chunks were."""
-    run(6, tmp_path, chunk_size=4)
-    runs = run(11, tmp_path, chunk_size=6)
-    for seed in (0, 3, 5, 6, 10):
-        again = replay(tmp_path, setting, seed)
+    directory, runs = grown
+    for seed in (5, 6, 10):
+        again = replay(directory, setting, seed)
         here = [runs[name] == value for name, value in (setting | {"seed": seed}).items()]
         (row,) = runs[np.all(here, axis=0)].to_dict("records")
         assert again.setting == setting and set(again.values) == set(row) - {*setting, "seed"}
@@ -294,14 +301,14 @@ def test_a_replay_of_a_run_that_had_too_little_memory(tmp_path, monkeypatch):
         run(10, tmp_path, num_devices=1, chunk_size=20)
     (stage,) = table.read_provenance(tmp_path / "runs.parquet")["stages"]
     assert stage["launches"]
-    for seed in range(10):
+    for seed in (2, 9):
         assert set(replay(tmp_path, {"scale": 2.0, "width": 3}, seed).difference.values()) == {0.0}
 
 
-def test_a_replay_shows_what_the_caller_wants_to_see(tmp_path):
-    runs = run(6, tmp_path)
+def test_a_replay_shows_what_the_caller_wants_to_see(grown):
+    directory, runs = grown
     seen = replay(
-        tmp_path, {"scale": 1.0, "width": 2}, 4, observe=lambda state: {"norm": jnp.linalg.norm(state.params["in"])}
+        directory, {"scale": 1.0, "width": 2}, 4, observe=lambda state: {"norm": jnp.linalg.norm(state.params["in"])}
     )
     ((norms),) = (history["norm"] for history in seen.observed)
     assert norms.shape == (6,)  # the start, and five epochs
@@ -328,21 +335,21 @@ def test_a_replay_sees_epochs_whose_number_is_traced_and_every_fit():
     assert seen.row is None and "no row" in str(seen)
 
 
-def test_a_replay_of_what_is_not_there_is_refused(tmp_path):
-    run(3, tmp_path)
+def test_a_replay_of_what_is_not_there_is_refused(grown):
+    directory, _ = grown
     for setting, named in (({"width": 2}, "2 settings"), ({"width": 9}, "no setting"), ({"depth": 1}, "is no label")):
         with pytest.raises(ValueError, match=named):
-            replay(tmp_path, setting, 0)
+            replay(directory, setting, 0)
     with pytest.raises(ValueError, match="at least 0"):
-        replay(tmp_path, {"width": 2, "scale": 1.0}, -1)
+        replay(directory, {"width": 2, "scale": 1.0}, -1)
     with pytest.raises(ValueError, match="its code is another"):
         jaxstudies.replay(CONFIG, {"width": 2, "scale": 1.0}, 0, simulate=lambda key, scale, *, width: {"x": scale},
-                          directory=tmp_path)  # fmt: skip
+                          directory=directory)  # fmt: skip
     with pytest.raises(ValueError, match="give the config"):
-        jaxstudies.replay(tmp_path, {"width": 2, "scale": 1.0}, 0)
+        jaxstudies.replay(directory, {"width": 2, "scale": 1.0}, 0)
     with pytest.raises(ValueError, match="does not call"):
         jaxstudies.replay({"scale": 1.0}, {}, 0, simulate=draw, observe=lambda state: state)
-    beyond = replay(tmp_path, {"width": 2, "scale": 1.0}, 7)
+    beyond = replay(directory, {"width": 2, "scale": 1.0}, 11)
     assert beyond.row is None
 
 

@@ -55,7 +55,7 @@ class Chunks(NamedTuple):
     def write(self, name: str, columns: dict[str, np.ndarray]) -> None:
         """Keep a chunk's columns under a name."""
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **columns, **{COMMIT: np.array(self.commit)})
+        np.savez(buffer, allow_pickle=False, **(columns | {COMMIT: np.array(self.commit)}))
         content = buffer.getvalue()
         self.keep(name, content + hashlib.sha256(content).digest())
 
