@@ -236,7 +236,7 @@ def test_too_many_devices_are_an_error():
 
 def test_floats_share_one_program_and_one_launch(monkeypatch):
     compiled, launched = count_programs(monkeypatch)
-    run(draw, {"scale": SCALES}, 4, num_devices=1)
+    run(draw, {"scale": SCALES}, 4, num_devices=1, chunk_size=12)
     assert compiled == launched == [(3, 4)]
 
 
@@ -276,9 +276,9 @@ def test_a_choice_takes_one_branch_and_a_mapped_one_takes_all():
 def test_integers_as_arrays_of_one_are_mapped(monkeypatch):
     compiled, launched = count_programs(monkeypatch)
     kinds = tuple(np.array([kind]) for kind in (0, 1, 2))
-    one = run(loops, {"kind": kinds, "steps": (3,), "scale": SCALES}, 4, num_devices=1)
+    one = run(loops, {"kind": kinds, "steps": (3,), "scale": SCALES}, 4, num_devices=1, chunk_size=36)
     assert compiled == launched == [(9, 4)]
-    other = run(loops, {"kind": (0, 1, 2), "steps": (3,), "scale": SCALES}, 4, num_devices=1)
+    other = run(loops, {"kind": (0, 1, 2), "steps": (3,), "scale": SCALES}, 4, num_devices=1, chunk_size=36)
     assert launched[1:] == [(3, 4)] * 3
     np.testing.assert_allclose(one["x"], other["x"], rtol=ROUNDING)
 
@@ -286,7 +286,7 @@ def test_integers_as_arrays_of_one_are_mapped(monkeypatch):
 def test_numbers_of_which_some_are_whole_are_mapped(monkeypatch):
     """1 beside 0.5 is a number like any other."""
     _, launched = count_programs(monkeypatch)
-    runs = run(draw, {"scale": (1, 0.5)}, 4, num_devices=1)
+    runs = run(draw, {"scale": (1, 0.5)}, 4, num_devices=1, chunk_size=8)
     assert launched == [(2, 4)]
     one, half = (table.stacked(runs[runs["scale"] == scale], "draws") for scale in (1, 0.5))
     np.testing.assert_array_equal(one, 2 * half)
@@ -678,9 +678,9 @@ def test_without_memory_blocks_are_halved_and_it_is_said(trained, monkeypatch, w
 @pytest.mark.parametrize("most", [1, 2, 3, 5])
 def test_without_memory_for_a_seed_of_all_settings_these_are_halved(monkeypatch, most, capsys):
     scales = tuple(np.arange(1.0, 8.0))
-    whole = run(draw, {"scale": scales}, 5, num_devices=1)
+    whole = run(draw, {"scale": scales}, 5, num_devices=1, chunk_size=35)
     sizes = memory_for(most, monkeypatch, "run")
-    cut = run(draw, {"scale": scales}, 5, num_devices=1)
+    cut = run(draw, {"scale": scales}, 5, num_devices=1, chunk_size=35)
     pd.testing.assert_frame_equal(cut, whole)
     assert sizes[:4] == [(7, 5), (7, 3), (7, 2), (7, 1)]
     assert sizes[4:] == [(n, 1) for n in (4, 2, 1) if 2 * n > most or n == 4][: len(sizes) - 4]
