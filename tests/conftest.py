@@ -23,7 +23,6 @@ QUICK |= {
     "reference",
     "tour",
     "runs::test_more_seeds_run_only_those_that_are_new",
-    "runs::test_a_replay_equals_its_row_to_the_bit",
     "engine::test_mapped_equals_looped",
     "engine::test_fewer_seeds_are_a_prefix",
     "engine::test_floats_share_one_program_and_one_launch",
