@@ -52,7 +52,7 @@ def grid_inputs(num_points: int, dimension: int) -> Float[Array, "points dimensi
 
 
 def as_inputs(images: UInt8[Array, "examples rows columns"]) -> Float[Array, "examples pixels"]:
-    """Return grey images as rows of pixels from 0 to 1."""
+    """Return gray images as rows of pixels from 0 to 1."""
     return images.reshape(len(images), -1).astype(jnp.float32) / 255
 
 

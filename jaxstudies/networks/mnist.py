@@ -49,8 +49,8 @@ def load_digits() -> Digits:
     from sklearn import datasets
 
     bunch = datasets.load_digits()
-    grey = np.round(bunch["images"] * (255 / 16)).astype(np.uint8)
-    images = np.pad(grey.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
+    gray = np.round(bunch["images"] * (255 / 16)).astype(np.uint8)
+    images = np.pad(gray.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
     everything = in_canonical_order(Images(images, bunch["target"].astype(np.uint8)))
     parts = (np.split(array, [EXPECTED["digits"][0]]) for array in everything)
     return Digits(*map(Images, *parts))

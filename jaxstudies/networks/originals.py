@@ -34,7 +34,7 @@ class DataError(Exception):
 
 
 class Images(NamedTuple):
-    """Grey images of digits, 0 to 255, with the digit each one shows."""
+    """Gray images of digits, 0 to 255, with the digit each one shows."""
 
     images: UInt8[np.ndarray, "n 28 28"]
     labels: UInt8[np.ndarray, " n"]
