@@ -147,13 +147,18 @@ def _origin_of(path: Path) -> dict:
         return {}
 
 
-def set_aside(job: Job) -> None:
-    """Rename the current table to runs-DIGEST.parquet, if it is of another run and not part of this one."""
+def other_table(job: Job) -> Path | None:
+    """Return the current table, if it is of another run and not part of this one."""
     current = job.directory / "runs.parquet"
     other = _origin_of(current).get("digest", job.digest)
     grows = job.earlier == current and job.first_seed < job.task.num_seeds
-    if other != job.digest and not grows and re.fullmatch(DIGEST, other):
-        os.replace(current, job.directory / f"runs-{other}.parquet")
+    return current if other != job.digest and not grows and re.fullmatch(DIGEST, other) else None
+
+
+def set_aside(job: Job) -> None:
+    """Rename the current table to runs-DIGEST.parquet, if it is of another run and not part of this one."""
+    if other := other_table(job):
+        os.replace(other, job.directory / f"runs-{_origin_of(other)['digest']}.parquet")
 
 
 def grow(job: Job) -> Job:

@@ -1,5 +1,6 @@
 """Any run again, by its setting and seed: by the program that made its row, or alone, to see more of it."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,7 +132,10 @@ def replay(
         values, observed = _alone(task, position, seed, observe)
     labels = {name: column[position] for name, column in task.design.labels.items()}
     difference = {name: largest_difference(values[name], row[name]) for name in values} if row else {}
-    return Replay(labels, seed, values, row, difference, observed)
+    again = Replay(labels, seed, values, row, difference, observed)
+    if observe is not None and row is not None:
+        print(f"replay: {difference_in_words(again)}", file=sys.stderr)
+    return again
 
 
 def _study_and_config(

@@ -215,6 +215,8 @@ def test_the_command_line_grows_too(tmp_path, capsys):
     whole = table.read_runs(tmp_path / "whole" / "runs.parquet")
     pd.testing.assert_frame_equal(grown.drop(columns="draws"), whole.drop(columns="draws"))
     np.testing.assert_array_equal(table.stacked(grown, "draws"), table.stacked(whole, "draws"))
+    command.main(toy.STUDY, ["--seeds", "4", "--seed", "1", *flags])
+    assert "is of another configuration, code or data; it is set aside" in capsys.readouterr().out
     command.main(toy.STUDY, ["--seeds", "4", *flags])
     assert "holds 4 seeds of these runs and more; none is run" in capsys.readouterr().out
 
@@ -311,7 +313,7 @@ def test_a_replay_of_a_run_that_had_too_little_memory(tmp_path, monkeypatch):
         assert set(replay(tmp_path, {"scale": 2.0, "width": 3}, seed, simulate).difference.values()) == {0.0}
 
 
-def test_a_replay_shows_what_the_caller_wants_to_see(grown):
+def test_a_replay_shows_what_the_caller_wants_to_see(grown, capsys):
     directory, runs = grown
     seen = replay(
         directory, {"scale": 1.0, "width": 2}, 4, observe=lambda state: {"norm": jnp.linalg.norm(state.params["in"])}
@@ -321,6 +323,7 @@ def test_a_replay_shows_what_the_caller_wants_to_see(grown):
     row = runs[(runs["scale"] == 1.0) & (runs["width"] == 2) & (runs["seed"] == 4)]
     np.testing.assert_allclose(norms[-1], row["norm"].item(), 1e-5)
     assert max(seen.difference.values()) < 1e-5
+    assert capsys.readouterr().err.splitlines()[-1] == f"replay: {str(seen).splitlines()[-1]}"
     said = str(seen).splitlines()[-1]
     assert "It differs from its row by up to" in said or "to the bit" in said
 

@@ -69,6 +69,8 @@ def say_what_is_new(job: Job) -> Job:
         new = job.task.num_seeds - job.first_seed
         there = f"{job.earlier} holds {job.first_seed:,} seeds of these runs"
         print(f"{there}; {new:,} more are run" if new else f"{there} and more; none is run")
+    elif other := jobs.other_table(job):
+        print(f"{other} is of another configuration, code or data; it is set aside when this run is done")
     return job
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jaxstudies.errors import StudyError
 from jaxstudies.evidence import intervals
 from jaxstudies.evidence.intervals import Interval
 from jaxstudies.output.files import write_atomic
@@ -43,7 +44,7 @@ class Claim:
     - `slope_difference`, of least-squares slopes of `value` on `other` in `group` 1 and 0; Welch's interval.
 
     Raises:
-        ValueError: There is no such estimand, or the ends of the region are in the wrong order.
+        StudyError: There is no such estimand, or the ends of the region are in the wrong order.
 
     Examples:
         >>> from jaxstudies import Claim
@@ -82,9 +83,9 @@ class Claim:
 
     def __post_init__(self):
         if self.estimand not in ESTIMANDS:
-            raise ValueError(f"claim {self.id}: estimand {self.estimand!r}: one of {', '.join(ESTIMANDS)}")
+            raise StudyError(f"claim {self.id}: estimand {self.estimand!r}: one of {', '.join(ESTIMANDS)}")
         if not self.holds[0] <= self.holds[1]:
-            raise ValueError(f"claim {self.id}: holds {self.holds}: the lower end first")
+            raise StudyError(f"claim {self.id}: holds {self.holds}: the lower end first")
 
     def record(self) -> dict:
         """Return all but the code, as JSON has it."""
