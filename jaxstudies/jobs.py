@@ -167,7 +167,7 @@ def grow(job: Job) -> Job:
     Raises:
         OtherVersions: It was written with other versions, so that it cannot grow.
     """
-    job, candidates = traced(job), []
+    job, candidates = job._replace(shapes=trace(job.study, job.task)), []
     for path in job.directory.glob("runs*.parquet"):
         there = _origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
         decided = {**there, "config": without_execution(there.get("config", {}))}
@@ -184,17 +184,15 @@ def grow(job: Job) -> Job:
     return job._replace(earlier=path, first_seed=min(num_seeds, wanted))
 
 
-def traced(job: Job) -> Job:
-    """Return the job, its simulation traced and its claims tried on what that returns, before anything is run.
+def trace(study: Study, task: Task) -> Shapes:
+    """Return shapes of what a run returns, the claims tried on it, before anything is run.
 
     Raises:
         StudyError: What `simulate` returns makes no table, or a claim asks for what is not there.
     """
-    if job.shapes is not None:
-        return job
-    shapes = monte_carlo.shapes_of(job.task)
-    results.try_claims(job.study, job.task.design, shapes)
-    return job._replace(shapes=shapes)
+    shapes = monte_carlo.shapes_of(task)
+    results.try_claims(study, task.design, shapes)
+    return shapes
 
 
 def is_cut_so(job: Job, path: Path, num_seeds: int) -> bool:
@@ -220,11 +218,11 @@ def _versions_differ(kept: Chunks) -> str:
     return provenance.other_versions(written)
 
 
-def check_versions(job: Job) -> None:
+def check_versions(job: Job, kept: Chunks) -> None:
     """Note the versions that chunks are written with, or check that they are those of here."""
-    if differ := _versions_differ(job.chunks):
+    if differ := _versions_differ(kept):
         raise OtherVersions(job.directory, f"the unfinished run was begun with {differ}; install that")
-    path = job.chunks.directory / "versions.json"
+    path = kept.directory / "versions.json"
     if not path.exists():
         with files.writing(job.directory):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -246,16 +244,14 @@ def finish(job: Job, share: Share = ALONE) -> None:
         DirectoryError: Nothing can be written.
         StudyError: What `simulate` returns makes no table, or a claim asks for what is not there.
     """
-    job = traced(job)
-    check_versions(job)
+    shapes, kept = job.shapes or trace(job.study, job.task), job.chunks
+    check_versions(job, kept)
     before = _origin_of(job.earlier) if job.earlier else {}
     earlier = Earlier(before["num_seeds"], functools.partial(table.stored_blocks, job.earlier)) if job.earlier else None
     name = job.study.name.replace("_", " ")
-    blocks, timings, stage = monte_carlo.run_design(
-        job.task, job.chunks, share, name, job.first_seed, earlier, job.shapes
-    )
-    beside = job.study.beside(job.config, functools.partial(chunks.remember, job.chunks))
-    times, stages = times_table(job.task.design, timings), [stage._asdict() | {"commits": job.chunks.commits()}]
+    blocks, timings, stage = monte_carlo.run_design(job.task, kept, share, name, job.first_seed, earlier, shapes)
+    beside = job.study.beside(job.config, functools.partial(chunks.remember, kept))
+    times, stages = times_table(job.task.design, timings), [stage._asdict() | {"commits": kept.commits()}]
     environment = provenance.environment() | {"commit": job.commit or None}
     if before:
         times = add_times(times, pd.DataFrame(before["beside"]["times"]))
@@ -275,7 +271,7 @@ def finish(job: Job, share: Share = ALONE) -> None:
     }
     with files.writing(job.directory):
         table.write_runs(job.directory / "runs.parquet", blocks, origin, lambda: set_aside(job))
-        job.chunks.remove()
+        kept.remove()
 
 
 def file_of(study: Study, directory: Path) -> str | None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from jaxtyping import PyTree
 
-from jaxstudies import configs, jobs, training
+from jaxstudies import configs, jobs
 from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import prng, programs
@@ -23,6 +23,8 @@ from jaxstudies.jobs import Job
 from jaxstudies.output import reach, table
 from jaxstudies.runs import code_of, filled_in, study_of
 from jaxstudies.study import Study
+from jaxstudies.training import TrainState
+from jaxstudies.watching import watching
 
 
 class Replay(NamedTuple):
@@ -73,7 +75,7 @@ def replay(
     simulate: Simulate | None = None,
     directory: str | Path | None = None,
     data: Mapping[str, PyTree] | None = None,
-    observe: Callable[[training.TrainState], PyTree] | None = None,
+    observe: Callable[[TrainState], PyTree] | None = None,
 ) -> Replay:
     """Run one run again.
 
@@ -229,7 +231,7 @@ def _holds(launch: Launch, setting: int, seed: int) -> bool:
 
 
 def _alone(
-    task: Task, position: int, seed: int, observe: Callable[[training.TrainState], PyTree] | None
+    task: Task, position: int, seed: int, observe: Callable[[TrainState], PyTree] | None
 ) -> tuple[Columns, list[Any]]:
     """Run one run by a program of its own; return what it returned and what was observed."""
     group = next(group for group in task.design.groups if position in group.positions)
@@ -245,7 +247,7 @@ def _alone(
         arguments = group.fixed | mapped | dict(task.data)
         if observe is None:
             return jax.tree.map(np.asarray, run(key, arguments)), []
-        with training.watching(observe) as watcher:
+        with watching(observe) as watcher:
             values = jax.tree.map(np.asarray, run(key, arguments))
         if not watcher.seen:
             raise ValueError("observe: simulate does not call jaxstudies.fit, so that there is nothing to see")

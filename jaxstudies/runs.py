@@ -17,10 +17,9 @@ from jaxstudies import jobs, results
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import chunks, gather, monte_carlo
 from jaxstudies.engine.chunks import Memory
-from jaxstudies.engine.design import Simulate, as_array
+from jaxstudies.engine.design import Design, Simulate, as_array
 from jaxstudies.engine.monte_carlo import Execution
-from jaxstudies.evidence.claims import Claim, judge_all, sentence
-from jaxstudies.jobs import Job
+from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
 from jaxstudies.output import files, nonfinite, reach, table
 from jaxstudies.study import Results, Study, levels_of, task_of
 
@@ -138,16 +137,16 @@ def run(
     study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))
     filled = filled_in(config)
     execution = Execution(chunk_size, num_devices)
-    blocks, job = rows_of(study, filled, code_of(study, filled), num_seeds, seed, execution, directory)
+    blocks, design = rows_of(study, filled, code_of(study, filled), num_seeds, seed, execution, directory)
     kept = list(blocks)
     runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
     verdicts, effects = judge_all(study.CLAIMS, results.selector(runs, study.AXES))
     for verdict in verdicts:
         print(sentence(verdict))
     if (found := nonfinite.count(kept)).runs:
-        print(nonfinite.in_words(found, job.task.design.labels))
+        print(nonfinite.in_words(found, design.labels))
     if directory is not None:
-        keep_results(study, filled, runs, verdicts, effects, job.directory)
+        keep_results(study, filled, runs, verdicts, effects, Path(directory))
     return runs
 
 
@@ -197,12 +196,11 @@ def rows_of(
     seed: int,
     execution: Execution,
     directory: str | Path | None,
-) -> tuple[Iterable[pa.Table], Job]:
-    """Run a study, in a directory if there is one; return its rows."""
+) -> tuple[Iterable[pa.Table], Design]:
+    """Run a study, in a directory if there is one; return its rows, and its design."""
     if directory is None:
         task = task_of(study, config, num_seeds, seed, execution)
-        job = jobs.traced(Job(study, config, Path(), task, {}, ""))
-        return monte_carlo.run_design(task, shapes=job.shapes)[0], job
+        return monte_carlo.run_design(task, shapes=jobs.trace(study, task))[0], task.design
     where = Path(directory)
     with files.writing(where):
         where.mkdir(parents=True, exist_ok=True)
@@ -213,10 +211,12 @@ def rows_of(
     with chunks.sole_writer(where):
         if not jobs.is_finished(job):
             jobs.finish(jobs.grow(job))
-    return table.stored_blocks(where / "runs.parquet"), job
+    return table.stored_blocks(where / "runs.parquet"), job.task.design
 
 
-def keep_results(study, config, runs, verdicts, effects, directory: Path) -> None:
+def keep_results(
+    study: Study, config: Dataclass, runs: pd.DataFrame, verdicts: list[Verdict], effects: pd.DataFrame, directory: Path
+) -> None:
     """Write what follows from a table beside it."""
     origin = table.read_provenance(directory / "runs.parquet")
     times = pd.DataFrame(origin.pop("beside")["times"])

@@ -5,9 +5,7 @@ A network is a Linen module, or any pair of pure functions `(init, apply)`: `ini
 """
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -19,6 +17,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxstudies.networks.data import Dataset
+from jaxstudies.watching import WATCHER
 
 LossFn = Callable[[jax.Array, jax.Array], jax.Array]
 """Loss of one example from its prediction and its target, of any shape; the mean is minimized."""
@@ -226,7 +225,7 @@ def fit(
         batch = prepare(batch_of(examples) if batch_of else take(data, examples))
         return train_step(state, batch, step_key, model=model, optimizer=optimizer, loss_fn=loss_fn)
 
-    watcher = _WATCHER.get()
+    watcher = WATCHER.get()
     watch = watcher.next_fit() if watcher else lambda index, state: None
     watch(0, state)
 
@@ -244,44 +243,6 @@ def fit(
     if isinstance(num_epochs, Tracer):  # what is kept along the way would have no shape
         return Fitted(jax.lax.fori_loop(0, num_epochs, lambda i, s: epoch(s, i)[0], state), None)
     return Fitted(*jax.lax.scan(epoch, state, jnp.arange(num_epochs)))
-
-
-class Watcher:
-    """Keeps what a caller wants to see of every `fit` in a computation, after each epoch, on the host."""
-
-    def __init__(self, observe: Callable[[TrainState], PyTree]):
-        self.observe = observe
-        self.seen: list[dict[int, PyTree]] = []
-
-    def next_fit(self) -> Callable[[int | Array, TrainState], None]:
-        """Return what is called with the epochs that are over and the state, while `fit` is traced."""
-        kept: dict[int, PyTree] = {}
-        self.seen.append(kept)
-
-        def keep(index, values):
-            kept[int(index)] = jax.tree.map(np.asarray, values)
-
-        return lambda index, state: jax.debug.callback(keep, index, self.observe(state))
-
-    def histories(self) -> list[PyTree]:
-        """Return what was seen of each `fit`: arrays with a leading axis of epochs, the first before training."""
-        jax.effects_barrier()
-        ordered = ([kept[index] for index in sorted(kept)] for kept in self.seen)
-        return [jax.tree.map(lambda *leaves: np.stack(leaves), *values) for values in ordered]
-
-
-_WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
-
-
-@contextmanager
-def watching(observe: Callable[[TrainState], PyTree]) -> Iterator[Watcher]:
-    """Let every `fit` that is traced inside show its state to `observe`, whatever else it is asked to keep."""
-    watcher = Watcher(observe)
-    token = _WATCHER.set(watcher)
-    try:
-        yield watcher
-    finally:
-        _WATCHER.reset(token)
 
 
 def take(data: PyTree, examples: Int[Array, " batch"]) -> PyTree:

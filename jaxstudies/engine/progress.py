@@ -78,6 +78,10 @@ def varying(design: Design) -> dict[str, np.ndarray]:
 def done_in_words(labels: dict[str, np.ndarray], total: int, plan: Plan, block: Block) -> str:
     """Return how many of all settings and seeds are done behind a block, and by which labels they are told."""
     first, last = plan.group.positions[block.setting], plan.group.positions[block.setting + block.size.settings - 1]
-    place = f"{first + 1:,}" if first == last else f"{first + 1:,} to {last + 1:,}"
+    number = block.size.settings
+    place = (
+        f"{first + 1:,} to {last + 1:,}" if last - first + 1 == number else f"{first + 1:,} and {number - 1:,} others"
+    )
+    place = f"{first + 1:,}" if number == 1 else place
     said = f"setting {place} of {total:,}, seed {block.seed + block.size.seeds:,} of {plan.num_seeds:,}"
     return ", ".join([said, *(f"{name} {c[first]}" for name, c in labels.items() if c[first] == c[last])])
