@@ -62,6 +62,6 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'jaxstudies' has no attribute {name!r}")
     # Arrays that a file makes before it runs anything would start JAX with one core.
-    importlib.import_module("jaxstudies.engine.programs").use_all_cores()
+    importlib.import_module("jaxstudies.engine.devices").use_all_cores()
     value = globals()[name] = vars(importlib.import_module(f"jaxstudies.{_HOMES[name]}"))[name]
     return value

@@ -1,5 +1,7 @@
 """What can go wrong that a user has to do with: each is one line."""
 
+import sys
+import warnings
 from pathlib import Path
 
 
@@ -17,3 +19,12 @@ class DirectoryError(Exception):
 
 class OtherVersions(DirectoryError):
     """What is there was written with other versions of the libraries that decide numbers."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn whoever called the library, at their line."""
+    frames, package = [sys._getframe()], str(Path(__file__).parent)
+    while (above := frames[-1].f_back) is not None:
+        frames.append(above)
+    inside = [level for level, frame in enumerate(frames) if frame.f_code.co_filename.startswith(package)]
+    warnings.warn(message, category, stacklevel=inside[-1] + 2)

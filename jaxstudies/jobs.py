@@ -15,7 +15,7 @@ import pandas as pd
 from jaxstudies import configs, results
 from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import chunks, gather, monte_carlo, programs
+from jaxstudies.engine import chunks, devices, gather, monte_carlo
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Design
 from jaxstudies.engine.gather import Earlier
@@ -56,9 +56,9 @@ class Job(NamedTuple):
     @property
     def chunks(self) -> Chunks:
         """Where finished chunks are kept."""
-        task, devices = self.task, programs.choose_devices(self.task.execution.num_devices)
-        _, runs = task.execution.plans(task.design, task.num_seeds, self.first_seed, devices)
-        decides = [self.digest, self.first_seed, runs, len(devices), devices[0].device_kind]
+        task, chosen = self.task, devices.choose_devices(self.task.execution.num_devices)
+        _, runs = task.execution.plans(task.design, task.num_seeds, self.first_seed, chosen)
+        decides = [self.digest, self.first_seed, runs, len(chosen), chosen[0].device_kind]
         return Chunks(self.directory / "parts" / provenance.digest(decides), self.commit)
 
 

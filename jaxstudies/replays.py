@@ -14,11 +14,12 @@ from jaxtyping import PyTree
 from jaxstudies import configs, jobs
 from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import prng, programs
+from jaxstudies.engine import devices, programs
 from jaxstudies.engine.blocks import Size, make_plans
 from jaxstudies.engine.design import Design, Simulate
 from jaxstudies.engine.monte_carlo import Stage, Task
 from jaxstudies.engine.programs import Columns, Launch
+from jaxstudies.engine.returned import measures
 from jaxstudies.jobs import Job
 from jaxstudies.output import reach, table
 from jaxstudies.runs import code_of, filled_in, study_of
@@ -113,7 +114,7 @@ def replay(
         >>> again.difference
         {'draw': 0.0}
     """
-    programs.use_all_cores()
+    devices.use_all_cores()
     if seed < 0:
         raise ValueError(f"seed {seed}: at least 0")
     found, config = _study_and_config(study, simulate, data)
@@ -219,8 +220,8 @@ def _by_its_program(task: Task, stages: list[Stage], position: int, seed: int) -
     (block,) = plan.blocks((inside, inside + 1), (seed, seed + 1))
     launches = stage.launches.get(block.name, [Launch(block.setting, block.seed, plan.size)])
     launch = next(launch for launch in launches if _holds(launch, inside, seed))
-    devices = programs.choose_devices(stage.num_devices)
-    run = programs.compile_block(task.simulate, plan.group, dict(task.data), launch.size, devices)
+    chosen = devices.choose_devices(stage.num_devices)
+    run = programs.compile_block(task.simulate, plan.group, dict(task.data), launch.size, chosen)
     columns = run(task.seed, launch.seed, launch.setting, plan.group)
     return {name: np.asarray(c[seed - launch.seed, inside - launch.setting]) for name, c in columns.items()}
 
@@ -240,9 +241,9 @@ def _alone(
 
     @jax.jit
     def run(key, arguments):
-        return programs.checked(task.simulate(key, **arguments, **dict(group.static)))
+        return measures(task.simulate(key, **arguments, **dict(group.static)))
 
-    key = jax.random.fold_in(prng.key(task.seed), seed)
+    key = jax.random.fold_in(jax.random.key(task.seed), seed)
     with jax.default_matmul_precision("highest"):
         arguments = group.fixed | mapped | dict(task.data)
         if observe is None:

@@ -15,6 +15,7 @@ from jaxstudies.evidence import claims, intervals
 from jaxstudies.evidence.claims import Verdict, judge_all
 from jaxstudies.output import files, table
 from jaxstudies.output.table import Shapes
+from jaxstudies.output.words import STATISTICS, beside_statistics
 from jaxstudies.study import Results, Study
 
 if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
@@ -36,7 +37,7 @@ def selector(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]]) -> Callabl
         near = np.isclose(column, value, 1e-9, 0.0) if isinstance(value, float) else column == value
         return np.asarray(column.isna() if value is None else near, bool)
 
-    def of(measure: str, **labels: object) -> pd.Series:
+    def of(measure: str, /, **labels: object) -> pd.Series:
         picks = {name: labels.pop(name) for name in axes.get(measure, ()) if name in labels}
         here = np.ones(len(runs), bool)
         for name, value in labels.items():
@@ -87,7 +88,9 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
             columns[measure] = column
         elif (axis := axis_of(study, runs, measure)) is not None:
             columns[f"{measure}, last {axis}"] = column.map(lambda array: array[-1], na_action="ignore")
-    keys = [runs[name] for name in labels] or [pd.Series(0, runs.index, name="all")]
+    labels = list(map(beside_statistics, labels))
+    keys = [runs[name].rename(said) for name, said in zip(runs, labels, strict=False)]
+    keys = keys or [pd.Series(0, runs.index, name="all")]
     ends, tables = ["estimate", "low", "high"], []
     for measure, column in columns.items():
         values = column.astype(float)
@@ -97,9 +100,9 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
         outcome = pd.api.types.is_bool_dtype(column)
         interval = intervals.wilson_intervals(total, n) if outcome else intervals.t_intervals(mean, spread, n)
         seen = seen.assign(measure=measure, **dict(zip(ends, interval, strict=True)), nonfinite=size - n)
-        tables.append(seen.reset_index()[[*labels, "measure", "n", *ends, "nonfinite"]])
+        tables.append(seen.reset_index()[[*labels, *STATISTICS]])
     if not tables:
-        return pd.DataFrame(columns=[*labels, "measure", "n", *ends])
+        return pd.DataFrame(columns=[*labels, *STATISTICS])
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 

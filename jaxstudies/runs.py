@@ -1,11 +1,13 @@
 """The library's two ways to run: a function over seeds, and a design over settings and seeds."""
 
+import contextlib
 import dataclasses
+import functools
 import inspect
-import warnings
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import jax
 import numpy as np
@@ -13,12 +15,13 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import PyTree
 
-from jaxstudies import jobs, results
+from jaxstudies import arguments, jobs, results
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import chunks, gather, monte_carlo
 from jaxstudies.engine.chunks import Memory
-from jaxstudies.engine.design import Design, Simulate, as_array
+from jaxstudies.engine.design import Design, Simulate
 from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.errors import warn
 from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
 from jaxstudies.output import files, nonfinite, reach, table
 from jaxstudies.study import Results, Study, levels_of, task_of
@@ -32,6 +35,7 @@ def map_seeds(
     directory: str | Path | None = None,
     chunk_size: int | None = None,
     num_devices: int | None = None,
+    progress: bool = True,
 ) -> dict[str, np.ndarray]:
     """Map a simulation over seeds, in one compiled program, on all devices.
 
@@ -45,6 +49,7 @@ def map_seeds(
             those that are new.
         chunk_size: Seeds run at once, which bounds the memory; chosen by default.
         num_devices: Devices used; all by default.
+        progress: Whether a bar shows how far it is.
 
     Returns:
         The simulation's arrays, each with a leading axis of `num_seeds`.
@@ -62,22 +67,22 @@ def map_seeds(
         >>> map_seeds(simulate, 2.0, num_seeds=100)["draw"].shape
         (100, 3)
     """
-    check_num_seeds(num_seeds)
-    data = {f"shared_{i}": jax.tree.map(as_array, value) for i, value in enumerate(shared)}
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("key", *data)]
+    arguments.function("simulate", simulate)
+    how = checked(num_seeds, seed, directory, chunk_size, num_devices, progress)
+    names = tuple(f"shared[{i}]" for i in range(len(shared)))
+    by_name = functools.partial(_call_by_place, simulate, names)
+    study = study_of({}, by_name, dict(zip(names, shared, strict=True)))
+    if how.directory is not None:
+        return table.to_arrays(rows_of(study, study.Config(), [simulate], how)[0])
+    task, kept = task_of(study, study.Config(), how.num_seeds, how.seed, how.execution), Memory()
+    with stoppable(how):
+        monte_carlo.shapes_of(task)
+        (plan,), *_ = monte_carlo.compute(task, kept)
+    return {name: values[:, 0] for name, values in gather.collect(plan, kept, (0, 1), (0, how.num_seeds)).items()}
 
-    def by_name(key, **given):
-        return simulate(key, *(given[name] for name in data))
 
-    vars(by_name)["__signature__"] = inspect.Signature(parameters)
-    study = study_of({}, by_name, data)
-    execution = Execution(chunk_size, num_devices)
-    if directory is not None:
-        return table.to_arrays(rows_of(study, study.Config(), [simulate], num_seeds, seed, execution, directory)[0])
-    task, kept = task_of(study, study.Config(), num_seeds, seed, execution), Memory()
-    monte_carlo.shapes_of(task)
-    (plan,), *_ = monte_carlo.compute(task, kept)
-    return {name: values[:, 0] for name, values in gather.collect(plan, kept, (0, 1), (0, num_seeds)).items()}
+def _call_by_place(simulate: Simulate, names: tuple[str, ...], key: jax.Array, **given: PyTree) -> object:
+    return simulate(key, *(given[name] for name in names))
 
 
 def run(
@@ -92,6 +97,7 @@ def run(
     directory: str | Path | None = None,
     chunk_size: int | None = None,
     num_devices: int | None = None,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Run a design over seeds and return the table; print the verdicts on claims, if any.
 
@@ -110,6 +116,7 @@ def run(
             it runs only those that are new.
         chunk_size: Runs at once, which bounds the memory; chosen by default.
         num_devices: Devices used; all by default.
+        progress: Whether a bar shows how far it is.
 
     Returns:
         A row per setting and seed: labels, `seed`, measures. An array is one value.
@@ -133,11 +140,14 @@ def run(
         >>> runs.groupby("scale")["draw"].count().to_dict()
         {1.0: 1000, 2.0: 1000}
     """
-    check_num_seeds(num_seeds)
-    study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))
+    arguments.function("simulate", simulate)
+    how = checked(num_seeds, seed, directory, chunk_size, num_devices, progress)
+    if isinstance(claims, Claim):
+        raise TypeError("claims: a list of claims, not one: [claim]")
     filled = filled_in(config)
-    execution = Execution(chunk_size, num_devices)
-    blocks, design = rows_of(study, filled, code_of(study, filled), num_seeds, seed, execution, directory)
+    arguments.names("data", data or {})
+    study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))
+    blocks, design = rows_of(study, filled, code_of(study, filled), how)
     kept = list(blocks)
     runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
     verdicts, effects = judge_all(study.CLAIMS, results.selector(runs, study.AXES))
@@ -145,23 +155,65 @@ def run(
         print(sentence(verdict))
     if (found := nonfinite.count(kept)).runs:
         print(nonfinite.in_words(found, design.labels))
-    if directory is not None:
-        keep_results(study, filled, runs, verdicts, effects, Path(directory))
+    if how.directory is not None:
+        keep_results(study, filled, runs, verdicts, effects, how.directory)
     return runs
 
 
-def check_num_seeds(num_seeds: int) -> None:
-    """Raise ValueError unless there is a seed."""
-    if num_seeds < 1:
-        raise ValueError(f"num_seeds {num_seeds}: at least 1")
+class How(NamedTuple):
+    """How a function is run."""
+
+    num_seeds: int
+    seed: int
+    directory: Path | None
+    execution: Execution
+
+
+def checked(
+    num_seeds: object, seed: object, directory: object, chunk_size: object, num_devices: object, progress: bool
+) -> How:
+    """Return the arguments of `map_seeds` and `run`; raise TypeError or ValueError that names the wrong one."""
+    return How(
+        arguments.whole("num_seeds", num_seeds, 1, arguments.LARGEST_SEED + 1),
+        arguments.whole("seed", seed, 0, arguments.LARGEST_SEED),
+        None if directory is None else arguments.path("directory", directory),
+        Execution(
+            arguments.optional("chunk_size", chunk_size, 1),
+            arguments.optional("num_devices", num_devices, 1),
+            progress=bool(progress),
+        ),
+    )
+
+
+@contextlib.contextmanager
+def stoppable(how: How) -> Iterator[None]:
+    """Say, when a call is stopped, what is kept of it and how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = (
+            "nothing is kept, since it was given no directory"
+            if how.directory is None
+            else (f"what is finished is kept in {how.directory}, and the same call goes on from there")
+        )
+        print(f"\nstopped; {kept}", file=sys.stderr)
+        raise
 
 
 def filled_in(config: Dataclass | Mapping[str, object]) -> Dataclass:
-    """Return a config as a dataclass."""
-    if not isinstance(config, Mapping):
-        return config
-    levels = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
-    return cast(Dataclass, dataclasses.make_dataclass("Config", list(levels))(**levels))
+    """Return a config as a dataclass; lists and ranges are tuples in it."""
+    if isinstance(config, Mapping):
+        arguments.names("config", config)
+        given = dict(config)
+    elif dataclasses.is_dataclass(config) and not isinstance(config, type):
+        given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    else:
+        raise TypeError(f"config {config!r}: a mapping, or an instance of a dataclass")
+    levels = {name: arguments.levels(name, value) for name, value in given.items()}
+    if isinstance(config, Mapping):
+        return cast(Dataclass, dataclasses.make_dataclass("Config", list(levels))(**levels))
+    changed = {name: value for name, value in levels.items() if value is not given[name]}
+    return dataclasses.replace(config, **changed)
 
 
 def study_of(
@@ -174,9 +226,13 @@ def study_of(
 
     Raises:
         TypeError: `simulate` does not take what a mapping names.
+        ValueError: A name is taken.
     """
     filled = filled_in(config)
     fields = {field.name for field in dataclasses.fields(filled)}
+    for name in ("key", "seed", "seeds") if isinstance(config, Mapping) else ():
+        if name in fields:
+            raise ValueError(f"config: {name!r} is taken; call the factor something else")
     left = fields - set(inspect.signature(simulate).parameters) if isinstance(config, Mapping) else set()
     if left:
         raise TypeError(f"config: simulate does not take {', '.join(sorted(left))}")
@@ -188,27 +244,20 @@ def code_of(study: Study, config: Dataclass) -> list[object]:
     return [study.simulate, list(levels_of(study, config, study.data(config)).items())]
 
 
-def rows_of(
-    study: Study,
-    config: Dataclass,
-    code: list[object],
-    num_seeds: int,
-    seed: int,
-    execution: Execution,
-    directory: str | Path | None,
-) -> tuple[Iterable[pa.Table], Design]:
+def rows_of(study: Study, config: Dataclass, code: list[object], how: How) -> tuple[Iterable[pa.Table], Design]:
     """Run a study, in a directory if there is one; return its rows, and its design."""
-    if directory is None:
-        task = task_of(study, config, num_seeds, seed, execution)
-        return monte_carlo.run_design(task, shapes=jobs.trace(study, task))[0], task.design
-    where = Path(directory)
+    where = how.directory
+    if where is None:
+        task = task_of(study, config, how.num_seeds, how.seed, how.execution)
+        with stoppable(how):
+            return monte_carlo.run_design(task, shapes=jobs.trace(study, task))[0], task.design
     with files.writing(where):
         where.mkdir(parents=True, exist_ok=True)
     digest = reach.object_digest(code)
     if digest is None:
-        warnings.warn("simulate cannot be read, so that nothing in the directory is used again", stacklevel=3)
-    job = jobs.prepare(study, config, where, num_seeds, seed, execution, digest)
-    with chunks.sole_writer(where):
+        warn("simulate cannot be read, so that nothing in the directory is used again", UserWarning)
+    job = jobs.prepare(study, config, where, how.num_seeds, how.seed, how.execution, digest)
+    with stoppable(how), chunks.sole_writer(where):
         if not jobs.is_finished(job):
             jobs.finish(jobs.grow(job))
     return table.stored_blocks(where / "runs.parquet"), job.task.design

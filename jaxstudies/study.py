@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from jaxstudies.configs import Dataclass
 from jaxstudies.engine import design as designs
 from jaxstudies.engine import monte_carlo, programs
 from jaxstudies.engine.design import Setting, Simulate
+from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim
@@ -186,14 +187,20 @@ def task_of(
         TypeError: A parameter of `simulate` cannot be filled in.
         ValueError: Settings contradict one another.
     """
-    data = study.data(config)
+    data = {name: designs.as_data(name, value) for name, value in study.data(config).items()}
     if study.settings is not None:
         design = designs.make_design(study.simulate, study.settings(config))
     else:
         design = designs.product_design(study.simulate, levels_of(study, config, data))
     takes = "config" in inspect.signature(study.simulate).parameters
     simulate = partial(study.simulate, config=config) if takes else study.simulate
-    return Task(simulate, design, num_seeds, seed, data, study.AXES, execution)
+    return Task(simulate, design, num_seeds, seed, data, study.AXES, execution, identity_of(simulate))
+
+
+def identity_of(simulate: Simulate) -> Hashable:
+    """Return what is equal for functions that do the same, whatever has changed around them; None if unreadable."""
+    content = reach.object_digest([simulate])
+    return None if content is None else (likeness(simulate), content)
 
 
 def code_of(study: Study) -> str | None:

@@ -27,7 +27,7 @@ from benchmarks.peers import CONTESTANTS
 from benchmarks.steps import IMAGES
 from jaxstudies.commands import command, flags
 from jaxstudies.commands.flags import UsageError
-from jaxstudies.engine import programs
+from jaxstudies.engine import devices
 from jaxstudies.output import files, plotting
 from jaxstudies.output.files import writing
 
@@ -76,7 +76,7 @@ def measure(options: Options) -> tuple[pd.DataFrame, list[str]]:
     Raises:
         UsageError: None is installed.
     """
-    programs.choose_devices()  # starts JAX, at nobody's expense
+    devices.choose_devices()  # starts JAX, at nobody's expense
     ready, skipped, prepared = {}, [], []
     for name in [n for n in CONTESTANTS if options.only is None or n in options.only]:
         began = time.perf_counter()
@@ -190,7 +190,7 @@ def scale(argv: list[str]) -> None:
 def main() -> None:
     """Measure, print and write; a mistake in the flags is one line and status 2."""
     argv = sys.argv[1:]
-    programs.use_all_cores()
+    devices.use_all_cores()
     try:
         if argv[:1] == ["scaling"]:
             scale(argv[1:])

@@ -12,9 +12,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("jaxstudies", deadline=None)
 hypothesis.settings.load_profile("jaxstudies")
 
-from jaxstudies.engine import programs  # noqa: E402
+from jaxstudies.engine import devices  # noqa: E402
 
-programs.use_all_cores()
+devices.use_all_cores()
 
 # What together sees every room in under a minute on two cores: files, and single tests of longer ones.
 QUICK = {"baselines", "claims", "intervals", "main", "mnist", "provenance", "readme", "references", "study", "table"}

@@ -20,7 +20,7 @@ import jax
 import toy
 
 from jaxstudies.commands import command
-from jaxstudies.engine import programs
+from jaxstudies.engine import devices
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.study import Study, code_of, load
 
@@ -93,7 +93,7 @@ def start(study: Study, run: Run) -> int:
 
 def main() -> None:
     warnings.filterwarnings("ignore", "os.fork")
-    programs.use_all_cores()
+    devices.use_all_cores()
     jax.config.update("jax_compilation_cache_dir", sys.argv[1])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     studies = {"toy": toy.STUDY}

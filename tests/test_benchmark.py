@@ -101,7 +101,7 @@ def test_scaling_has_a_row_for_each_size_and_number_of_devices(benchmark, monkey
     flags = ["--seeds", "6", "2", "--device-seeds", "4", "--epochs", "1", "--repeats", "1"]
     run(benchmark, monkeypatch, "scaling", *flags, "--out", str(tmp_path))
     rows = json.loads((tmp_path / "scaling.json").read_text())["results"]
-    devices = scaling.device_counts(len(scaling.programs.choose_devices()))
+    devices = scaling.device_counts(len(scaling.choose_devices()))
     expected = [("seeds", 2), ("seeds", 6), *(("devices", 4) for _ in devices)]
     assert [(row["against"], row["seeds"]) for row in rows] == expected
     assert [row["devices"] for row in rows[2:]] == devices

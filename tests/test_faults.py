@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -245,7 +246,7 @@ def test_a_table_of_the_first_version_is_refused_in_a_line_and_kept(tmp_path, mo
 
 def test_without_memory_for_one_run_the_way_out_is_named(tmp_path, monkeypatch, capsys):
     def fail(*arguments):
-        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.")
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.")
 
     monkeypatch.setattr(programs, "compile_block", fail)
     with pytest.raises(SystemExit) as stop:

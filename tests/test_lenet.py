@@ -18,7 +18,7 @@ import pytest
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
-from jaxstudies.engine import monte_carlo, prng, programs
+from jaxstudies.engine import monte_carlo, tracing
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.evidence.claims import judge_all
@@ -53,7 +53,7 @@ def images(num=32):
 
 @cache
 def init(model):
-    return jax.jit(model.init)(prng.key(1), images(2))  # of the study's keys, which compile sooner than JAX's
+    return jax.jit(model.init)(jax.random.key(1), images(2))
 
 
 def without_input_norm(state):
@@ -189,7 +189,7 @@ def test_dropout_is_active_in_training_only_and_where_it_was_asked_for(position)
     x, state = images(), init(PLAIN)
     model = LeNet5(use_dropout=True, dropout_position=position, input_rate=0.0)
     assert jax.jit(model.apply).lower(state, x).as_text() == jax.jit(PLAIN.apply).lower(state, x).as_text()
-    kept = {"rngs": {"dropout": prng.key(1)}, "mutable": ["intermediates"]}
+    kept = {"rngs": {"dropout": jax.random.key(1)}, "mutable": ["intermediates"]}
     _, seen = jax.jit(lambda state: model.apply(state, x, train=True, **kept))(state)
     layers = seen["intermediates"]["activations"]
     zeros = [float(jnp.mean(h == 0)) for h in layers]
@@ -299,9 +299,9 @@ def check_prefix(runs):
 
 def test_every_arm_returns_the_same_measures():
     config = small_config()
-    simulate, design, *_, data, _, _ = studies.task_of(STUDY, config, 1)
-    shapes = [programs.trace(simulate, group, data)[0] for group in design.groups]
-    assert [group.positions.tolist() for group in design.groups] == [[0], [1, 2, 3], [4], [5]]
+    task = studies.task_of(STUDY, config, 1)
+    shapes = [tracing.trace(task.simulate, group, dict(task.data)).shapes for group in task.design.groups]
+    assert [group.positions.tolist() for group in task.design.groups] == [[0], [1, 2, 3], [4], [5]]
     normalized = {name: (len(KINDS), units) for name, units in zip(NORMS, UNITS, strict=True)}
     always = dict.fromkeys(("loss", "accuracy"), (2, 2, 3)) | dict.fromkeys(("variance_shift", "coadaptation"), (4,))
     for found, norms in zip(shapes, ({}, normalized, {}, normalized), strict=True):
@@ -371,7 +371,7 @@ def test_training_step_with_dropout_and_batch_norm_follows_its_keys():
     batch = Dataset(images(16), jax.nn.one_hot(jnp.arange(16) % 10, 10))
     kinds = {"model": model, "optimizer": optimizer, "loss_fn": optax.losses.softmax_cross_entropy}
     step = jax.jit(lambda key: train_step(state, batch, key, **kinds)[1])
-    first, again, other = (step(prng.key(k)) for k in (1, 1, 2))
+    first, again, other = (step(jax.random.key(k)) for k in (1, 1, 2))
     assert first == again and first != other
     assert variables(state)["batch_stats"]
 

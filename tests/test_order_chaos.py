@@ -77,7 +77,9 @@ def test_points_do_not_touch_each_other():
     def run(mapped):
         seeds = jax.numpy.arange(2, dtype="uint32")
         key = jax.random.key(0)
-        return programs.run_block(study.simulate, static, key, seeds, mapped, fixed)
+        return programs.run_block(
+            lambda k, one, same: study.simulate(k, **one, **same, **static), key, seeds, mapped, fixed
+        )
 
     among, alone = run(group.mapped), run({k: v[4:5] for k, v in group.mapped.items()})
     for name in ("q", "log_factor"):

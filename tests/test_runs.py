@@ -259,6 +259,9 @@ def test_functions_are_told_apart_by_what_they_do():
 
 def test_what_cannot_be_read_is_not_used_again(tmp_path, launched):
     class Odd:
+        def __init__(self):
+            self.rows = iter(())
+
         def __call__(self, key):
             return {"x": jax.random.normal(key)}
 
@@ -299,10 +302,10 @@ def test_a_replay_of_a_run_that_had_too_little_memory(tmp_path, monkeypatch):
     """The launches that a block took are noted, so that the very program runs again."""
     compile_block = programs.compile_block
 
-    def small(simulate, group, data, size, devices):
+    def small(simulate, group, data, size, devices, traced):
         if size.seeds > 3:
             raise MemoryError
-        return compile_block(simulate, group, data, size, devices)
+        return compile_block(simulate, group, data, size, devices, traced)
 
     with monkeypatch.context() as patch:
         patch.setattr(programs, "compile_block", small)

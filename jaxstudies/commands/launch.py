@@ -14,7 +14,7 @@ from jaxstudies import jobs
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import chunks, cluster, programs
+from jaxstudies.engine import chunks, cluster, devices
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.engine.shares import ALONE, Share, Unfinished, parse_share
 from jaxstudies.jobs import Job
@@ -24,14 +24,14 @@ from jaxstudies.study import Study
 
 def connect(options: Options) -> Share:
     """Return this process's share, after connecting it to the others if there are any."""
-    programs.use_all_cores()
+    devices.use_all_cores()
     share = parse_share(options.shard) if options.shard is not None else ALONE
     if options.distributed:
         share = cluster.connect(options.coordinator, options.num_processes, options.process_id)
     try:
-        programs.choose_devices(options.devices)
+        devices.choose_devices(options.devices)
     except ValueError as error:
-        present = len(programs.choose_devices())
+        present = len(devices.choose_devices())
         raise UsageError(f"--devices {options.devices}: {present} devices are present") from error
     return share
 

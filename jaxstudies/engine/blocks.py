@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxstudies.engine.design import Design, Group
+from jaxstudies.engine.functions import likeness
 
 STEPS, FEWEST = 8, 16
 """Blocks of a short computation, so that it is seen to move; and the runs of one on each device, below which there are
@@ -66,7 +67,7 @@ class Plan(NamedTuple):
         data = self.group.fixed, self.group.mapped
         shapes = [(np.shape(a), str(a.dtype)) for a in jax.tree.leaves(data)]
         single = len(self.group.positions) == 1
-        return self.group.static, self.size, single, jax.tree.structure(data), str(shapes)
+        return likeness(self.group.static), self.size, single, jax.tree.structure(data), str(shapes)
 
 
 def plan_size(num_settings: int, num_seeds: int, runs: int, num_devices: int) -> Size:

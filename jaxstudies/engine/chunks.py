@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import itertools
+import json
 import os
 import shutil
 import sys
@@ -20,8 +21,8 @@ from jaxstudies.errors import DirectoryError
 from jaxstudies.output.files import write_atomic
 
 CHECKSUM_BYTES = 32
-COMMIT = "_commit"
-"""Name under which a chunk keeps the commit that computed it."""
+COMMIT = "\0commit"
+"""Name, which no measure can have, under which a chunk keeps the commit that computed it."""
 
 
 class ChunksError(Exception):
@@ -54,9 +55,7 @@ class Chunks(NamedTuple):
 
     def write(self, name: str, columns: dict[str, np.ndarray]) -> None:
         """Keep a chunk's columns under a name."""
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **(columns | {COMMIT: np.array(self.commit)}))
-        content = buffer.getvalue()
+        content = _packed(columns | {COMMIT: np.array(self.commit)})
         self.keep(name, content + hashlib.sha256(content).digest())
 
     def keep(self, name: str, content: bytes) -> None:
@@ -76,8 +75,7 @@ class Chunks(NamedTuple):
         """List the commits that have written chunks."""
         found = set()
         for path in self.directory.glob("[!.]*.npz"):
-            with np.load(path, allow_pickle=False) as columns:
-                found.add(str(columns[COMMIT]))
+            found.add(str(_unpacked(path.read_bytes())[COMMIT]))
         return sorted(found - {""})
 
     def content(self, name: str) -> bytes:
@@ -96,8 +94,7 @@ class Chunks(NamedTuple):
         checked = self.content(name)
         content, checksum = checked[:-CHECKSUM_BYTES], checked[-CHECKSUM_BYTES:]
         if content and checksum == hashlib.sha256(content).digest():
-            with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-                return dict(columns)
+            return _unpacked(content)
         if path.exists():
             print(f"\n{path} is damaged: its runs are run again", file=sys.stderr)
             path.unlink(missing_ok=True)
@@ -114,6 +111,20 @@ class Chunks(NamedTuple):
         names = (self.directory.with_name(f"{self.directory.name}-old-{i}") for i in itertools.count(1))
         with contextlib.suppress(FileNotFoundError):
             os.replace(self.directory, next(path for path in names if not path.exists()))
+
+
+def _packed(columns: dict[str, np.ndarray]) -> bytes:
+    """Return columns as a file; their names, which may be any text, stand inside it and not in its parts' names."""
+    buffer, names = io.BytesIO(), json.dumps(list(columns)).encode()
+    arrays = {f"column_{i}": array for i, array in enumerate(columns.values())}
+    np.savez(buffer, allow_pickle=False, names=np.frombuffer(names, np.uint8), **arrays)
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as parts:
+        names = json.loads(parts["names"].tobytes())
+        return {name: parts[f"column_{i}"] for i, name in enumerate(names)}
 
 
 def remember(kept: Chunks, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

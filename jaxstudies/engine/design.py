@@ -10,11 +10,14 @@ import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
+
+from jaxstudies.engine.functions import likeness
 
 Simulate = Callable[..., dict[str, jax.Array]]
 """A pure function `simulate(key, ...)`: one run, arrays by name."""
@@ -86,6 +89,19 @@ def as_array(value: object) -> np.ndarray | jax.Array:
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
+def as_data(name: str, value: PyTree) -> PyTree:
+    """Return what all runs share as arrays; raise TypeError where it is none."""
+
+    def array(leaf: object) -> np.ndarray | jax.Array:
+        if not isinstance(leaf, jax.Array) and np.asarray(leaf).dtype.kind not in "biufcV":  # V: say, bfloat16
+            raise TypeError(
+                f"{name} is {leaf!r}, but what all runs share are arrays; what is none, simulate closes over"
+            )
+        return as_array(leaf)
+
+    return jax.tree.map(array, value)
+
+
 def is_mapped(name: str, value: PyTree) -> bool:
     """Return whether a datum is mapped, rather than a choice with a launch of its own."""
     leaves = jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None)
@@ -115,6 +131,10 @@ def label(value: object) -> object:
         value = np.asarray(value).item()
     if isinstance(value, tuple):
         return "-".join(map(str, value))
+    if isinstance(value, partial):
+        fixed = [str(label(part)) for part in value.args]
+        fixed += [f"{name}={label(part)}" for name, part in value.keywords.items()]
+        return f"{label(value.func)}({', '.join(fixed)})"
     plain = isinstance(value, (bool, int, float, str)) or value is None
     return value if plain else str(getattr(value, "__name__", value))  # of a function, not where it lies in memory
 
@@ -144,7 +164,9 @@ def check_levels(name: str, values: tuple, static: bool) -> bool:
             check_static(name, value)
         return False
     # Of a million numbers one of each type is looked at.
-    return any([is_mapped(name, value) for value in {type(v): v for v in values}.values()])
+    mapped = any([is_mapped(name, value) for value in {type(v): v for v in values}.values()])
+    plain = {type(value) for value in values} <= {bool, int, float}
+    return mapped and (plain or len({_shape(value) for value in values}) == 1)
 
 
 def product_design(simulate: Simulate, levels: Mapping[str, tuple]) -> Design:
@@ -203,13 +225,18 @@ def _kind(setting: Setting, behind: list[str]) -> tuple:
     parts: list[object] = [setting.num_seeds]
     for name, value in setting.arguments.items():
         if name in behind:
-            parts.append((name, check_static(name, value)))
+            parts.append((name, likeness(check_static(name, value))))
         elif is_mapped(name, value):
-            shapes = [(np.shape(a), as_array(a).dtype) for a in jax.tree.leaves(value)]
-            parts.append((name, jax.tree.structure(value), tuple(shapes)))
+            parts.append((name, _shape(value)))
         else:
             parts.append((name, jax.tree.structure(value), *map(int, jax.tree.leaves(value))))
     return tuple(parts)
+
+
+def _shape(value: PyTree) -> tuple:
+    """Return what data that are mapped have in common."""
+    leaves, structure = jax.tree.flatten(value)
+    return structure, tuple((np.shape(leaf), as_array(leaf).dtype) for leaf in leaves)
 
 
 def _group(settings: list[Setting], places: list[int], behind: list[str]) -> Group:

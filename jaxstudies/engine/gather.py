@@ -16,8 +16,9 @@ from jaxstudies.output.table import Shapes
 ROWS_AT_ONCE, BYTES_AT_ONCE = 100_000, 2**28
 """Rows of a table that are in memory at once, and their bytes, at most."""
 
-SPENT, LAUNCHES = "_spent", "_launches"
-"""Names under which a chunk keeps its seconds of compiling and of running, and, if it took several, its launches."""
+SPENT, LAUNCHES = "\0spent", "\0launches"
+"""Names, which no measure can have, under which a chunk keeps its seconds of compiling and of running, and, if it took
+several, its launches."""
 ABOUT = SPENT, LAUNCHES, COMMIT
 """What a chunk keeps beside its columns."""
 

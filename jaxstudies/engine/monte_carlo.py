@@ -5,8 +5,8 @@ first ten of a thousand, and run 417 can be replayed by itself. How a design is 
 changes results by rounding at most; with both the same, they repeat to the bit.
 """
 
-import warnings
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Hashable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -14,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import PyTree
 
-from jaxstudies.engine import gather, programs, progress
-from jaxstudies.engine.blocks import Plan, Size, make_plans, runs_for_steps
+from jaxstudies.engine import devices as all_devices
+from jaxstudies.engine import gather, programs, progress, tracing
+from jaxstudies.engine.blocks import Block, Plan, Size, make_plans, runs_for_steps
 from jaxstudies.engine.chunks import Chunks, Memory
-from jaxstudies.engine.design import Design, Simulate
+from jaxstudies.engine.design import Design, Group, Simulate
+from jaxstudies.engine.devices import Devices
 from jaxstudies.engine.gather import LAUNCHES, SPENT, Earlier
-from jaxstudies.engine.programs import Devices, Launch
+from jaxstudies.engine.programs import Launch
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
-from jaxstudies.errors import StudyError
+from jaxstudies.errors import StudyError, warn
 from jaxstudies.output import table
 from jaxstudies.output.table import Shapes
 
@@ -45,6 +47,8 @@ class Execution(NamedTuple):
     """Devices used; all by default."""
     runs_per_device: int | None = None
     """Runs at once on each device of a CPU, if `chunk_size` is not given."""
+    progress: bool = True
+    """Whether a bar shows how far it is."""
 
     def runs_at_once(self, devices: Devices) -> int:
         """Return how many runs are made at once."""
@@ -79,6 +83,8 @@ class Task(NamedTuple):
     axes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     """Names of the axes of measures."""
     execution: Execution = DEFAULT
+    identity: Hashable = None
+    """What is equal if `simulate` does the same, so that its programs serve again; None if that cannot be told."""
 
 
 class Timing(NamedTuple):
@@ -111,15 +117,15 @@ def compute(
         OutOfMemory: The devices cannot hold even one run each.
         ChunksError: Chunks cannot be written or read.
     """
-    devices = programs.choose_devices(task.execution.num_devices)
+    devices = all_devices.choose_devices(task.execution.num_devices)
     plans, runs = task.execution.plans(task.design, task.num_seeds, first_seed, devices)
     stage = Stage(first_seed, task.num_seeds, runs, len(devices), {})
     order = list(dict.fromkeys(plan.program() for plan in plans))
     last_use = {plan.program(): plan.index for plan in plans}
-    compiled, timings = programs.Programs(task.simulate, dict(task.data), devices), []
+    compiled, timings = programs.Programs(task.simulate, dict(task.data), devices, task.identity), []
     labels, total = progress.varying(task.design), task.design.num_settings
     owned = [(plan, block) for plan in plans for block in plan.blocks() if share.owns(block.number)]
-    with progress.progress(owned, description) as bar:
+    with progress.progress(owned, description, task.execution.progress) as bar:
         for plan in plans:
             spent = np.zeros(2)
             for block in plan.blocks():
@@ -128,14 +134,15 @@ def compute(
                 if columns is None and mine:
                     if not compiled.has(plan):
                         bar.say(f"compiling program {order.index(plan.program()) + 1} of {len(order)}")
-                    columns, took, launches = compiled.run(plan, block, task.seed)
+                    with naming(task.design, plan.group, block):
+                        columns, took, launches = compiled.run(plan, block, task.seed)
                     bar.leave_out(took[0])
                     columns[SPENT] = np.array(took)
                     if launches != [(block.setting, block.seed, plan.size)]:
                         columns[LAUNCHES] = np.array([(a, b, *size) for a, b, size in launches])
                     kept.write(block.name, columns)
                 elif mine:
-                    bar.initial += progress.cost_of(plan, block)  # no time was spent on it
+                    bar.leave_out_runs(progress.cost_of(plan, block))
                 if columns is not None:
                     spent += columns[SPENT]
                     if LAUNCHES in columns:
@@ -150,6 +157,24 @@ def compute(
             timings.append(Timing(float(spent[0]), float(spent[1]), runs_here))
     check_complete(plans, kept, share)
     return plans, timings, stage
+
+
+@contextlib.contextmanager
+def naming(design: Design, group: Group, block: Block | None = None) -> Iterator[None]:
+    """Add to an error that comes from a simulation which of its settings and seeds it was."""
+    try:
+        yield
+    except Exception as error:
+        first, number = (block.setting, block.size.settings) if block else (0, len(group.positions))
+        places, said = group.positions[first : first + number], []
+        for name, column in design.labels.items():
+            levels = list(dict.fromkeys(column[places].tolist()))
+            said.append(f"{name} {levels[0]}" + (f" to {levels[-1]}" if len(levels) > 1 else ""))
+        if block:
+            said.append(f"seeds {block.seed} to {block.seed + block.size.seeds - 1}")
+        if said:
+            error.add_note(f"simulate was run with {', '.join(said)}")
+        raise
 
 
 def check_complete(plans: list[Plan], kept: Chunks | Memory, share: Share) -> None:
@@ -172,10 +197,12 @@ def shapes_of(task: Task) -> Shapes:
     for group in task.design.groups:
         identity = Plan(0, group, 0, 1, Size(1, 1), 0).program()
         if identity not in seen:
-            seen[identity], uses_key = programs.trace(task.simulate, group, dict(task.data))
-            used |= uses_key
+            with naming(task.design, group):
+                traced = tracing.trace(task.simulate, group, dict(task.data), task.identity)
+            seen[identity] = traced.shapes
+            used |= traced.uses_key
     if not used:
-        warnings.warn("simulate does not use its key, so that all seeds come out alike", KeyUnused, stacklevel=2)
+        warn("simulate does not use its key, so that all seeds come out alike", KeyUnused)
     together: Shapes = {}
     for name, shape in (item for shapes in seen.values() for item in shapes.items()):
         other = together.setdefault(name, shape)

@@ -1,111 +1,78 @@
-"""Devices, and the compiled programs that run a block of settings and seeds at once on them."""
+"""The compiled programs that run a block of settings and seeds at once on them."""
 
-import contextlib
 import math
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.interpreters import partial_eval
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from tqdm import tqdm
 
-from jaxstudies.engine import prng
+from jaxstudies.engine import tracing
 from jaxstudies.engine.blocks import Block, Plan, Size
 from jaxstudies.engine.design import Group, Simulate
-from jaxstudies.errors import StudyError
+from jaxstudies.engine.devices import Devices, make_mesh
+from jaxstudies.engine.returned import measures
+from jaxstudies.engine.tracing import One, Traced
 
-Devices = list[jax.Device]
-"""Devices of one platform, as `jax.local_devices()` lists them."""
 Columns = dict[str, np.ndarray]
 """What a block of runs returned, by name: arrays with axes of seeds and of settings first."""
 
 
-def use_all_cores() -> None:
-    """Make JAX see each CPU core as a device. Without effect once JAX has started its backend."""
-    # It may be started already, or the system may have no such call.
-    with contextlib.suppress(RuntimeError, AttributeError):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
-
-
-def choose_devices(num_devices: int | None = None) -> Devices:
-    """Return the first `num_devices` local devices, or all; raise ValueError if there are fewer."""
-    use_all_cores()
-    devices = jax.local_devices()
-    if num_devices is not None and not 1 <= num_devices <= len(devices):
-        raise ValueError(f"num_devices {num_devices}: from 1 to {len(devices)}, those present")
-    return devices[:num_devices]
-
-
-def make_mesh(size: Size, devices: Devices) -> Mesh:
-    """Spread seeds over the devices, or, where they are fewer, settings as well."""
-    over_seeds = math.gcd(size.seeds, len(devices))
-    grid = np.array(devices).reshape(over_seeds, -1)
-    return Mesh(grid, ("seeds", "settings"))
-
-
 def run_block(
-    simulate: Simulate,
-    static: dict[str, object],
+    one: One,
     master_key: jax.Array,
     seeds: jax.Array,
     mapped: dict[str, PyTree],
     fixed: dict[str, PyTree],
+    one_by_one: bool = False,
 ) -> dict[str, jax.Array]:
-    """Run a simulation over seeds, and inside each over settings.
+    """Map a run over seeds, and inside each over settings.
 
     The key of a seed is not mapped over the settings: what depends on it alone, such as the data
     set, the initial draw and the order of examples, is computed once a seed.
     """
+    each = _one_after_another if one_by_one else jax.vmap
 
     def one_seed(seed):
         key = jax.random.fold_in(master_key, seed)
         if not mapped:
-            return jax.tree.map(lambda a: a[None], checked(simulate(key, **fixed, **static)))
-        return jax.vmap(lambda one: checked(simulate(key, **one, **fixed, **static)))(mapped)
+            return jax.tree.map(lambda a: a[None], one(key, {}, fixed))
+        return each(lambda here: one(key, here, fixed))(mapped)
 
-    return jax.vmap(one_seed)(seeds)
-
-
-def checked(returned: object) -> dict[str, jax.Array]:
-    """Return what a simulation returned, as arrays; raise StudyError if it is no dictionary of them by name."""
-    if not isinstance(returned, dict) or not all(isinstance(name, str) for name in returned):
-        kind = "an array" if isinstance(returned, jax.Array) else f"a {type(returned).__name__}"
-        raise StudyError(f"simulate must return a dictionary of arrays by name, not {kind}")
-    for name, value in returned.items():
-        if not isinstance(value, (jax.Array, np.ndarray, np.generic, bool, int, float)):
-            raise StudyError(f"simulate returned {name!r} as a {type(value).__name__}; it must be an array or a number")
-    return {name: jax.numpy.asarray(value) for name, value in returned.items()}
+    return each(one_seed)(seeds)
 
 
-def trace(simulate: Simulate, group: Group, data: dict[str, PyTree]) -> tuple[dict[str, jax.ShapeDtypeStruct], bool]:
-    """Return shapes and types of what a run of a group returns, and whether it depends on its key, without running."""
+def _one_after_another(f: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree]:
+    return partial(jax.lax.map, f)
 
-    def run(key, mapped, fixed):
-        return checked(simulate(key, **jax.tree.map(lambda a: a[0], mapped), **fixed, **dict(group.static)))
 
-    use_all_cores()  # the key starts the backend
-    with jax.default_matmul_precision("highest"):
-        graph, shapes = jax.make_jaxpr(run, return_shape=True)(prng.key(0), group.mapped, group.fixed | data)
-    _, used = partial_eval.dce_jaxpr(graph.jaxpr, [True] * len(graph.jaxpr.outvars))
-    return shapes, used[0]
+def is_debugged() -> bool:
+    """Return whether JAX is told to stop at NaN or infinity, or to run operation by operation."""
+    return jax.config.jax_debug_nans or jax.config.jax_debug_infs or jax.config.jax_disable_jit
 
 
 def compile_block(
-    simulate: Simulate, group: Group, data: dict[str, PyTree], size: Size, devices: Devices
+    simulate: Simulate,
+    group: Group,
+    data: dict[str, PyTree],
+    size: Size,
+    devices: Devices,
+    traced: Traced | None = None,
 ) -> Callable[[int, int, int, Group], Columns]:
     """Compile a simulation for `size` settings and seeds of a group, spread over the devices.
 
     The compiled function takes the master seed, the first seed, the first setting, and a group of
-    the same program.
+    the same program. A run that calls the host runs on one device, which takes any number of runs; while JAX is told
+    to debug, `simulate` itself runs there, so that errors name its lines.
     """
-    mesh = make_mesh(size, devices)
+    traced = traced or tracing.trace(simulate, group, data)
+    mesh = make_mesh(size, devices[:1] if traced.calls_host or is_debugged() else devices)
     everywhere, by_seed, by_setting = PartitionSpec(), PartitionSpec("seeds"), PartitionSpec("settings")
 
     def spread(tree, spec):
@@ -120,19 +87,33 @@ def compile_block(
         picks = np.minimum(np.arange(first_setting, first_setting + size.settings), last)
         mapped = jax.tree.map(lambda a: a[picks], group.mapped)
         fixed = spread(group.fixed, everywhere) | data
-        return (spread(prng.key(seed), everywhere), spread(seeds, by_seed), spread(mapped, by_setting), fixed)
+        return (spread(jax.random.key(seed), everywhere), spread(seeds, by_seed), spread(mapped, by_setting), fixed)
 
-    # Each device maps its own runs and nothing is communicated. check_vma must be off: with it, a
-    # gradient inside the simulation with respect to anything that no seed has touched yet (a bias
-    # of zeros) would be summed over the devices, and seeds would train one another.
-    specs = {"in_specs": (everywhere, by_seed, by_setting, everywhere), "out_specs": PartitionSpec(*mesh.axis_names)}
-    block = partial(run_block, simulate, dict(group.static))
-    mapped = jax.shard_map(block, mesh=mesh, check_vma=False, **specs)
-    # Accelerators would round the factors of matrix products to 8 or 11 bits otherwise.
-    with jax.default_matmul_precision("highest"):
-        lowered = jax.jit(mapped).lower(*place(0, 0, 0, group))
-    # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
-    compiled = lowered.compile(compiler_options={"xla_llvm_disable_expensive_passes": True})
+    if is_debugged():
+
+        def itself(key, mapped, fixed):
+            return measures(simulate(key, **mapped, **fixed, **dict(group.static)))
+
+        block = jax.jit(partial(run_block, itself))
+        return lambda *arguments: jax.device_get(block(*place(*arguments)))
+    asked = size, tuple(mesh.devices.flat)
+    if asked not in traced.compiled:
+        # Each device maps its own runs and nothing is communicated. check_vma must be off: with it, a
+        # gradient inside the simulation with respect to anything that no seed has touched yet (a bias
+        # of zeros) would be summed over the devices, and seeds would train one another.
+        specs = {
+            "in_specs": (everywhere, by_seed, by_setting, everywhere),
+            "out_specs": PartitionSpec(*mesh.axis_names),
+        }
+        block = partial(run_block, traced.one, one_by_one=traced.one_by_one)
+        mapped = jax.shard_map(block, mesh=mesh, check_vma=False, **specs)
+        # Accelerators would round the factors of matrix products to 8 or 11 bits otherwise.
+        with jax.default_matmul_precision("highest"):
+            lowered = jax.jit(mapped).lower(*place(0, 0, 0, group))
+        # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
+        options = {"xla_llvm_disable_expensive_passes": True}
+        traced.compiled[asked] = lowered.compile(compiler_options=options)
+    compiled = traced.compiled[asked]
     return lambda *arguments: jax.device_get(compiled(*place(*arguments)))
 
 
@@ -149,11 +130,13 @@ class OutOfMemory(Exception):
 
 
 class Programs:
-    """The compiled programs of a run, each with the size that it runs at once."""
+    """The compiled programs of a computation, each with the size that it runs at once."""
 
-    def __init__(self, simulate: Simulate, data: dict[str, PyTree], devices: Devices):
-        self.simulate, self.data, self.devices = simulate, data, devices
-        self.compiled: dict[tuple, tuple[Size, Callable[[int, int, int, Group], Columns]]] = {}
+    def __init__(self, simulate: Simulate, data: dict[str, PyTree], devices: Devices, identity: Hashable = None):
+        self.simulate, self.data, self.devices, self.identity = simulate, data, devices, identity
+        self.traced: dict[tuple, Traced] = {}
+        self.sizes: dict[tuple, Size] = {}
+        self.compiled: dict[tuple, dict[Size, Callable[[int, int, int, Group], Columns]]] = {}
 
     def has(self, plan: Plan) -> bool:
         """Return whether a plan's program is compiled."""
@@ -168,22 +151,27 @@ class Programs:
         Raises:
             OutOfMemory: Even one run on each device is too much.
         """
-        began, compiling = time.perf_counter(), 0.0
-        identity, size, columns, launches = plan.program(), plan.size, Columns(), []
+        began, program, columns, launches = time.perf_counter(), plan.program(), Columns(), []
+        if program not in self.traced:
+            self.traced[program] = tracing.trace(self.simulate, plan.group, self.data, self.identity)
+        traced = self.traced[program]
+        exact, compiled = traced.calls_host or is_debugged(), self.compiled.setdefault(program, {})
+        compiling = 0.0
         todo = [(block.setting, block.seed, block.size)]
         while todo:
             setting, start, rest = todo[0]
+            most = self.sizes.get(program, plan.size)
+            size = Size(*map(min, most, rest)) if exact else most
             try:
-                if identity not in self.compiled:
+                if size not in compiled:
                     before = time.perf_counter()
-                    run = compile_block(self.simulate, plan.group, self.data, size, self.devices)
-                    self.compiled[identity] = size, run
+                    compiled[size] = compile_block(self.simulate, plan.group, self.data, size, self.devices, traced)
                     compiling += time.perf_counter() - before
-                size, run = self.compiled[identity]
-                values = run(seed, start, setting, plan.group)
-            except (MemoryError, RuntimeError) as error:
-                size = halve(size, self.devices, error)
-                self.free(plan)
+                values = compiled[size](seed, start, setting, plan.group)
+            except (MemoryError, jax.errors.JaxRuntimeError) as error:
+                self.sizes[program] = halve(size, self.devices, error)
+                compiled.clear()
+                traced.compiled.clear()
                 continue
             launches.append(Launch(setting, start, size))
             took = Size(min(size.settings, rest.settings), min(size.seeds, rest.seeds))
@@ -201,11 +189,12 @@ class Programs:
     def free(self, plan: Plan) -> None:
         """Let go of a program: each takes up hundreds of the 65,530 memory maps of a process."""
         self.compiled.pop(plan.program(), None)
+        self.traced.pop(plan.program(), None)
 
 
 def halve(size: Size, devices: Devices, error: Exception) -> Size:
     """Return about half of a size that was too large, and say so; raise anything but a lack of memory."""
-    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+    if is_debugged() or not (isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")):
         raise error
     by_seed, by_setting = make_mesh(size, devices).devices.shape
     if size.seeds > by_seed:

@@ -1,18 +1,23 @@
 """What is said while a design runs: what is compiled, how many settings and seeds are done, the time left."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxstudies.engine.blocks import Block, Plan
 from jaxstudies.engine.design import Design
 
 TICK = 0.5
 """Seconds after which the time is drawn anew on a terminal, whatever is compiling or running."""
+
+
+IN_NOTEBOOK = any(base.__name__ == "tqdm_notebook" for base in tqdm.__mro__)
+"""Whether the bar is one of a notebook's."""
 
 
 class Bar(tqdm):
@@ -32,22 +37,32 @@ class Bar(tqdm):
 
     def leave_out(self, seconds: float) -> None:
         """Leave seconds out of the rate, and so out of the time left."""
-        self.start_t += seconds
-        self.last_print_t += seconds
+        if not self.disable:
+            self.start_t += seconds
+            self.last_print_t += seconds
+
+    def leave_out_runs(self, cost: float) -> None:
+        """Leave runs out of the rate, on which no time was spent."""
+        if not self.disable:
+            self.initial += cost
 
 
 @contextmanager
-def progress(owned: list[tuple[Plan, Block]], description: str) -> Iterator[Bar]:
-    """Yield a bar over some blocks' runs, weighed by their cost, which ticks until it is left."""
-    layout = "{desc}: {percentage:3.0f}%|{bar:20}| {phase} [{elapsed}, {remaining} left]"
-    total, terminal = sum(cost_of(plan, block) for plan, block in owned), sys.stderr.isatty()
+def progress(owned: list[tuple[Plan, Block]], description: str, shown: bool = True) -> Iterator[Bar]:
+    """Yield a bar over some blocks' runs, weighed by their cost, which ticks until it is left.
+
+    It is a notebook's in one. TQDM_DISABLE=1 turns all of them off.
+    """
+    bar_in_words = "{bar}" if IN_NOTEBOOK else "{bar:20}"
+    layout = "{desc}: {percentage:3.0f}%|" + bar_in_words + "| {phase} [{elapsed}, {remaining} left]"
+    total, live = sum(cost_of(plan, block) for plan, block in owned), IN_NOTEBOOK or sys.stderr.isatty()
     with Bar(
         total=total,
-        disable=not owned,  # all of it is there
+        disable=not (owned and shown) or os.environ.get("TQDM_DISABLE", "0") not in ("", "0"),
         desc=description,
         bar_format=layout,
         smoothing=0,
-        mininterval=0.1 if terminal else 5.0,
+        mininterval=0.1 if live else 5.0,
         dynamic_ncols=True,
     ) as bar:
         done = threading.Event()
@@ -56,7 +71,7 @@ def progress(owned: list[tuple[Plan, Block]], description: str) -> Iterator[Bar]
             while not done.wait(TICK):
                 bar.refresh()
 
-        if terminal:
+        if live:
             threading.Thread(target=tick, daemon=True).start()
         try:
             yield bar

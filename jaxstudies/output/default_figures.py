@@ -17,7 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from jaxstudies.evidence import intervals as stats
 from jaxstudies.output.plotting import COLORS, Style, count_drawn, cut_below, layer_lines, legend_below, plain_log_ticks
-from jaxstudies.output.words import words
+from jaxstudies.output.words import beside_statistics, words
 
 MOST_POINTS, FEW_POINTS, MOST_LINES, MOST_PANELS, MOST_TICKS = 200, 40, len(COLORS), 4, 8
 ASIDE = 4
@@ -37,8 +37,9 @@ def draw_measures(summary: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, s
     setting and measure; `curves` are measures of `runs` that are arrays, with the name of their axis.
     """
     labels = runs.columns[: list(runs.columns).index("seed")]
-    said = {name: words(name) for name in labels}
-    summary, runs = summary.rename(columns=said), runs.rename(columns=said)
+    said = {name: words(beside_statistics(name)) for name in labels}
+    summary = summary.rename(columns={beside_statistics(name): word for name, word in said.items()})
+    runs = runs.rename(columns=said)
     levels = runs[list(said.values())].nunique(dropna=False)
     # A factor with more levels than there are lines goes along the axis.
     varying = sorted(levels.index[levels > 1], key=lambda name: -levels[name] if levels[name] > MOST_LINES else 0)

@@ -30,7 +30,9 @@ def array_digest(arrays: PyTree) -> str:
     """Return a name for the content of arrays in any structure."""
     leaves, structure = jax.tree.flatten(arrays)
     total = hashlib.sha256(str(structure).encode())
-    for array in map(np.asarray, leaves):
+    for leaf in leaves:
+        is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
         total.update(f"{array.dtype}{array.shape}".encode())
         total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()[:16]

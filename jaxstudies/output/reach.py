@@ -9,7 +9,7 @@ import inspect
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import NamedTuple
@@ -36,9 +36,14 @@ class Source(NamedTuple):
     """Modules from which everything is imported."""
 
 
-@cache
 def read_source(name: str, path: Path) -> Source:
-    """Parse a module's file; comments and docstrings are left out."""
+    """Parse a module's file, again where it was edited; comments and docstrings are left out."""
+    about = path.stat()
+    return _parsed(name, path, (about.st_mtime_ns, about.st_size))
+
+
+@lru_cache(1000)
+def _parsed(name: str, path: Path, modified: tuple[int, int]) -> Source:
     tree = ast.parse(path.read_bytes())
     source = Source({}, {}, [])
     around = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
@@ -177,6 +182,9 @@ def _described(value: object, seen: dict[int, object]) -> object:
     if isinstance(value, FunctionType | type):
         return _described_definition(value, seen)
     if dataclasses.is_dataclass(value):
+        content = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+        return [_described(type(value), seen), _described(content, seen)]
+    if hasattr(value, "__dict__"):
         return [_described(type(value), seen), _described(vars(value), seen)]
     raise Unreadable(type(value))
 
@@ -189,11 +197,13 @@ def _described_definition(value: FunctionType | type, seen: dict[int, object]) -
     plain = isinstance(value, type) and value.__module__ == "builtins"
     if plain or (found and not is_followed(Path(found).resolve())):
         return [f"{value.__module__}.{value.__qualname__}", _described(inside, seen)]
-    if found and vars(module).get(value.__name__) is value:
+    named = vars(module).get(value.__name__) if module else None
+    if found and callable(named) and inspect.unwrap(named) is value:  # it may be wrapped, say by jit
         source = reachable_code([(value.__module__, Path(found).resolve(), value.__name__)])
         if source is None:
             raise Unreadable(value)
-        return source
+        live = _described_values(value, seen) if isinstance(value, FunctionType) else []
+        return [source, _described(inside, seen), live]
     if isinstance(value, type):
         own = {k: v for k, v in vars(value).items() if isinstance(v, FunctionType | staticmethod | classmethod)}
         return [value.__qualname__, _described(value.__bases__, seen), _described(own, seen)]
@@ -205,6 +215,31 @@ def cells(function: FunctionType) -> list[object]:
     return [cell.cell_contents for cell in function.__closure__ or ()]
 
 
+def _described_values(function: FunctionType, seen: dict[int, object]) -> list[object]:
+    """Return what tells the values of now behind the names that a function of a file mentions from those of before."""
+    described = []
+    for name, value in sorted(_reached(function.__code__, function.__globals__).items()):
+        if isinstance(value, FunctionType):
+            described.append(_described(value, seen))
+        elif not callable(value) and not isinstance(value, ModuleType):  # of those the source tells
+            try:
+                described.append([name, _described(value, seen)])
+            except Unreadable:
+                described.append([name, type(value).__qualname__])
+    return described
+
+
+def _reached(code: CodeType, names: Mapping[str, object]) -> dict[str, object]:
+    """Return the globals that compiled code mentions; of the user's modules, what it mentions of them."""
+    inside = [_reached(c, names) for c in code.co_consts if isinstance(c, CodeType)]
+    reached = {name: names[name] for name in code.co_names if name in names}
+    for module in [v for v in reached.values() if isinstance(v, ModuleType)]:
+        file = vars(module).get("__file__")
+        if file and is_followed(Path(file).resolve()):
+            reached |= {f"{module.__name__}.{n}": v for n, v in vars(module).items() if n in code.co_names}
+    return {name: value for part in (*inside, reached) for name, value in part.items()}
+
+
 def _described_code(code: CodeType, names: Mapping[str, object], seen: dict[int, object]) -> object:
     """Return the instructions that a function was compiled to, and what the globals are that it mentions."""
     steps = []
@@ -213,10 +248,4 @@ def _described_code(code: CodeType, names: Mapping[str, object], seen: dict[int,
         constant = step.opname in ("LOAD_CONST", "RETURN_CONST") and not inner
         steps.append([step.opname, _described(step.argval, seen) if constant else "" if inner else step.argrepr])
     inside = [_described_code(c, names, seen) for c in code.co_consts if isinstance(c, CodeType)]
-    reached = {name: names[name] for name in code.co_names if name in names}
-    # Of a module of the user's, what is mentioned is followed; of a library's, its name tells.
-    for module in [v for v in reached.values() if isinstance(v, ModuleType)]:
-        file = vars(module).get("__file__")
-        if file and is_followed(Path(file).resolve()):
-            reached |= {n: v for n, v in vars(module).items() if n in code.co_names}
-    return [steps, inside, _described(reached, seen)]
+    return [steps, inside, _described(_reached(code, names), seen)]

@@ -71,6 +71,15 @@ def number_words(number: float) -> str:
     return power if power and digits == "1" else f"{digits} × {power}" if power else digits
 
 
+STATISTICS = ("measure", "n", "estimate", "low", "high", "nonfinite")
+"""Columns of a summary, behind those of the labels."""
+
+
+def beside_statistics(label: str) -> str:
+    """Return the name of a label's column in a summary, where a factor may be called `n`, too."""
+    return f"{label} (factor)" if label in STATISTICS else label
+
+
 def words(name: object) -> str:
     """Return a name or a level in words; of a name that is not known, underscores become spaces."""
     if isinstance(name, bool | np.bool):

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from benchmarks.timing import Timed, compile_block, interleave
 from jaxstudies import study as studies
-from jaxstudies.engine import programs
+from jaxstudies.engine.devices import choose_devices
 from jaxstudies.output import plotting
 from jaxstudies.studies import dying_relu
 
@@ -22,7 +22,7 @@ def compile_batch(num_seeds: int, num_epochs: int, num_devices: int | None = Non
     """Compile the training of a batch, with everything that the study measures; it is trained block by block."""
     config = dying_relu.Config(seeds=num_seeds, activations=("relu",), epochs=num_epochs, long_epochs=0)
     task = studies.task_of(studies.from_module(dying_relu), config, num_seeds)
-    run, at_once = compile_block(task, programs.choose_devices(num_devices))
+    run, at_once = compile_block(task, choose_devices(num_devices))
 
     def train():
         for start in range(0, num_seeds, at_once):
@@ -38,7 +38,7 @@ def device_counts(most: int) -> list[int]:
 
 def measure(seeds: tuple[int, ...], *, device_seeds: int, num_epochs: int, repeats: int) -> pd.DataFrame:
     """Time batches of several sizes on all devices, and one size on fewer; return a row for each."""
-    most = len(programs.choose_devices())
+    most = len(choose_devices())
     batches = [("seeds", count, most) for count in sorted(set(seeds))]
     batches += [("devices", device_seeds, devices) for devices in device_counts(most)]
     ready, compile_seconds = {}, []

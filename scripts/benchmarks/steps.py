@@ -17,7 +17,7 @@ import optax
 
 from benchmarks import timing
 from benchmarks.timing import Contestant, Timed, compile_block, one_block
-from jaxstudies.engine.programs import choose_devices
+from jaxstudies.engine.devices import choose_devices
 from jaxstudies.networks import convnets
 from jaxstudies.networks.data import Dataset
 from jaxstudies.studies import depth_width

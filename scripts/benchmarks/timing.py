@@ -16,6 +16,7 @@ from jaxtyping import PyTree
 
 from jaxstudies.engine import blocks, programs
 from jaxstudies.engine.design import Design, Group, Simulate
+from jaxstudies.engine.devices import Devices
 from jaxstudies.engine.monte_carlo import Execution, Task
 
 Timed = tuple[Callable[[], object], float]
@@ -30,7 +31,7 @@ def one_block(simulate: Simulate, data: dict[str, PyTree], num_seeds: int) -> Ta
     return Task(simulate, design, num_seeds, data=data, execution=Execution(num_seeds))
 
 
-def compile_block(task: Task, devices: programs.Devices) -> tuple[Callable[[int], programs.Columns], int]:
+def compile_block(task: Task, devices: Devices) -> tuple[Callable[[int], programs.Columns], int]:
     """Compile a task of one setting; return what runs it from a seed on, and for how many seeds at once."""
     (group,) = task.design.groups
     size = blocks.plan_size(1, task.num_seeds, task.execution.runs_at_once(devices), len(devices))

@@ -11,7 +11,6 @@ import optax
 import pandas as pd
 from tqdm import tqdm
 
-from jaxstudies.engine import prng
 from jaxstudies.networks import baselines
 from jaxstudies.networks.data import Dataset
 from jaxstudies.studies.depth_width.config import Config, Kind
@@ -70,7 +69,7 @@ def seconds_to_shuffle(train: Dataset, batch_size: int) -> float:
     """Return the seconds it takes to put the points into batches in a random order."""
 
     def shuffle(train: Dataset) -> Dataset:
-        examples = epoch_batches(prng.key(0), len(train.inputs), batch_size)
+        examples = epoch_batches(jax.random.key(0), len(train.inputs), batch_size)
         return Dataset(*(a[examples] for a in train))
 
     return least_seconds(shuffle, train)
@@ -92,7 +91,9 @@ def seconds_to_train(config: Config, kind: Kind, train: Dataset) -> float:
         def batch(step):
             return Dataset(*(a[step] for a in batches))
 
-        return fit(prng.key(0), model, optimizer, loss_fn, batch, num_epochs=1, num_steps=num_steps, state=state).state
+        return fit(
+            jax.random.key(0), model, optimizer, loss_fn, batch, num_epochs=1, num_steps=num_steps, state=state
+        ).state
 
     # The numbers make no difference to the time, and zeros need no program to be drawn.
     shapes = jax.eval_shape(first, jax.random.key(0))

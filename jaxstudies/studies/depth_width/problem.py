@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxstudies.engine import prng
 from jaxstudies.networks import data as points
 from jaxstudies.networks.data import Dataset, Standardization
 from jaxstudies.studies.depth_width.config import Config
@@ -49,7 +48,7 @@ class Problem(NamedTuple):
 @partial(jax.jit, static_argnums=0)
 def make_splits(config: Config) -> Splits:
     """Draw the points, in the function's own units, and split them 72 : 8 : 20."""
-    key = jax.random.fold_in(prng.key(config.seed), 2**32 - 1)
+    key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
     noisy, clean = points.eggholder_dataset(key, config.num_examples, config.noise_variance)
     ends = [0, int(0.72 * config.num_examples), int(0.8 * config.num_examples), config.num_examples]
     train, validation, test = (Dataset(*(a[start:end] for a in noisy)) for start, end in pairwise(ends))

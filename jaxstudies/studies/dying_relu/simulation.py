@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxstudies.engine import prng
 from jaxstudies.networks import diagnostics
 from jaxstudies.networks.data import TARGETS, Dataset, grid_inputs, uniform_inputs
 from jaxstudies.networks.models import MLP, initializer, leaky_relu, switch
@@ -75,7 +74,7 @@ def simulate(
     model = MLP(depth, width, grid.targets.shape[1], activation, switch(inits, init), config.linear_first_layer)
     optimizer = optax.adam(config.learning_rate)
     born = init_state(init_key, model, optimizer, data.inputs)
-    shuffle_key = jax.random.fold_in(prng.key(shuffle_seed), 2**32 - 1)
+    shuffle_key = jax.random.fold_in(jax.random.key(shuffle_seed), 2**32 - 1)
     train = partial(fit, train_key, model, optimizer, LOSSES[loss], data, batch_size=config.batch_size)
     # The number of epochs is data, so that the study's budget and the long one share a program.
     trained, _ = train(num_epochs=epochs, state=born, shuffle_key=shuffle_key)

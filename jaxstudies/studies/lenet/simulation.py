@@ -12,7 +12,9 @@ import pandas as pd
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxstudies.engine import programs
+from jaxstudies.engine.blocks import Size
 from jaxstudies.engine.design import make_design
+from jaxstudies.engine.devices import choose_devices
 from jaxstudies.networks import diagnostics
 from jaxstudies.networks.convnets import HIDDEN_LAYERS, LeNet5
 from jaxstudies.networks.data import Dataset
@@ -184,8 +186,8 @@ def first_steps(key, data, num_train, num_epochs, batch_size, **arm) -> dict[str
 
 def time_steps(config: Config) -> dict[str, np.ndarray]:
     """Return the wall time of a training step alone in each arm, divided by the networks at once, one a device."""
-    design, devices = make_design(simulate, settings(config)), programs.choose_devices()
-    size = programs.Size(settings=1, seeds=len(devices))
+    design, devices = make_design(simulate, settings(config)), choose_devices()
+    size = Size(settings=1, seeds=len(devices))
     milliseconds = np.empty(design.num_settings)
     for group in design.groups:
         run = programs.compile_block(partial(first_steps, config=config), group, data(config), size, devices)

@@ -1,0 +1,76 @@
+"""Arguments of the library, checked before anything runs: errors name the argument, the value, and what is allowed."""
+
+import operator
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+LARGEST_SEED = 2**32 - 1
+"""Master seeds and the numbers of seeds are 32-bit words of a key."""
+
+
+def whole(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return a whole number, of Python, NumPy or JAX.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is out of bounds.
+    """
+    allowed = f"a whole number from {low:,}" + (f" to {high:,}" if high is not None else "")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(f"{name} {value!r}: {allowed}") from error
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} {value!r}: {allowed}")
+    if number < low or (high is not None and number > high):
+        raise ValueError(f"{name} {number}: {allowed}")
+    return number
+
+
+def optional(name: str, value: object, low: int) -> int | None:
+    """Return a whole number or None."""
+    return None if value is None else whole(name, value, low)
+
+
+def path(name: str, value: object) -> Path:
+    """Return a directory's path.
+
+    Raises:
+        TypeError: It is no text or path.
+        ValueError: It is empty.
+    """
+    if not isinstance(value, str | Path):
+        raise TypeError(f"{name} {value!r}: the path of a directory, as text or Path")
+    if not str(value) or "\0" in str(value):
+        raise ValueError(f"{name} {str(value)!r}: the path of a directory; '.' is the current one")
+    return Path(value)
+
+
+def function(name: str, value: object) -> None:
+    """Raise TypeError unless a value can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} {value!r}: a function `simulate(key, ...)` that returns arrays by name")
+
+
+def levels(name: str, value: object) -> object:
+    """Return the value of a config: a tuple of levels of a factor, or one level.
+
+    Raises:
+        TypeError: It can be gone through once only, or in no order.
+    """
+    if isinstance(value, list | range):
+        return tuple(value)
+    if hasattr(value, "__next__") or isinstance(value, set | frozenset):
+        raise TypeError(f"config: {name!r} is a {type(value).__name__}; the levels of a factor are a tuple")
+    return value
+
+
+def names(argument: str, value: object) -> None:
+    """Raise TypeError unless a value is a mapping from names of parameters."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{argument} {value!r}: a mapping by the names of parameters of simulate")
+    for name in value:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise TypeError(f"{argument}: {name!r} is no name of a parameter")

@@ -1,0 +1,125 @@
+"""A run as JAX traces it: once for all settings, seeds and calls that differ in nothing but numbers."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import jaxpr_as_fun
+from jax.interpreters import partial_eval
+from jaxtyping import PyTree
+
+from jaxstudies.engine import devices
+from jaxstudies.engine.design import Group, Simulate
+from jaxstudies.engine.functions import likeness
+from jaxstudies.engine.returned import measures
+
+One = Callable[[jax.Array, PyTree, PyTree], dict[str, jax.Array]]
+"""A run of a key, of the data in which settings differ, and of those they have in common."""
+
+KEPT, KEPT_BYTES = 32, 2**24
+"""Runs that are kept from call to call, and the most that arrays may take up over which one of them has closed."""
+SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_prng_impl",
+    "jax_default_matmul_precision",
+    "jax_threefry_partitionable",
+    "jax_numpy_dtype_promotion",
+    "jax_numpy_rank_promotion",
+    "jax_softmax_custom_jvp",
+    "jax_random_seed_offset",
+    "jax_debug_nans",
+    "jax_debug_infs",
+)
+"""JAX's own settings that make another program."""
+
+
+class Traced(NamedTuple):
+    """One run, traced."""
+
+    one: One
+    shapes: dict[str, jax.ShapeDtypeStruct]
+    """Shape and type of each measure."""
+    uses_key: bool
+    calls_host: bool
+    """A callback must see the seeds that were asked for and no others."""
+    one_by_one: bool
+    """Mapped, JAX's draws from keys of rbg would depend on which of them are drawn from at once."""
+    compiled: dict[Hashable, Any]
+    """Programs of this run, by what they run at once and where."""
+
+
+_kept: OrderedDict[Hashable, Traced] = OrderedDict()
+
+
+def trace(simulate: Simulate, group: Group, data: dict[str, PyTree], identity: Hashable = None) -> Traced:
+    """Trace a run of a group of settings, without running it, or return what was traced of such a one before.
+
+    Args:
+        simulate: One run.
+        group: The settings.
+        data: What all runs share.
+        identity: What is equal for functions that do the same; without it nothing is kept.
+
+    Raises:
+        StudyError: It does not return measures.
+        Exception: What `simulate` raises.
+    """
+    static = dict(group.static)
+
+    def run(key, mapped, fixed):
+        return measures(simulate(key, **mapped, **fixed, **static))
+
+    devices.use_all_cores()  # the key starts JAX
+    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), group.mapped)
+    fixed = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), a.dtype), group.fixed | data)
+    arguments = jax.random.key(0), one, fixed
+    asked = identity, likeness(group.static), described(arguments), *(getattr(jax.config, n, None) for n in SETTINGS)
+    if identity is not None and asked in _kept:
+        _kept.move_to_end(asked)
+        return _kept[asked]
+    # Traced as under jit, whatever a debugger wants; products as they are compiled, see `programs.compile_block`.
+    with jax.disable_jit(False), jax.default_matmul_precision("highest"):
+        graph, shapes = jax.make_jaxpr(run, return_shape=True)(*arguments)
+    traced = _examined(graph, shapes)
+    if identity is not None and sum(getattr(c, "nbytes", 0) for c in graph.consts) <= KEPT_BYTES:
+        _kept[asked] = traced
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    return traced
+
+
+def described(tree: PyTree) -> Hashable:
+    """Return structure, shapes and types of arrays."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((np.shape(leaf), str(leaf.dtype)) for leaf in leaves)
+
+
+def _examined(graph, shapes: dict[str, jax.ShapeDtypeStruct]) -> Traced:
+    flat, structure = jaxpr_as_fun(graph), jax.tree.structure(shapes)
+
+    def one(*arguments):
+        values = flat(*jax.tree.leaves(arguments))  # plain numbers where they do not depend on anything
+        arrays = [jnp.asarray(v, s.dtype) for v, s in zip(values, jax.tree.leaves(shapes), strict=True)]
+        return jax.tree.unflatten(structure, arrays)
+
+    _, used = partial_eval.dce_jaxpr(graph.jaxpr, [True] * len(graph.jaxpr.outvars))
+    names, kinds = set(), set()
+    for equation in equations(graph.jaxpr):
+        names.add(equation.primitive.name)
+        if equation.primitive.name == "random_bits":
+            kinds.add(str(equation.invars[0].aval.dtype))
+    calls_host = bool(graph.effects) or any("callback" in name or "debug_print" in name for name in names)
+    return Traced(one, shapes, used[0], calls_host, not kinds <= {"key<fry>"}, {})
+
+
+def equations(jaxpr) -> Iterator[Any]:
+    """Yield the equations of a computation, those inside loops and branches among them."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in jax.tree.leaves(equation.params, is_leaf=lambda v: hasattr(v, "eqns") or hasattr(v, "jaxpr")):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
