@@ -10,6 +10,12 @@ LARGEST_SEED = 2**32 - 1
 """Master seeds and the numbers of seeds are 32-bit words of a key."""
 
 
+def short(value: object) -> str:
+    """Return a value in one line, and no long one."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:60]}..."
+
+
 def whole(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return a whole number, of Python, NumPy or JAX.
 
@@ -21,9 +27,9 @@ def whole(name: str, value: object, low: int, high: int | None = None) -> int:
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError as error:
-        raise TypeError(f"{name} {value!r}: {allowed}") from error
+        raise TypeError(f"{name} {short(value)}: {allowed}") from error
     if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} {value!r}: {allowed}")
+        raise TypeError(f"{name} {short(value)}: {allowed}")
     if number < low or (high is not None and number > high):
         raise ValueError(f"{name} {number}: {allowed}")
     return number
@@ -42,16 +48,16 @@ def path(name: str, value: object) -> Path:
         ValueError: It is empty.
     """
     if not isinstance(value, str | Path):
-        raise TypeError(f"{name} {value!r}: the path of a directory, as text or Path")
+        raise TypeError(f"{name} {short(value)}: the path of a directory, as text or Path")
     if not str(value) or "\0" in str(value):
-        raise ValueError(f"{name} {str(value)!r}: the path of a directory; '.' is the current one")
+        raise ValueError(f"{name} {short(str(value))}: the path of a directory; '.' is the current one")
     return Path(value)
 
 
 def function(name: str, value: object) -> None:
     """Raise TypeError unless a value can be called."""
     if not callable(value):
-        raise TypeError(f"{name} {value!r}: a function `simulate(key, ...)` that returns arrays by name")
+        raise TypeError(f"{name} {short(value)}: a function `simulate(key, ...)` that returns arrays by name")
 
 
 def levels(name: str, value: object) -> object:
@@ -70,7 +76,7 @@ def levels(name: str, value: object) -> object:
 def names(argument: str, value: object) -> None:
     """Raise TypeError unless a value is a mapping from names of parameters."""
     if not isinstance(value, Mapping):
-        raise TypeError(f"{argument} {value!r}: a mapping by the names of parameters of simulate")
+        raise TypeError(f"{argument} {short(value)}: a mapping by the names of parameters of simulate")
     for name in value:
         if not isinstance(name, str) or not name.isidentifier():
             raise TypeError(f"{argument}: {name!r} is no name of a parameter")

@@ -91,7 +91,7 @@ def run(
     *,
     num_seeds: int,
     seed: int = 0,
-    claims: Iterable[Claim] = (),
+    claims: Iterable[Claim] | Claim = (),
     data: Mapping[str, PyTree] | None = None,
     axes: Mapping[str, tuple[str, ...]] | None = None,
     directory: str | Path | None = None,
@@ -142,8 +142,9 @@ def run(
     """
     arguments.function("simulate", simulate)
     how = checked(num_seeds, seed, directory, chunk_size, num_devices, progress)
-    if isinstance(claims, Claim):
-        raise TypeError("claims: a list of claims, not one: [claim]")
+    claims = [claims] if isinstance(claims, Claim) else list(claims)
+    if odd := [claim for claim in claims if not isinstance(claim, Claim)]:
+        raise TypeError(f"claims: {arguments.short(odd[0])} is no Claim")
     filled = filled_in(config)
     arguments.names("data", data or {})
     study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))
@@ -208,7 +209,7 @@ def filled_in(config: Dataclass | Mapping[str, object]) -> Dataclass:
     elif dataclasses.is_dataclass(config) and not isinstance(config, type):
         given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     else:
-        raise TypeError(f"config {config!r}: a mapping, or an instance of a dataclass")
+        raise TypeError(f"config {arguments.short(config)}: a mapping, or an instance of a dataclass")
     levels = {name: arguments.levels(name, value) for name, value in given.items()}
     if isinstance(config, Mapping):
         return cast(Dataclass, dataclasses.make_dataclass("Config", list(levels))(**levels))

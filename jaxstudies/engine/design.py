@@ -128,7 +128,9 @@ def check_static(name: str, value: object) -> object:
 def label(value: object) -> object:
     """Return a level as the table holds it: a number, truth value, or text."""
     if isinstance(value, (np.ndarray, jax.Array, np.generic)) and np.ndim(value) == 0:
-        value = np.asarray(value).item()
+        scalar = np.asarray(value)[()]
+        # The shortest decimal that is this number in 32 bits: 0.1, not 0.10000000149.
+        value = float(str(scalar)) if scalar.dtype.kind == "f" else scalar.item()
     if isinstance(value, tuple):
         return "-".join(map(str, value))
     if isinstance(value, partial):
@@ -157,8 +159,11 @@ def stack(values: Iterable[PyTree]) -> PyTree:
 
 def check_levels(name: str, values: tuple, static: bool) -> bool:
     """Return whether the levels of a factor are mapped; numbers are if any of them is a float."""
-    if len(set(map(label, values))) < len(values):
-        raise ValueError(f"{name}: two of its levels have the same labels")
+    if not values:
+        raise ValueError(f"{name}: a factor needs a level")
+    if len(set(labels := [label(value) for value in values])) < len(values):
+        twice = next(text for text in labels if labels.count(text) > 1)
+        raise ValueError(f"{name}: two of its levels have the same label, {twice}")
     if static:
         for value in values:
             check_static(name, value)
