@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, SupportsIndex, cast
 
 import jax
 import numpy as np
@@ -30,33 +30,49 @@ from jaxstudies.study import Results, Study, levels_of, task_of
 def map_seeds(
     simulate: Simulate,
     *shared: PyTree,
-    num_seeds: int,
-    seed: int = 0,
+    num_seeds: SupportsIndex,
+    seed: SupportsIndex = 0,
     directory: str | Path | None = None,
-    chunk_size: int | None = None,
-    num_devices: int | None = None,
+    chunk_size: SupportsIndex | None = None,
+    num_devices: SupportsIndex | None = None,
     progress: bool = True,
 ) -> dict[str, np.ndarray]:
     """Map a simulation over seeds, in one compiled program, on all devices.
 
+    Run i is `simulate(jax.random.fold_in(jax.random.key(seed), i), *shared)`, whatever runs beside it: ten seeds are
+    the first ten of a thousand. That is said of what goes in. What comes out is rounded as the program for so many
+    runs at once rounds it, as `jit` and `jit(vmap)` differ: the same call on the same machine repeats to the bit; with
+    another number of seeds or devices, or another `chunk_size`, last digits differ, and where training is chaotic, the
+    numbers of a single run by percents, as they would by another order of summation.
+
+    What works under `jax.jit(jax.vmap(simulate))` works here: keys are JAX's, callbacks are called for the seeds asked
+    for, on one device, and while `jax_debug_nans`, `jax_debug_infs` or `jax_disable_jit` is set, errors name your
+    lines. One thing is another: keys of rbg, whose draws under `vmap` depend on the whole batch, are drawn from one
+    seed after another. A second call with equal shapes runs the same compiled program, also where `simulate` is a
+    `partial` or lambda made anew with equal contents; numbers that change from call to call belong into `shared`.
+
     Args:
-        simulate: Pure function `simulate(key, *shared)`: one run, arrays by name.
-        *shared: Arrays that all seeds share.
-        num_seeds: Number of seeds, at least 1. Seed i depends on the master seed and on i alone: ten are the first
-            ten of a thousand.
+        simulate: Pure function `simulate(key, *shared)`: one run, arrays by name. Dictionaries, NamedTuples and
+            dataclasses may be nested, and are flattened to names such as `train/loss`; a list or tuple is stacked to
+            one array, or, where its parts differ in shape or type, named by index.
+        *shared: Arrays that all seeds share, in any structure.
+        num_seeds: Number of seeds, at least 1.
         seed: Master seed, from 0 to 2^32 - 1.
         directory: Where finished runs are kept. Called again after a kill, it goes on; with more seeds, it runs only
             those that are new.
-        chunk_size: Seeds run at once, which bounds the memory; chosen by default.
+        chunk_size: Seeds run at once at most, which bounds the memory; chosen by default. It does not pin the program:
+            seeds are cut into blocks as equal as can be.
         num_devices: Devices used; all by default.
         progress: Whether a bar shows how far it is.
 
     Returns:
-        The simulation's arrays, each with a leading axis of `num_seeds`.
+        The simulation's arrays by name, each with a leading axis of `num_seeds`. bfloat16 and smaller floats come as
+        float32, integers of less than a byte as a byte.
 
     Raises:
-        ValueError: `num_seeds` is less than 1, or more devices are asked for than there are.
-        StudyError: `simulate` does not return a dictionary of arrays.
+        ValueError: An argument is out of bounds.
+        TypeError: An argument is not of its type.
+        StudyError: `simulate` returns what is no measure, named by its place.
         DirectoryError: The directory cannot be used.
 
     Examples:
@@ -89,14 +105,14 @@ def run(
     config: Dataclass | Mapping[str, object],
     simulate: Simulate,
     *,
-    num_seeds: int,
-    seed: int = 0,
+    num_seeds: SupportsIndex,
+    seed: SupportsIndex = 0,
     claims: Iterable[Claim] | Claim = (),
     data: Mapping[str, PyTree] | None = None,
     axes: Mapping[str, tuple[str, ...]] | None = None,
     directory: str | Path | None = None,
-    chunk_size: int | None = None,
-    num_devices: int | None = None,
+    chunk_size: SupportsIndex | None = None,
+    num_devices: SupportsIndex | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Run a design over seeds and return the table; print the verdicts on claims, if any.
@@ -104,8 +120,8 @@ def run(
     Args:
         config: A dataclass whose fields `simulate` takes by name, or a mapping; a value that is a
             tuple is a factor, and the design is the product of the factors.
-        simulate: One run, `simulate(key, ...)`, which returns arrays by name. Parameters before a `*` are data:
-            floats and arrays are mapped inside the seeds and share their draws. What stands behind it makes a
+        simulate: One run, `simulate(key, ...)`, which returns arrays as for `map_seeds`. Parameters before a `*` are
+            data: floats and arrays are mapped inside the seeds and share their draws. What stands behind it makes a
             program of its own.
         num_seeds: Seeds of each setting, at least 1.
         seed: Master seed, from 0 to 2^32 - 1.
@@ -114,7 +130,8 @@ def run(
         axes: Names of the axes of measures that are arrays.
         directory: Where the table and the verdicts are kept. Called again after a kill, it goes on; with more seeds,
             it runs only those that are new.
-        chunk_size: Runs at once, which bounds the memory; chosen by default.
+        chunk_size: Runs at once at most, which bounds the memory; chosen by default. See `map_seeds` for what it does
+            not do.
         num_devices: Devices used; all by default.
         progress: Whether a bar shows how far it is.
 
@@ -122,9 +139,9 @@ def run(
         A row per setting and seed: labels, `seed`, measures. An array is one value.
 
     Raises:
-        ValueError: A number is out of bounds.
-        TypeError: A parameter of `simulate` cannot be filled in.
-        StudyError: `simulate` returns no arrays by name, or a claim asks for what is not there.
+        ValueError: An argument is out of bounds, or two levels are labeled alike.
+        TypeError: An argument is not of its type, or a parameter of `simulate` cannot be filled in.
+        StudyError: `simulate` returns what is no measure, or a claim asks for what is not there.
         DirectoryError: The directory cannot be used.
 
     Examples:
@@ -201,7 +218,7 @@ def stoppable(how: How) -> Iterator[None]:
         raise
 
 
-def filled_in(config: Dataclass | Mapping[str, object]) -> Dataclass:
+def filled_in(config: object) -> Dataclass:
     """Return a config as a dataclass; lists and ranges are tuples in it."""
     if isinstance(config, Mapping):
         arguments.names("config", config)

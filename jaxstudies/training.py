@@ -96,7 +96,9 @@ def init_state(key: Key[Array, ""], model: Model, optimizer: optax.GradientTrans
     if not isinstance(model, nn.Module):
         return start_state(model[0](key, inputs[:1]), optimizer)
     initial = model.init(key, inputs[:1], **mode(model, train=False))
-    return start_state(initial["params"], optimizer, initial.get("batch_stats", {}))
+    if other := set(initial) - {"params", "batch_stats"}:
+        raise ValueError(f"model: it keeps {', '.join(sorted(other))}, but fit carries params and batch_stats alone")
+    return start_state(initial.get("params", {}), optimizer, initial.get("batch_stats", {}))
 
 
 def start_state(
@@ -119,7 +121,9 @@ def train_step(
 
     def objective(params):
         if isinstance(model, nn.Module):
-            how = {"rngs": {"dropout": dropout_key}, "mutable": ["batch_stats"], **mode(model, train=True)}
+            # Whatever a module calls its draws, but for dropout, it takes from the stream "params".
+            rngs = {"dropout": dropout_key, "params": jax.random.fold_in(dropout_key, 0)}
+            how = {"rngs": rngs, "mutable": ["batch_stats"], **mode(model, train=True)}
             predictions, updated = model.apply(variables(state._replace(params=params)), batch.inputs, **how)
             batch_stats = updated.get("batch_stats", {})
         else:
@@ -197,7 +201,8 @@ def fit(
         The final state and the history, see `Fitted`.
 
     Raises:
-        ValueError: `data` is a function and `num_steps` is missing.
+        TypeError: `model` is neither a Linen module nor a pair of functions.
+        ValueError: `data` is a function and `num_steps` is missing, or `model` keeps more than its batch statistics.
 
     Examples:
         >>> import jax
@@ -211,6 +216,11 @@ def fit(
         >>> losses.shape, round(float(state.params[0, 0]), 2)
         ((50,), 3.0)
     """
+    pair = isinstance(model, tuple | list) and len(model) == 2 and all(map(callable, model))
+    if not isinstance(model, nn.Module) and not pair:
+        raise TypeError(
+            f"model {type(model).__name__}: a Linen module, or functions (init, apply), to which any other can be split"
+        )
     init_key, order_key, dropout_key = jax.random.split(key, 3)
     order_key = order_key if shuffle_key is None else shuffle_key
     batch_of = data if callable(data) else None

@@ -19,8 +19,8 @@ from jaxtyping import PyTree
 
 from jaxstudies.engine.functions import likeness
 
-Simulate = Callable[..., dict[str, jax.Array]]
-"""A pure function `simulate(key, ...)`: one run, arrays by name."""
+Simulate = Callable[..., object]
+"""A pure function `simulate(key, ...)`: one run, arrays by name, see `measures`."""
 
 
 class Setting(NamedTuple):

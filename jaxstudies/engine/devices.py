@@ -15,6 +15,9 @@ Devices = list[jax.Device]
 """Devices of one platform, as `jax.local_devices()` lists them."""
 
 
+OPTION = "jax_num_cpu_devices"
+
+
 class CoresUnused(UserWarning):
     """JAX had started before each core could be made a device."""
 
@@ -29,14 +32,14 @@ def num_cores() -> int:
 def is_chosen() -> bool:
     """Return whether the number of CPU devices is chosen: by an option or the environment, or here."""
     forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    return forced or jax.config.jax_num_cpu_devices != -1
+    return forced or getattr(jax.config, OPTION) != -1
 
 
 def use_all_cores() -> None:
     """Make JAX see each CPU core as a device, unless it is told how many; without effect once it has started."""
     if not is_chosen():
         with contextlib.suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", num_cores())
+            jax.config.update(OPTION, num_cores())
 
 
 def choose_devices(num_devices: int | None = None) -> Devices:

@@ -54,7 +54,7 @@ def _one_after_another(f: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTr
 
 def is_debugged() -> bool:
     """Return whether JAX is told to stop at NaN or infinity, or to run operation by operation."""
-    return jax.config.jax_debug_nans or jax.config.jax_debug_infs or jax.config.jax_disable_jit
+    return any(getattr(jax.config, name) for name in ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit"))
 
 
 def compile_block(
@@ -111,8 +111,7 @@ def compile_block(
         with jax.default_matmul_precision("highest"):
             lowered = jax.jit(mapped).lower(*place(0, 0, 0, group))
         # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
-        options = {"xla_llvm_disable_expensive_passes": True}
-        traced.compiled[asked] = lowered.compile(compiler_options=options)
+        traced.compiled[asked] = lowered.compile({"xla_llvm_disable_expensive_passes": True})
     compiled = traced.compiled[asked]
     return lambda *arguments: jax.device_get(compiled(*place(*arguments)))
 

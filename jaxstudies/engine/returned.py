@@ -1,7 +1,8 @@
 """What a simulation returns, as measures: arrays by name."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,10 @@ def measures(returned: object) -> dict[str, jax.Array]:
         kind = "an array" if isinstance(returned, jax.Array | np.ndarray) else f"a {type(returned).__name__}"
         raise StudyError(f"simulate must return a dictionary of arrays by name, not {kind}")
     found: dict[str, jax.Array] = {}
-    _collect("", _packed("", returned), found)
+    for name, array in _named("", _packed("", returned)):
+        if name in found:
+            raise StudyError(f"simulate returned two measures called {name!r}")
+        found[name] = array
     if not found:
         raise StudyError("simulate returned nothing: there must be a measure")
     return found
@@ -37,15 +41,18 @@ def _fields(value: object) -> dict[object, object] | None:
     """Return what a value holds by name, or None if it is no such thing."""
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return dict(zip(value._fields, value, strict=True))
+    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)) is not None:
+        return dict(zip(names, value, strict=True))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return None
 
 
-def _packed(name: str, value: object) -> "jax.Array | dict[str, object]":
-    """Return an array, or a dictionary of such by name."""
+Packed = jax.Array | dict[str, Any]
+"""An array, or such by name, and so on."""
+
+
+def _packed(name: str, value: object) -> Packed:
     if (fields := _fields(value)) is not None:
         for field in fields:
             if not isinstance(field, str) or not field or not field.isprintable():
@@ -88,11 +95,9 @@ def _join(name: str, field: str) -> str:
     return f"{name}/{field}" if name else field
 
 
-def _collect(name: str, packed: object, found: dict[str, jax.Array]) -> None:
+def _named(name: str, packed: Packed) -> Iterator[tuple[str, jax.Array]]:
     if not isinstance(packed, dict):
-        if name in found:
-            raise StudyError(f"simulate returned two measures called {name!r}")
-        found[name] = packed
+        yield name, packed
         return
     for field, part in packed.items():
-        _collect(_join(name, field), part, found)
+        yield from _named(_join(name, field), part)

@@ -31,7 +31,7 @@ def array_digest(arrays: PyTree) -> str:
     leaves, structure = jax.tree.flatten(arrays)
     total = hashlib.sha256(str(structure).encode())
     for leaf in leaves:
-        is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        is_key = isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
         total.update(f"{array.dtype}{array.shape}".encode())
         total.update(np.ascontiguousarray(array).data)
