@@ -4,6 +4,7 @@ import operator
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 import numpy as np
 
 LARGEST_SEED = 2**32 - 1
@@ -64,12 +65,16 @@ def levels(name: str, value: object) -> object:
     """Return the value of a config: a tuple of levels of a factor, or one level.
 
     Raises:
-        TypeError: It can be gone through once only, or in no order.
+        TypeError: It cannot be told whether it is one level or several, or in which order they are.
     """
     if isinstance(value, list | range):
         return tuple(value)
-    if hasattr(value, "__next__") or isinstance(value, set | frozenset):
-        raise TypeError(f"config: {name!r} is a {type(value).__name__}; the levels of a factor are a tuple")
+    array = isinstance(value, np.ndarray | jax.Array) and np.ndim(value) > 0
+    if array or hasattr(value, "__next__") or isinstance(value, set | frozenset):
+        raise TypeError(
+            f"config: {name!r} is {'an array' if array else f'a {type(value).__name__}'}; the levels of a factor are "
+            "a tuple or list, and an array that all runs share belongs into `data`"
+        )
     return value
 
 

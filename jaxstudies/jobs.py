@@ -15,7 +15,7 @@ import pandas as pd
 from jaxstudies import configs, results
 from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import chunks, devices, gather, monte_carlo
+from jaxstudies.engine import chunks, devices, gather, monte_carlo, tracing
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Design
 from jaxstudies.engine.gather import Earlier
@@ -95,6 +95,7 @@ def prepare(
         "code": code or studies.code_of(study) or uuid.uuid4().hex,
         "data": provenance.array_digest(task.data),
         "design": design_digest(task.design),
+        "jax": tracing.jax_settings(),
     }
     return Job(study, config, directory, task, identity, provenance.commit_here() or "")
 

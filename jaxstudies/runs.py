@@ -251,9 +251,14 @@ def study_of(
     for name in ("key", "seed", "seeds") if isinstance(config, Mapping) else ():
         if name in fields:
             raise ValueError(f"config: {name!r} is taken; call the factor something else")
-    left = fields - set(inspect.signature(simulate).parameters) if isinstance(config, Mapping) else set()
-    if left:
-        raise TypeError(f"config: simulate does not take {', '.join(sorted(left))}")
+    taken = inspect.signature(simulate).parameters
+    if isinstance(config, Mapping) and (left := sorted(fields - set(taken))):
+        raise TypeError(f"config: simulate does not take {', '.join(left)}")
+    any_name = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values())
+    if not any_name and (left := sorted(set(data) - set(taken))):
+        raise TypeError(f"data: simulate does not take {', '.join(left)}")
+    if isinstance(config, Mapping) and (twice := sorted(fields & set(data))):
+        raise ValueError(f"data: {', '.join(twice)} is in the config, too")
     return Study("run", "", None, "", type(filled), simulate, lambda config: dict(data), AXES=axes or {})
 
 

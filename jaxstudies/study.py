@@ -24,7 +24,7 @@ from jaxstudies import studies
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import design as designs
 from jaxstudies.engine import monte_carlo, programs
-from jaxstudies.engine.design import Setting, Simulate
+from jaxstudies.engine.design import Design, Setting, Simulate
 from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.errors import StudyError
@@ -194,12 +194,12 @@ def task_of(
         design = designs.product_design(study.simulate, levels_of(study, config, data))
     takes = "config" in inspect.signature(study.simulate).parameters
     simulate = partial(study.simulate, config=config) if takes else study.simulate
-    return Task(simulate, design, num_seeds, seed, data, study.AXES, execution, identity_of(simulate))
+    return Task(simulate, design, num_seeds, seed, data, study.AXES, execution, identity_of(simulate, design))
 
 
-def identity_of(simulate: Simulate) -> Hashable:
+def identity_of(simulate: Simulate, design: Design) -> Hashable:
     """Return what is equal for functions that do the same, whatever has changed around them; None if unreadable."""
-    content = reach.object_digest([simulate])
+    content = reach.object_digest([simulate, [group.static for group in design.groups]])
     return None if content is None else (likeness(simulate), content)
 
 

@@ -354,9 +354,9 @@ def test_what_cannot_be_told_apart_behind_the_star_is_refused_in_a_line():
 
 
 def test_settings_with_the_same_labels_are_refused():
-    with pytest.raises(ValueError, match="the same labels"):
+    with pytest.raises(ValueError, match="the same label"):
         make_design(draw, [Setting({"scale": 1.0}, {"scale": 1.0})] * 2)
-    with pytest.raises(ValueError, match="the same labels"):
+    with pytest.raises(ValueError, match="the same label"):
         product_design(draw, {"scale": (1.0, 2.0, 1.0)})
 
 

@@ -9,11 +9,16 @@ import traceback
 from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas as pd
 import pytest
+from flax import struct
+from flax.training.train_state import TrainState
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.experimental import io_callback
@@ -21,6 +26,7 @@ from jax.experimental import io_callback
 import jaxstudies
 from jaxstudies import Claim, Setting, map_seeds, run
 from jaxstudies.engine import programs, tracing
+from jaxstudies.engine.design import make_design
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.output import table
 
@@ -90,6 +96,8 @@ def test_the_default_implementation_is_the_user_s():
         alone = [jax.random.normal(jax.random.fold_in(jax.random.key(0), np.uint32(i))) for i in range(3)]
     np.testing.assert_allclose(runs["x"], np.concatenate([alone, 2 * np.array(alone)]), rtol=1e-6)
     assert not np.allclose(runs["x"], run({"scale": (1.0, 2.0)}, scaled, num_seeds=3)["x"])
+    with jax.default_prng_impl("rbg"), jax.debug_nans(True):
+        np.testing.assert_allclose(map_seeds(draw, num_seeds=2)["x"], alone[:2], rtol=1e-6)
 
 
 # What a simulation returns.
@@ -154,7 +162,7 @@ def flat(value):
     return {(name, *path): array for name, part in fields.items() for path, array in flat(part).items()}
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(structure=st.dictionaries(NAMES, STRUCTURES, min_size=1, max_size=3), seed=st.integers(0, 2**32 - 1))
 def test_what_comes_back_is_what_was_returned(structure, seed, tmp_path_factory):
     """From memory, from chunks, from the table, after a kill and grown: to the bit the same, by the same names."""
@@ -223,7 +231,121 @@ def test_what_is_no_measure_is_refused_by_name(simulate, named, tmp_path):
             map_seeds(simulate, num_seeds=2, **how)
 
 
+@struct.dataclass
+class Marked:
+    value: jax.Array
+    name: str = struct.field(pytree_node=False, default="name")
+
+
+def test_of_nodes_of_jax_s_trees_the_children_are_measures():
+    """Not what is static in them, nor states without content."""
+
+    def simulate(key):
+        network, model = eqx.nn.MLP(1, 1, 3, 1, key=key), nn.Dense(2)
+        params = model.init(key, jnp.ones(3))
+        return {
+            "network": eqx.filter(network, eqx.is_array),
+            "state": TrainState.create(apply_fn=model.apply, params=params, tx=optax.sgd(0.1, momentum=0.9)),
+            "several": optax.MultiSteps(optax.sgd(0.1), 2).init(params),
+            "marked": Marked(jax.random.normal(key)),
+        }
+
+    whole = map_seeds(simulate, num_seeds=2)
+    expected = jax.jit(jax.vmap(simulate))(seed_keys(2))
+    assert len(whole) == len(jax.tree.leaves(expected))
+    np.testing.assert_array_equal(whole["network/layers/0/weight"], expected["network"].layers[0].weight)
+    np.testing.assert_array_equal(whole["state/params/params/kernel"], expected["state"].params["params"]["kernel"])
+    np.testing.assert_array_equal(whole["marked/value"], expected["marked"].value)
+
+
+def test_a_wide_number_is_rounded_as_the_small_one_was():
+    def simulate(key):
+        return {"x": jax.random.normal(key, (4,), jnp.bfloat16)}
+
+    alone = jax.jit(jax.vmap(simulate))(seed_keys(3))["x"]
+    np.testing.assert_array_equal(map_seeds(simulate, num_seeds=3)["x"], alone.astype(jnp.float32))
+
+
 # As under jit(vmap).
+
+
+def test_numbers_of_python_take_the_type_that_they_meet():
+    def kinds(key, rate):
+        small = jax.random.normal(key, (), jnp.bfloat16) * rate
+        return {"same": small.dtype == jnp.bfloat16, "x": small}
+
+    for levels, same in (((0.1, 0.2), True), ((np.float32(0.1), 0.2), False), ((0.1,), True)):
+        assert run({"rate": levels}, kinds, num_seeds=1)["same"].all() == same
+    for rate, same in ((0.1, True), (np.float32(0.1), False), (3, True)):
+        assert map_seeds(kinds, rate, num_seeds=2)["same"].all() == same
+
+    def carried(key, rate):
+        start = jax.random.normal(key, (), jnp.bfloat16)
+        return {"x": jax.lax.fori_loop(0, 3, lambda i, w: w - rate * w, start)}
+
+    expected = jax.jit(jax.vmap(carried, in_axes=(0, None)))(seed_keys(3), 0.1)["x"].astype(jnp.float32)
+    np.testing.assert_array_equal(map_seeds(carried, 0.1, num_seeds=3)["x"], expected)
+
+
+def test_what_does_not_fit_into_32_bits_is_refused():
+    def shifted(key, n):
+        return {"x": n + 0 * jax.random.bits(key)}
+
+    for number in (2**31 + 5, np.int64(2**40), np.array([-(2**33)])):
+        with pytest.raises(ValueError, match=r"shared\[0\]: .* does not fit into int32"):
+            map_seeds(shifted, number, num_seeds=1)
+    with pytest.raises(ValueError, match="n: 4294967303 does not fit"):
+        run({"n": (1, 2**32 + 7)}, shifted, num_seeds=1)
+
+
+def test_levels_of_several_kinds_are_told_by_text():
+    def simulate(key, *, clip):
+        return {"x": jax.random.normal(key)}
+
+    for levels, labels in (
+        (("auto", 0.5), ["auto", "0.5"]),
+        ((True, 0.5), ["True", "0.5"]),
+        ((3, (1, 2)), ["3", "1-2"]),
+    ):
+        assert run({"clip": levels}, simulate, num_seeds=1)["clip"].tolist() == labels
+
+
+def test_labels_are_the_same_in_every_process():
+    class Rule:
+        pass
+
+    def simulate(key, *, rule):
+        return {"x": jax.random.normal(key)}
+
+    (label,) = run({"rule": Rule()}, simulate, num_seeds=1)["rule"]
+    assert "0x" not in label and "Rule" in label
+    with pytest.raises(ValueError, match="rule: two of its levels have the same label, init_fn-update_fn"):
+        run({"rule": (optax.sgd(0.1), optax.sgd(0.2))}, simulate, num_seeds=1)
+
+
+def test_what_a_partial_fills_in_leaves_the_others_as_they_are(monkeypatch):
+    """Python calls what stands behind it keyword-only."""
+    traced = count_traces(monkeypatch)
+
+    def simulate(key, a, b):
+        return {"x": a * b * jax.random.normal(key)}
+
+    runs = run({"b": (1.0, 2.0, 3.0)}, partial(simulate, a=2.0), num_seeds=1)
+    np.testing.assert_allclose(runs["x"] / runs["x"][0], [1, 2, 3])
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [lambda n: jnp.zeros(n), lambda n: range(n), lambda n: 1 if n else 2], ids=["shape", "range", "branch"]
+)
+def test_a_number_that_cannot_be_traced_is_sent_behind_the_star(body):
+    def simulate(key, n):
+        body(n)
+        return {"x": jax.random.normal(key)}
+
+    with pytest.raises(TypeError) as caught:
+        run({"n": (2, 3)}, simulate, num_seeds=1)
+    assert "stands behind the *" in caught.value.__notes__[-1]
 
 
 CALLBACKS = {
@@ -406,6 +528,8 @@ CONFIGS = [
     ({"scale": 1.0, "other": 2.0}, "does not take other"),
     ({"scale": 1.0, "seed": (1, 2)}, "'seed' is taken"),
     ({"my scale": 1.0}, "'my scale' is no name"),
+    ({"scale": np.linspace(0, 1, 3)}, "'scale' is an array; the levels of a factor are a tuple"),
+    ({"scale": (KEY,)}, "'scale' .* data are numbers or arrays"),
     ([("scale", 1.0)], "config .*: a mapping"),
     (None, "config None: a mapping"),
 ]
@@ -422,6 +546,10 @@ def test_other_wrong_arguments_are_refused_in_a_line(tmp_path):
         untyped(map_seeds)(3, num_seeds=1)
     with pytest.raises(TypeError, match=r"shared\[0\] is 'adam'"):
         map_seeds(scaled, "adam", num_seeds=1)
+    with pytest.raises(TypeError, match="data: simulate does not take other"):
+        run({"scale": 1.0}, scaled, num_seeds=1, data={"other": 1.0})
+    with pytest.raises(ValueError, match="data: scale is in the config, too"):
+        run({"scale": (1.0, 2.0)}, scaled, num_seeds=1, data={"scale": 1.0})
     with pytest.raises(TypeError, match="claims: 3 is no Claim"):
         untyped(run)({}, draw, num_seeds=1, claims=[3])
     (tmp_path / "file").touch()
@@ -462,6 +590,16 @@ def test_factors_may_be_called_as_the_columns_of_a_summary(tmp_path):
 # A program is used again, and never for other code.
 
 
+def test_a_function_that_calls_itself_is_a_function():
+    def doubled(n, x):
+        return x if n == 0 else doubled(n - 1, 2 * x)
+
+    if KEY is None:
+        never = 1.0
+    mapped = map_seeds(lambda key: {"x": doubled(3, jax.random.normal(key)) if KEY is not None else never}, num_seeds=2)
+    np.testing.assert_allclose(mapped["x"], 8 * map_seeds(draw, num_seeds=2)["x"])
+
+
 def test_functions_made_anew_share_a_program(monkeypatch):
     traced = count_traces(monkeypatch)
     for scale in (1.0, 2.0):
@@ -487,6 +625,19 @@ def test_functions_made_anew_share_a_program(monkeypatch):
             assert len(task.design.groups) == 1
             jaxstudies.runs.monte_carlo.run_design(task)
     assert len(traced) == 2
+
+
+def test_what_cannot_be_told_to_be_equal_is_said_to_make_programs_of_its_own():
+    def simulate(key, *, weigh):
+        return {"x": weigh(jax.random.normal(key))}
+
+    def make(i, array):
+        return Setting({"i": i}, {"weigh": lambda x: x * array.sum()})
+
+    once = np.ones(3)
+    with pytest.warns(UserWarning, match="'weigh' makes 3 programs where 1 might do"):
+        make_design(simulate, [make(i, np.ones(3)) for i in range(3)])
+    assert len(make_design(simulate, [make(i, once) for i in range(3)]).groups) == 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -192,9 +192,10 @@ def test_settings_take_the_place_of_the_product():
 
 def test_run_takes_a_mapping_too():
     runs = run(
-        {"rate": (0.1, 0.2), "steps": 3, "name": ("a", "b"), "points": np.ones(4) / 4},
+        {"rate": (0.1, 0.2), "steps": 3, "name": ("a", "b")},
         simulate,
         num_seeds=6,
+        data={"points": np.ones(4) / 4},
         axes=make().AXES,
     )
     own = results_of(make()).runs

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
-from jaxstudies.engine.design import Design, Group
+from jaxstudies.engine.design import Design, Group, kind_of
 from jaxstudies.engine.functions import likeness
 
 STEPS, FEWEST = 8, 16
@@ -65,7 +64,7 @@ class Plan(NamedTuple):
     def program(self) -> tuple:
         """Return what groups have in common if they share a compiled program."""
         data = self.group.fixed, self.group.mapped
-        shapes = [(np.shape(a), str(a.dtype)) for a in jax.tree.leaves(data)]
+        shapes = [kind_of(a) for a in jax.tree.leaves(data)]
         single = len(self.group.positions) == 1
         return likeness(self.group.static), self.size, single, jax.tree.structure(data), str(shapes)
 

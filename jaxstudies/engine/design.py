@@ -9,15 +9,19 @@ longest way.
 import inspect
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxstudies.arguments import short
 from jaxstudies.engine.functions import likeness
+from jaxstudies.errors import warn
 
 Simulate = Callable[..., object]
 """A pure function `simulate(key, ...)`: one run, arrays by name, see `measures`."""
@@ -75,29 +79,58 @@ class Design(NamedTuple):
 
 def parameters(simulate: Simulate) -> tuple[list[str], list[str]]:
     """Return the names that stand before the star, the key left out, and those behind it."""
+    filled: set[str] = set()
+    while isinstance(simulate, partial) and not simulate.args:
+        # What stands behind a parameter that is filled in by its name stands behind no star for that.
+        filled, simulate = filled | set(simulate.keywords), simulate.func
     listed = inspect.signature(simulate).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    before = [p.name for p in listed if p.kind in positional]
-    return before[1:], [p.name for p in listed if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    before = [p.name for p in listed if p.kind in positional][1:]
+    behind = [p.name for p in listed if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    return [n for n in before if n not in filled], [n for n in behind if n not in filled]
+
+
+class PythonNumbers(np.ndarray):
+    """Numbers of Python, which in arithmetic take the type of the array that they meet, as they do in JAX."""
 
 
 def as_array(value: object) -> np.ndarray | jax.Array:
-    """Return numbers or an array as an array of a type that JAX has."""
+    """Return numbers or an array as an array of a type that JAX has; raise ValueError if it does not hold them."""
     if isinstance(value, jax.Array):
         return value
     array = np.asarray(value)
-    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    kind = jax.dtypes.canonicalize_dtype(array.dtype)
+    if kind != array.dtype and kind.kind in "iu" and array.size:
+        least, most = np.iinfo(kind).min, np.iinfo(kind).max
+        if array.min() < least or array.max() > most:
+            number = array.max() if array.max() > most else array.min()
+            raise ValueError(
+                f"{number} does not fit into {kind}; jax.config.update('jax_enable_x64', True) has 64 bits"
+            )
+    array = array.astype(kind, copy=False)
+    return array.view(PythonNumbers) if type(value) in (int, float) else array
+
+
+def is_numeric(leaf: object) -> bool:
+    """Return whether something is a number or truth value or an array of them, small types of JAX's among them."""
+    kind = leaf.dtype if isinstance(leaf, jax.Array) else np.asarray(leaf).dtype
+    return jnp.issubdtype(kind, jnp.number) or jnp.issubdtype(kind, jnp.bool_)
 
 
 def as_data(name: str, value: PyTree) -> PyTree:
-    """Return what all runs share as arrays; raise TypeError where it is none."""
+    """Return what all runs share as arrays; raise TypeError where it is none, ValueError where it does not fit."""
 
     def array(leaf: object) -> np.ndarray | jax.Array:
-        if not isinstance(leaf, jax.Array) and np.asarray(leaf).dtype.kind not in "biufcV":  # V: say, bfloat16
+        if not is_numeric(leaf) and not (
+            isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        ):
             raise TypeError(
-                f"{name} is {leaf!r}, but what all runs share are arrays; what is none, simulate closes over"
+                f"{name} is {short(leaf)}, but what all runs share are arrays; what is none, simulate closes over"
             )
-        return as_array(leaf)
+        try:
+            return as_array(leaf)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
     return jax.tree.map(array, value)
 
@@ -105,12 +138,12 @@ def as_data(name: str, value: PyTree) -> PyTree:
 def is_mapped(name: str, value: PyTree) -> bool:
     """Return whether a datum is mapped, rather than a choice with a launch of its own."""
     leaves = jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None)
-    if not leaves or any(leaf is None or np.asarray(leaf).dtype.kind not in "biuf" for leaf in leaves):
+    if not leaves or not all(leaf is not None and is_numeric(leaf) for leaf in leaves):
         raise TypeError(
-            f"simulate's parameter {name!r} stands before the * and gets {value!r}, but data are "
+            f"simulate's parameter {name!r} stands before the * and gets {short(value)}, but data are "
             "numbers or arrays; put it behind the *, where every value makes a program of its own"
         )
-    return any(np.ndim(leaf) > 0 or np.asarray(leaf).dtype.kind == "f" for leaf in leaves)
+    return any(np.ndim(leaf) > 0 or jnp.issubdtype(np.asarray(leaf).dtype, jnp.floating) for leaf in leaves)
 
 
 def check_static(name: str, value: object) -> object:
@@ -119,7 +152,7 @@ def check_static(name: str, value: object) -> object:
         hash(value)
     except TypeError as error:
         raise TypeError(
-            f"simulate's parameter {name!r} stands behind the * and gets {value!r}, which cannot be "
+            f"simulate's parameter {name!r} stands behind the * and gets {short(value)}, which cannot be "
             "hashed; arrays stand before the *"
         ) from error
     return value
@@ -127,34 +160,37 @@ def check_static(name: str, value: object) -> object:
 
 def label(value: object) -> object:
     """Return a level as the table holds it: a number, truth value, or text."""
-    if isinstance(value, (np.ndarray, jax.Array, np.generic)) and np.ndim(value) == 0:
+    if isinstance(value, (np.ndarray, jax.Array, np.generic)) and np.ndim(value) == 0 and is_numeric(value):
         scalar = np.asarray(value)[()]
         # The shortest decimal that is this number in 32 bits: 0.1, not 0.10000000149.
         value = float(str(scalar)) if scalar.dtype.kind == "f" else scalar.item()
     if isinstance(value, tuple):
-        return "-".join(map(str, value))
+        return "-".join(str(label(part)) for part in value)
     if isinstance(value, partial):
         fixed = [str(label(part)) for part in value.args]
         fixed += [f"{name}={label(part)}" for name, part in value.keywords.items()]
         return f"{label(value.func)}({', '.join(fixed)})"
     plain = isinstance(value, (bool, int, float, str)) or value is None
-    return value if plain else str(getattr(value, "__name__", value))  # of a function, not where it lies in memory
+    # Of a function its name; of nothing where it lies in memory, which is another in each process.
+    return value if plain else re.sub(r" at 0x[0-9a-f]+", "", str(getattr(value, "__name__", value)))
 
 
 def label_column(values: Iterable[object]) -> np.ndarray:
-    """Return labels as a column; None in it makes it one of objects."""
+    """Return labels as a column; None in it makes it one of objects, and what is mixed with text is text."""
     values = list(values)
-    kinds = {type(value) for value in values}
-    plain = kinds <= {bool} or kinds <= {int, float}
+    kinds = {type(value) for value in values} - {type(None)}
+    if len(kinds) > 1 and not kinds <= {int, float}:
+        values = [value if value is None else str(value) for value in values]
+    plain = None not in values and (kinds <= {bool} or kinds <= {int, float})
     return np.array(values, dtype=None if plain else object)
 
 
-def stack(values: Iterable[PyTree]) -> PyTree:
+def stack(name: str, values: Iterable[PyTree]) -> PyTree:
     """Return arrays of equal shape as one, with a leading axis."""
     values = list(values)
     if set(map(type, values)) <= {int, float}:  # a million of them, perhaps
-        return as_array(values)
-    return jax.tree.map(lambda *leaves: np.stack([as_array(leaf) for leaf in leaves]), *values)
+        return as_data(name, np.asarray(values)).view(PythonNumbers)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(as_data(name, value) for value in values))
 
 
 def check_levels(name: str, values: tuple, static: bool) -> bool:
@@ -191,11 +227,11 @@ def product_design(simulate: Simulate, levels: Mapping[str, tuple]) -> Design:
     places = np.arange(math.prod(sizes)).reshape(sizes)
     places = places.transpose([names.index(n) for n in (*outer, *inner)])
     first = places[(0,) * len(outer)].ravel()
-    mapped = {n: jax.tree.map(operator.itemgetter(along[n][first]), stack(levels[n])) for n in inner}
+    mapped = {n: jax.tree.map(operator.itemgetter(along[n][first]), stack(n, levels[n])) for n in inner}
     groups = []
     for index in np.ndindex(*(len(levels[n]) for n in outer)):
         chosen = {n: levels[n][i] for n, i in zip(outer, index, strict=True)}
-        fixed = {n: jax.tree.map(as_array, v) for n, v in chosen.items() if n not in behind}
+        fixed = {n: as_data(n, v) for n, v in chosen.items() if n not in behind}
         static = tuple((n, v) for n, v in chosen.items() if n in behind)
         groups.append(Group(places[index].ravel(), static, fixed, mapped))
     return Design({n: label_column(map(label, levels[n]))[along[n]] for n in names}, groups)
@@ -221,8 +257,24 @@ def make_design(simulate: Simulate, settings: Iterable[Setting]) -> Design:
     members: dict[tuple, list[int]] = {}
     for i, setting in enumerate(listed):
         members.setdefault(_kind(setting, behind), []).append(i)
+    for name in behind:
+        _say_what_is_made_anew(name, [setting.arguments[name] for setting in listed if name in setting.arguments])
     groups = [_group([listed[i] for i in places], places, behind) for places in members.values()]
     return Design({n: label_column(row[i] for row in rows) for i, n in enumerate(names)}, groups)
+
+
+class MadeAnew(UserWarning):
+    """Values of which each makes a program, and seemingly for nothing."""
+
+
+def _say_what_is_made_anew(name: str, values: list[object]) -> None:
+    programs, kinds = len({likeness(value) for value in values}), len({likeness(value, type) for value in values})
+    if programs > kinds:
+        warn(
+            f"simulate's parameter {name!r} makes {programs} programs where {kinds} might do: its values have closed "
+            "over objects of which it cannot be told that they are equal, such as arrays; make them once",
+            MadeAnew,
+        )
 
 
 def _kind(setting: Setting, behind: list[str]) -> tuple:
@@ -241,7 +293,12 @@ def _kind(setting: Setting, behind: list[str]) -> tuple:
 def _shape(value: PyTree) -> tuple:
     """Return what data that are mapped have in common."""
     leaves, structure = jax.tree.flatten(value)
-    return structure, tuple((np.shape(leaf), as_array(leaf).dtype) for leaf in leaves)
+    return structure, tuple(kind_of(as_array(leaf)) for leaf in leaves)
+
+
+def kind_of(array: np.ndarray | jax.Array | jax.ShapeDtypeStruct) -> tuple:
+    """Return shape and type of an array, and whether it is of Python's numbers."""
+    return np.shape(array), str(array.dtype), isinstance(array, PythonNumbers)
 
 
 def _group(settings: list[Setting], places: list[int], behind: list[str]) -> Group:
@@ -249,9 +306,9 @@ def _group(settings: list[Setting], places: list[int], behind: list[str]) -> Gro
     for name in (n for n in first.arguments if n not in behind):
         values = [setting.arguments[name] for setting in settings]
         if all(_same(values[0], value) for value in values):
-            fixed[name] = jax.tree.map(as_array, values[0])
+            fixed[name] = as_data(name, values[0])
         else:
-            mapped[name] = stack(values)
+            mapped[name] = stack(name, values)
     static = tuple((name, value) for name, value in first.arguments.items() if name in behind)
     cost = float(np.mean([setting.cost for setting in settings]))
     return Group(np.array(places), static, fixed, mapped, first.num_seeds, cost)

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pyarrow as pa
 from jaxtyping import PyTree
@@ -174,6 +175,11 @@ def naming(design: Design, group: Group, block: Block | None = None) -> Iterator
             said.append(f"seeds {block.seed} to {block.seed + block.size.seeds - 1}")
         if said:
             error.add_note(f"simulate was run with {', '.join(said)}")
+        if isinstance(error, jax.errors.JAXTypeError) or "concrete value" in str(error):
+            error.add_note(
+                "what simulate takes before a * is traced, as under jit: a number that decides a shape or a branch of "
+                "Python stands behind the *, and of map_seeds is closed over, as by functools.partial"
+            )
         raise
 
 

@@ -94,7 +94,7 @@ def compile_block(
         def itself(key, mapped, fixed):
             return measures(simulate(key, **mapped, **fixed, **dict(group.static)))
 
-        block = jax.jit(partial(run_block, itself))
+        block = jax.jit(partial(run_block, itself, one_by_one=traced.one_by_one))
         return lambda *arguments: jax.device_get(block(*place(*arguments)))
     asked = size, tuple(mesh.devices.flat)
     if asked not in traced.compiled:

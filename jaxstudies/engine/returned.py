@@ -17,9 +17,10 @@ ALLOWED = "numbers, truth values, and arrays of them, in dictionaries, NamedTupl
 def measures(returned: object) -> dict[str, jax.Array]:
     """Return what a simulation returned as one flat dictionary.
 
-    What stands in a dictionary, NamedTuple or dataclass is named by field, `a/b`. A list or tuple is stacked to one
-    array, or, where its parts differ in shape or type, named by index. Small types of numbers, which a table does not
-    know, are widened without loss: bfloat16 and less to float32, integers of less than a byte to a byte.
+    What stands in a dictionary, NamedTuple, dataclass or node of JAX's trees is named by field, `a/b`. A list or tuple
+    is stacked to one array, or, where its parts differ in shape or type, named by index. Small types of numbers, which
+    a table does not know, are widened without loss: bfloat16 and less to float32, integers of less than a byte to a
+    byte.
 
     Raises:
         StudyError: Something has no name, two have the same, or something is no number.
@@ -38,14 +39,28 @@ def measures(returned: object) -> dict[str, jax.Array]:
 
 
 def _fields(value: object) -> dict[object, object] | None:
-    """Return what a value holds by name, or None if it is no such thing."""
+    """Return what a value holds by name, or None if it is no such thing.
+
+    Of a node that is registered with JAX these are its children, without what is static or not there.
+    """
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, tuple) and (names := getattr(value, "_fields", None)) is not None:
-        return dict(zip(names, value, strict=True))
+        return {name: part for name, part in zip(names, value, strict=True) if not _is_empty(part)}
+    if value is None or isinstance(value, list | tuple):
+        return None
+    children, _ = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda part: part is not value)
+    if all(path for path, _ in children):
+        named = ((jax.tree_util.keystr(path, simple=True), part) for path, part in children)
+        return {name: part for name, part in named if part is not None and not _is_empty(part)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return None
+
+
+def _is_empty(part: object) -> bool:
+    """Return whether it is a state without content, as optax has them."""
+    return isinstance(part, tuple) and not part
 
 
 Packed = jax.Array | dict[str, Any]
@@ -83,7 +98,10 @@ def _array(name: str, value: object) -> jax.Array:
         raise StudyError(f"simulate returned {name!r} of type {np.asarray(value).dtype}; {ALLOWED}") from error
     kind = getattr(array.dtype, "kind", "key")  # "V" of what NumPy does not know
     if kind == "V" and jnp.issubdtype(array.dtype, jnp.floating):
-        return array.astype(jnp.float32)
+        # A compiler may leave out that a number was rounded on its way, unless it is told so in float32.
+        bits = jnp.finfo(array.dtype)
+        wide = array.astype(jnp.float32)
+        return jax.lax.reduce_precision(wide, bits.nexp, bits.nmant) if array.dtype == jnp.bfloat16 else wide
     if kind == "V" and jnp.issubdtype(array.dtype, jnp.integer):
         return array.astype(jnp.uint8 if jnp.issubdtype(array.dtype, jnp.unsignedinteger) else jnp.int8)
     if kind not in "biuf":

@@ -12,7 +12,7 @@ from jax.interpreters import partial_eval
 from jaxtyping import PyTree
 
 from jaxstudies.engine import devices
-from jaxstudies.engine.design import Group, Simulate
+from jaxstudies.engine.design import Group, PythonNumbers, Simulate, kind_of
 from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.returned import measures
 
@@ -24,16 +24,17 @@ KEPT, KEPT_BYTES = 32, 2**24
 SETTINGS = (
     "jax_enable_x64",
     "jax_default_prng_impl",
-    "jax_default_matmul_precision",
     "jax_threefry_partitionable",
     "jax_numpy_dtype_promotion",
-    "jax_numpy_rank_promotion",
     "jax_softmax_custom_jvp",
     "jax_random_seed_offset",
-    "jax_debug_nans",
-    "jax_debug_infs",
 )
-"""JAX's own settings that make another program."""
+"""JAX's own settings that change numbers."""
+
+
+def jax_settings() -> dict[str, object]:
+    """Return JAX's own settings that change numbers, as JSON has them."""
+    return {name: getattr(jax.config, name, None) for name in SETTINGS}
 
 
 class Traced(NamedTuple):
@@ -73,10 +74,14 @@ def trace(simulate: Simulate, group: Group, data: dict[str, PyTree], identity: H
         return measures(simulate(key, **mapped, **fixed, **static))
 
     devices.use_all_cores()  # the key starts JAX
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), group.mapped)
-    fixed = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), a.dtype), group.fixed | data)
+    one, fixed = (
+        jax.tree.map(lambda a: _shape_of(a, a.shape[1:]), group.mapped),
+        jax.tree.map(_shape_of, group.fixed | data),
+    )
     arguments = jax.random.key(0), one, fixed
-    asked = identity, likeness(group.static), described(arguments), *(getattr(jax.config, n, None) for n in SETTINGS)
+    leaves, structure = jax.tree.flatten((group.mapped, group.fixed | data))
+    data_asked = structure, tuple(map(kind_of, leaves))
+    asked = identity, likeness(group.static), data_asked, tuple(jax_settings().values())
     if identity is not None and asked in _kept:
         _kept.move_to_end(asked)
         return _kept[asked]
@@ -91,10 +96,9 @@ def trace(simulate: Simulate, group: Group, data: dict[str, PyTree], identity: H
     return traced
 
 
-def described(tree: PyTree) -> Hashable:
-    """Return structure, shapes and types of arrays."""
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, tuple((np.shape(leaf), str(leaf.dtype)) for leaf in leaves)
+def _shape_of(array: np.ndarray | jax.Array, shape: tuple[int, ...] | None = None) -> jax.ShapeDtypeStruct:
+    weak = isinstance(array, PythonNumbers)
+    return jax.ShapeDtypeStruct(np.shape(array) if shape is None else shape, array.dtype, weak_type=weak)
 
 
 def _examined(graph, shapes: dict[str, jax.ShapeDtypeStruct]) -> Traced:
@@ -112,7 +116,8 @@ def _examined(graph, shapes: dict[str, jax.ShapeDtypeStruct]) -> Traced:
         if equation.primitive.name == "random_bits":
             kinds.add(str(equation.invars[0].aval.dtype))
     calls_host = bool(graph.effects) or any("callback" in name or "debug_print" in name for name in names)
-    return Traced(one, shapes, used[0], calls_host, not kinds <= {"key<fry>"}, {})
+    by_batch = "rng_bit_generator" in names or not kinds <= {"key<fry>"}
+    return Traced(one, shapes, used[0], calls_host, by_batch, {})
 
 
 def equations(jaxpr) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import dis
 import importlib.util
 import inspect
+import json
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ import jax
 import numpy as np
 
 import jaxstudies
+from jaxstudies.engine.functions import cells
 from jaxstudies.output.provenance import array_digest, digest
 
 Place = tuple[str, Path, str]
@@ -109,6 +111,7 @@ def reachable_code(roots: Iterable[Place]) -> str | None:
     is mentioned counts as reached.
     """
     seen: dict[tuple[Path, str], list[str]] = {}
+    roots = list(roots)
     todo = list(roots)
     try:
         while todo:
@@ -127,7 +130,8 @@ def reachable_code(roots: Iterable[Place]) -> str | None:
     except (OSError, SyntaxError):
         return None
     # Where a file lies is no part of what it does.
-    return digest(sorted((path.stem, name, texts) for (path, name), texts in seen.items() if texts))
+    roots_in_words = [name for _, _, name in roots]
+    return digest([roots_in_words, sorted((path.stem, name, texts) for (path, name), texts in seen.items() if texts)])
 
 
 def _imported(source: Source, name: str, nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -145,102 +149,156 @@ class Unreadable(Exception):
     """An object whose code and content cannot be read."""
 
 
-def object_digest(objects: object) -> str | None:
-    """Return a digest of functions, of what they reach, and of values; None where it cannot be read.
+Seen = dict[int, tuple[int, object]]
+"""By their identity: when objects were met, and these themselves, so that they stay."""
 
-    Functions of files count as their source does, others, such as lambdas and a notebook's, by what they were compiled
-    to. Libraries count by name.
+
+def object_digest(objects: object) -> str | None:
+    """Return a digest of functions and values as they are now, of what they reach; None where it cannot be read.
+
+    Functions and classes of the user's count by what they were compiled to, by what they have closed over and by the
+    globals that they mention, ours by their source, those of libraries by their names. Whatever else is reached counts
+    by its content. What cannot be read to its end is not guessed: then nothing that was computed before is used again.
     """
-    seen: dict[int, object] = {}
     try:
-        return digest([_described(objects, seen)])
-    except Unreadable:
+        return digest([_described(objects, {})])
+    except (Unreadable, RecursionError):
         return None
 
 
-def _described(value: object, seen: dict[int, object]) -> object:
+def _described(value: object, seen: Seen) -> object:
     """Return what tells an object from others, as JSON has it."""
-    value = inspect.unwrap(value) if callable(value) else value
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+    if value is None or value is ... or isinstance(value, bool | int | float | complex | str | bytes):
         return f"{type(value).__name__} {value!r}"
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
+    if isinstance(value, np.ndarray | np.generic | jax.Array) and getattr(value.dtype, "kind", "") != "O":
         return array_digest(value)
     if id(value) in seen:
-        return "above"
-    seen[id(value)] = value
-    if isinstance(value, Mapping):
-        return [[_described(k, seen), _described(v, seen)] for k, v in value.items()]
-    if isinstance(value, tuple | list | set | frozenset):
-        parts = [_described(part, seen) for part in value]
-        return [type(value).__name__, *(sorted(map(str, parts)) if isinstance(value, set | frozenset) else parts)]
-    if isinstance(value, partial):
-        return _described((value.func, value.args, value.keywords), seen)
-    if isinstance(value, MethodType):
-        return _described((value.__func__, value.__self__), seen)
-    if isinstance(value, ModuleType | BuiltinFunctionType | np.ufunc):
-        return f"named {value.__name__}"
-    if isinstance(value, FunctionType | type):
-        return _described_definition(value, seen)
+        return f"object {seen[id(value)][0]} above"
+    if (name := _library_name(value)) is not None:
+        return f"named {name}"
+    if isinstance(value, jax.stages.Wrapped) and hasattr(value, "__wrapped__"):
+        return _described(value.__wrapped__, seen)  # compiled, it does the same
+    seen[id(value)] = len(seen), value
+    kind = type(value).__qualname__
+    match value:
+        case Mapping():
+            return [kind, [[_described(k, seen), _described(v, seen)] for k, v in value.items()]]
+        case set() | frozenset():
+            return [kind, sorted(json.dumps(_described(part, dict(seen))) for part in value)]
+        case tuple() | list():
+            return [kind, [_described(part, seen) for part in value]]
+        case partial():
+            return [kind, _described([value.func, value.args, value.keywords], seen)]
+        case MethodType():
+            return [kind, _described([value.__func__, value.__self__], seen)]
+        case BuiltinFunctionType() if not isinstance(value.__self__, ModuleType | None):
+            return [kind, value.__name__, _described(value.__self__, seen)]
+        case ModuleType() | BuiltinFunctionType() | np.ufunc():
+            return f"named {value.__name__}"
+        case property():
+            return [kind, _described([value.fget, value.fset], seen)]
+        case staticmethod() | classmethod():
+            return [kind, _described(value.__func__, seen)]
+        case FunctionType():
+            return _described_function(value, seen)
+        case type():
+            return _described_class(value, seen)
+    if type(value).__module__ == "nanobind":  # a function of JAX's that is none of Python
+        return f"named {getattr(value, '__name__', kind)}"
     if dataclasses.is_dataclass(value):
-        content = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+        content: object = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
         return [_described(type(value), seen), _described(content, seen)]
-    if hasattr(value, "__dict__"):
-        return [_described(type(value), seen), _described(vars(value), seen)]
-    raise Unreadable(type(value))
+    if hasattr(value, "__wrapped__"):  # with derivatives of its own, cached
+        own = {name: part for name, part in getattr(value, "__dict__", {}).items() if not name.startswith("__")}
+        return [kind, _described([value.__wrapped__, own], seen)]
+    return [kind, _described(_reduced(value), seen)]
 
 
-def _described_definition(value: FunctionType | type, seen: dict[int, object]) -> object:
-    """Return what tells a function or a class from others."""
-    module = sys.modules.get(value.__module__)
-    found = vars(module).get("__file__") if module else None
-    inside = [value.__defaults__, value.__kwdefaults__, cells(value)] if isinstance(value, FunctionType) else []
-    plain = isinstance(value, type) and value.__module__ == "builtins"
-    if plain or (found and not is_followed(Path(found).resolve())):
-        return [f"{value.__module__}.{value.__qualname__}", _described(inside, seen)]
-    named = vars(module).get(value.__name__) if module else None
-    if found and callable(named) and inspect.unwrap(named) is value:  # it may be wrapped, say by jit
-        source = reachable_code([(value.__module__, Path(found).resolve(), value.__name__)])
-        if source is None:
-            raise Unreadable(value)
-        live = _described_values(value, seen) if isinstance(value, FunctionType) else []
-        return [source, _described(inside, seen), live]
-    if isinstance(value, type):
-        own = {k: v for k, v in vars(value).items() if isinstance(v, FunctionType | staticmethod | classmethod)}
-        return [value.__qualname__, _described(value.__bases__, seen), _described(own, seen)]
-    return [_described(inside, seen), _described_code(value.__code__, value.__globals__, seen)]
+def _reduced(value: object) -> list[object]:
+    """Return what an object would be made from anew."""
+    try:
+        parts = value.__reduce_ex__(2)
+    except Exception as error:  # whatever an object of the user's raises
+        raise Unreadable(type(value)) from error
+    if isinstance(parts, str):
+        return [type(value), parts]
+    make, arguments, state, listed, named = (*parts, None, None, None)[:5]
+    return [make, arguments, state, list(listed or ()), list(named or ())]
 
 
-def cells(function: FunctionType) -> list[object]:
-    """Return what a function has closed over."""
-    return [cell.cell_contents for cell in function.__closure__ or ()]
+def _library_name(value: object) -> str | None:
+    """Return the dotted name of what a module of a library defines, None of anything else."""
+    names = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    if not callable(value) or not all(isinstance(name, str) for name in names):
+        return None
+    about = vars(sys.modules[names[0]]) if names[0] in sys.modules else {}
+    path = Path(about["__file__"]) if about.get("__file__") else None
+    return ".".join(names) if about.get(names[1]) is value and path is not None and _is_library(path) else None
 
 
-def _described_values(function: FunctionType, seen: dict[int, object]) -> list[object]:
-    """Return what tells the values of now behind the names that a function of a file mentions from those of before."""
-    described = []
-    for name, value in sorted(_reached(function.__code__, function.__globals__).items()):
-        if isinstance(value, FunctionType):
-            described.append(_described(value, seen))
-        elif not callable(value) and not isinstance(value, ModuleType):  # of those the source tells
-            try:
-                described.append([name, _described(value, seen)])
-            except Unreadable:
-                described.append([name, type(value).__qualname__])
-    return described
+def _is_ours(path: Path) -> bool:
+    return Path(jaxstudies.__file__).parent in path.parents
 
 
-def _reached(code: CodeType, names: Mapping[str, object]) -> dict[str, object]:
-    """Return the globals that compiled code mentions; of the user's modules, what it mentions of them."""
-    inside = [_reached(c, names) for c in code.co_consts if isinstance(c, CodeType)]
-    reached = {name: names[name] for name in code.co_names if name in names}
-    for module in [v for v in reached.values() if isinstance(v, ModuleType)]:
-        file = vars(module).get("__file__")
-        if file and is_followed(Path(file).resolve()):
-            reached |= {f"{module.__name__}.{n}": v for n, v in vars(module).items() if n in code.co_names}
-    return {name: value for part in (*inside, reached) for name, value in part.items()}
+@cache
+def _is_library(path: Path) -> bool:
+    return path.is_file() and not is_followed(path.resolve())
 
 
-def _described_code(code: CodeType, names: Mapping[str, object], seen: dict[int, object]) -> object:
+@cache
+def _own_source(module: str, path: Path, name: str) -> str:
+    found = reachable_code([(module, path, name)])
+    if found is None:
+        raise Unreadable(name)
+    return found
+
+
+def _described_function(function: FunctionType, seen: Seen) -> object:
+    """Return what tells a function from others."""
+    code, path = function.__code__, Path(function.__code__.co_filename)
+    inner = inspect.unwrap(function)
+    if inner is not function and _is_ours(Path(inner.__code__.co_filename)) and _is_library(path):
+        return _described(inner, seen)  # checked by types while it is tested
+    inside = [function.__defaults__, function.__kwdefaults__, cells(function)]
+    attributes = {name: part for name, part in vars(function).items() if not name.startswith("__")}
+    held = _described([inside, attributes], seen)
+    if _is_library(path):
+        return [path.name, code.co_qualname, held]
+    if _is_ours(path):
+        return [code.co_qualname, _own_source(function.__module__, path, code.co_qualname.partition(".")[0]), held]
+    return [held, _described_code(code, function.__globals__, seen)]
+
+
+GENERATED = ("__module__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__", "__hash__")
+
+
+def _described_class(kind: type, seen: Seen) -> object:
+    """Return what tells a class from others: of the user's, all that its body says."""
+    module = sys.modules.get(kind.__module__)
+    about = vars(module) if module else {}
+    path = Path(about["__file__"]) if about.get("__file__") else None
+    if path is not None and _is_ours(path):
+        return [kind.__qualname__, _own_source(kind.__module__, path, kind.__qualname__.partition(".")[0])]
+    # What has neither a file nor a specification, a notebook or what was executed, is the user's.
+    known = _is_library(path) if path else about.get("__spec__") is not None
+    if known and kind.__module__ != "__main__":
+        return f"named {kind.__module__}.{kind.__qualname__}"
+    fields = vars(kind).get("__dataclass_fields__", {})
+    body = {}
+    for name, value in vars(kind).items():
+        special = name.startswith("__") and name.endswith("__")
+        written = not special or isinstance(value, FunctionType | classmethod)
+        in_c = inspect.ismemberdescriptor(value) or inspect.isgetsetdescriptor(value)
+        # What a dataclass makes of its fields.
+        made = special and fields and isinstance(value, FunctionType) and value.__code__.co_filename == "<string>"
+        if written and not in_c and not made and not name.startswith("_abc_") and name not in GENERATED:
+            body[name] = value
+    factories = {name: field.default_factory for name, field in fields.items()}
+    bases = [base for base in kind.__bases__ if base is not object]
+    return [kind.__qualname__, _described([bases, body, factories], seen)]
+
+
+def _described_code(code: CodeType, names: Mapping[str, object], seen: Seen) -> object:
     """Return the instructions that a function was compiled to, and what the globals are that it mentions."""
     steps = []
     for step in dis.get_instructions(code):
@@ -248,4 +306,13 @@ def _described_code(code: CodeType, names: Mapping[str, object], seen: dict[int,
         constant = step.opname in ("LOAD_CONST", "RETURN_CONST") and not inner
         steps.append([step.opname, _described(step.argval, seen) if constant else "" if inner else step.argrepr])
     inside = [_described_code(c, names, seen) for c in code.co_consts if isinstance(c, CodeType)]
-    return [steps, inside, _described(_reached(code, names), seen)]
+    reached = {name: names[name] for name in code.co_names if name in names}
+    # Of a module of the user's, what is mentioned is followed; of a library's, its name tells.
+    modules = list(reached.values())
+    for module in modules:
+        file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if file and is_followed(Path(file).resolve()) and not _is_ours(Path(file)):
+            found = {name: vars(module)[name] for name in code.co_names if name in vars(module)}
+            reached |= {f"{vars(module)['__name__']}.{name}": value for name, value in found.items()}
+            modules += [value for value in found.values() if value not in modules and isinstance(value, ModuleType)]
+    return [steps, inside, _described(dict(sorted(reached.items())), seen)]
