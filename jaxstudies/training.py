@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.errors import InvalidRngError
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from jaxstudies.arguments import optional, short, whole
 from jaxstudies.networks.data import Dataset
 from jaxstudies.watching import WATCHER
 
@@ -52,7 +54,8 @@ def variables(state: TrainState) -> dict[str, PyTree]:
 def mode(model: nn.Module, train: bool) -> dict[str, Any]:
     """Return the argument that tells a Linen module whether it is trained, if it has one."""
     known = inspect.signature(type(model).__call__).parameters
-    said = {"train": train, "training": train, "deterministic": not train}
+    said = dict.fromkeys(("train", "training", "is_training"), train)
+    said |= dict.fromkeys(("deterministic", "use_running_average"), not train)
     return {name: value for name, value in said.items() if name in known}
 
 
@@ -95,7 +98,13 @@ def init_state(key: Key[Array, ""], model: Model, optimizer: optax.GradientTrans
     """Initialize parameters, batch statistics and optimizer for inputs (examples, ...)."""
     if not isinstance(model, nn.Module):
         return start_state(model[0](key, inputs[:1]), optimizer)
-    initial = model.init(key, inputs[:1], **mode(model, train=False))
+    how = mode(model, train=False)
+    try:
+        initial = model.init(key, inputs[:1], **how)
+    except InvalidRngError:
+        # Dropout that is mapped or scanned sees its own stream alone. It is given only where it is asked for: elsewhere
+        # dropout takes from the stream "params", and what a layer draws after it would be other parameters.
+        initial = model.init({"params": key, "dropout": jax.random.fold_in(key, 0)}, inputs[:1], **how)
     if other := set(initial) - {"params", "batch_stats"}:
         raise ValueError(f"model: it keeps {', '.join(sorted(other))}, but fit carries params and batch_stats alone")
     return start_state(initial.get("params", {}), optimizer, initial.get("batch_stats", {}))
@@ -131,7 +140,10 @@ def train_step(
         return jnp.mean(jax.vmap(loss_fn)(predictions, batch.targets)), batch_stats
 
     (loss, batch_stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    # What searches along a line, as L-BFGS, or waits for the loss to fall asks for these; others ignore them.
+    known = {"value": loss, "grad": grads, "value_fn": lambda params: objective(params)[0]}
+    optimizer = optax.with_extra_args_support(optimizer)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **known)
     return TrainState(optax.apply_updates(state.params, updates), batch_stats, opt_state), loss
 
 
@@ -182,15 +194,16 @@ def fit(
     Args:
         key: Random key of the run: initialization, order and dropout follow from it.
         model: A Linen module, with or without batch statistics, dropout and an argument `train`,
-            `training` or `deterministic`; or a pair of functions `init(key, inputs)` and
-            `apply(params, inputs)`.
-        optimizer: An optax optimizer; its learning rate may be traced.
+            `training`, `is_training` or `deterministic`; or a pair of functions `init(key, inputs)`
+            and `apply(params, inputs)`.
+        optimizer: An optax optimizer; its learning rate may be traced. One that asks for the loss,
+            such as `optax.lbfgs`, is given that of the batch.
         loss_fn: Loss of one example from its prediction and target. `fit` averages it.
-        data: The training examples; or a function of the number of the step, from 0, that returns
-            a batch.
+        data: The training examples, arrays of JAX or NumPy; or a function of the number of the
+            step, from 0, that returns a batch.
         num_epochs: Passes through the data; 0 returns the network as initialized. May be traced.
         batch_size: Examples per step; by default all.
-        num_steps: Steps of an epoch, where `data` is a function.
+        num_steps: Steps of an epoch, where `data` is a function, and only there.
         state: Where training starts; by default a network initialized by the key.
         shuffle_key: Key of the order. Pass one key to all runs of a map where each run draws data
             of its own: a shared order is then as random, and is sorted once instead of once a run.
@@ -201,8 +214,11 @@ def fit(
         The final state and the history, see `Fitted`.
 
     Raises:
-        TypeError: `model` is neither a Linen module nor a pair of functions.
-        ValueError: `data` is a function and `num_steps` is missing, or `model` keeps more than its batch statistics.
+        TypeError: `model` is neither a Linen module nor a pair of functions, `optimizer` is no optax transformation,
+            `data` is neither a Dataset nor a function, or a number is not whole.
+        ValueError: `num_epochs` is below 0, or `batch_size` or `num_steps` below 1; inputs and targets differ in their
+            number, or there are none; `num_steps` is missing where `data` is a function, or given where it is a
+            Dataset; or `model` keeps more than its batch statistics.
 
     Examples:
         >>> import jax
@@ -216,18 +232,14 @@ def fit(
         >>> losses.shape, round(float(state.params[0, 0]), 2)
         ((50,), 3.0)
     """
-    pair = isinstance(model, tuple | list) and len(model) == 2 and all(map(callable, model))
-    if not isinstance(model, nn.Module) and not pair:
-        raise TypeError(
-            f"model {type(model).__name__}: a Linen module, or functions (init, apply), to which any other can be split"
-        )
+    _check(model, optimizer, data, num_steps)
+    num_epochs = _epochs(num_epochs)
+    batch_size, num_steps = optional("batch_size", batch_size, 1), optional("num_steps", num_steps, 1)
     init_key, order_key, dropout_key = jax.random.split(key, 3)
     order_key = order_key if shuffle_key is None else shuffle_key
     batch_of = data if callable(data) else None
-    if batch_of is not None and num_steps is None:
-        raise ValueError("num_steps: needed where data is a function of the step")
     if state is None:
-        first = batch_of(jnp.int32(0)) if batch_of else jax.tree.map(lambda a: a[:1], data)
+        first = batch_of(jnp.int32(0)) if batch_of else take(data, slice(1))
         state = init_state(init_key, model, optimizer, prepare(first).inputs)
 
     def step(state, examples_and_key):
@@ -255,9 +267,43 @@ def fit(
     return Fitted(*jax.lax.scan(epoch, state, jnp.arange(num_epochs)))
 
 
-def take(data: PyTree, examples: Int[Array, " batch"]) -> PyTree:
-    """Return some examples of arrays whose first axis is that of examples."""
-    return jax.tree.map(lambda a: a[examples], data)
+def _check(model: object, optimizer: object, data: object, num_steps: object) -> None:
+    """Raise TypeError or ValueError, in a line, for what cannot be trained, see `fit`."""
+    pair = isinstance(model, tuple | list) and len(model) == 2 and all(map(callable, model))
+    if not isinstance(model, nn.Module) and not pair:
+        raise TypeError(
+            f"model {type(model).__name__}: a Linen module, or functions (init, apply), to which any other can be split"
+        )
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise TypeError(f"optimizer {short(optimizer)}: an optax transformation, such as optax.adam(0.01)")
+    if callable(data):
+        if num_steps is None:
+            raise ValueError("num_steps None: a whole number from 1, as data is a function of the step")
+        return
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data {type(data).__name__}: a Dataset, or a function of the step that returns one")
+    if num_steps is not None:
+        raise ValueError(f"num_steps {short(num_steps)}: None, as data is a Dataset; batch_size sets its steps")
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(data)]
+    # Indices beyond an array are clamped: the last example would stand in for those that are missing.
+    if len({shape[:1] for shape in shapes}) != 1 or shapes[0][:1] in ((), (0,)):
+        raise ValueError(
+            f"data of shapes {short(shapes)}: arrays of inputs and of targets, with as many rows each, from 1"
+        )
+
+
+def _epochs(num_epochs: object) -> int | Tracer:
+    """Return a number of epochs, from 0; one that is traced is known to be whole by its type."""
+    if not isinstance(num_epochs, Tracer):
+        return whole("num_epochs", num_epochs, 0)
+    if num_epochs.shape or not jnp.issubdtype(num_epochs.dtype, jnp.integer):
+        raise TypeError(f"num_epochs {short(num_epochs)}: a whole number from 0")
+    return num_epochs
+
+
+def take(data: PyTree, examples: Int[Array, " batch"] | slice) -> PyTree:
+    """Return some examples of arrays, of JAX or NumPy, whose first axis is that of examples."""
+    return jax.tree.map(lambda a: jnp.asarray(a)[examples], data)
 
 
 def mean_loss(

@@ -1,3 +1,4 @@
+import inspect
 from functools import partial
 
 import flax.linen as nn
@@ -278,7 +279,13 @@ class Train(nn.Module):
         return nn.Dense(1)(nn.Dropout(0.5, deterministic=not train)(x))
 
 
-@pytest.mark.parametrize("model", [Train(), Training(), Deterministic()])
+class IsTraining(nn.Module):
+    @nn.compact
+    def __call__(self, x, is_training):
+        return nn.Dense(1)(nn.Dropout(0.5, deterministic=not is_training)(x))
+
+
+@pytest.mark.parametrize("model", [Train(), Training(), IsTraining(), Deterministic()])
 def test_however_a_network_is_told_that_it_is_trained_dropout_is_active_then_alone(model):
     data = linear_data()
     fit = partial(training.fit, model=model, optimizer=optax.sgd(0.0), loss_fn=squared_error)
@@ -288,6 +295,195 @@ def test_however_a_network_is_told_that_it_is_trained_dropout_is_active_then_alo
     assert first != other  # one batch of all examples: dropout alone tells them apart
     a, b = (training.predict(model, state, data.inputs) for _ in range(2))
     np.testing.assert_array_equal(a, b)
+
+
+class Noise(nn.Module):
+    """Draws from a stream of a name of its own."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1)(x + jax.random.normal(self.make_rng("noise"), x.shape))
+
+
+def test_any_stream_of_random_numbers_is_fed():
+    data = linear_data()
+    fit = partial(training.fit, model=Noise(), optimizer=optax.sgd(0.0), loss_fn=squared_error, data=data)
+    losses = fit(jax.random.key(0), num_epochs=3, batch_size=64).history
+    assert len(set(losses.tolist())) == 3
+
+
+def test_flax_s_own_layers_are_models():
+    inputs = linear_data().inputs
+    data = Dataset(inputs, inputs)
+    for model in (nn.Sequential([nn.Dense(4), nn.tanh, nn.Dense(inputs.shape[1])]), nn.BatchNorm()):
+        fitted = training.fit(jax.random.key(0), model, optax.sgd(0.1), squared_error, data, num_epochs=2)
+        assert training.predict(model, fitted.state, data.inputs).shape[0] == len(data.inputs)
+        assert bool(fitted.state.batch_stats) == isinstance(model, nn.BatchNorm)
+
+
+class Always(nn.Module):
+    """Dropout that nothing turns off, in a scope of its own or in that of a parameter."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dropout(0.5, deterministic=False)(x)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 0.5, x.shape)
+        return x * kept @ self.param("kernel", nn.initializers.normal(), (x.shape[1], 1))
+
+
+class Lifted(nn.Module):
+    """Dropout that sees no stream but its own."""
+
+    @nn.compact
+    def __call__(self, x):
+        dropout = nn.vmap(nn.Dropout, split_rngs={"dropout": True}, variable_axes={})
+        return nn.Dense(1)(dropout(0.5, deterministic=False)(x))
+
+
+@pytest.mark.parametrize(("model", "streams"), [(Always(), ["params"]), (Lifted(), ["params", "dropout"])])
+def test_dropout_that_is_always_on_leaves_the_parameters_as_they_are(model, streams):
+    data, key = linear_data(), jax.random.key(0)
+    fit = partial(training.fit, key, model, optax.sgd(0.0), squared_error, data)
+    state, losses = fit(num_epochs=3)
+    expected = model.init(dict.fromkeys(streams, jax.random.split(key, 3)[0]), data.inputs)["params"]
+    jax.tree.map(np.testing.assert_array_equal, state.params, expected)
+    assert len(set(losses.tolist())) == 3
+
+
+class Parameterless(nn.Module):
+    def __call__(self, x):
+        return x[:, :1]
+
+
+def test_a_module_without_parameters_trains_nothing():
+    data = linear_data()
+    state, losses = training.fit(
+        jax.random.key(0), Parameterless(), optax.adam(0.1), squared_error, data, num_epochs=2, batch_size=16
+    )
+    assert not jax.tree.leaves(state.params)
+    np.testing.assert_allclose(losses, jnp.full(2, jnp.mean((data.inputs[:, :1] - data.targets) ** 2)), rtol=1e-5)
+
+
+class Counting(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        self.variable("counts", "calls", lambda: jnp.zeros(()))
+        return nn.Dense(1)(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [(Counting(), "keeps counts"), (nn.Dense, "model .*Linen module"), ((jnp.tanh,), "model tuple: a Linen module")],
+)
+def test_a_model_that_cannot_be_trained_is_refused_in_a_line(model, named):
+    fit = inspect.unwrap(training.fit)
+    with pytest.raises((TypeError, ValueError), match=named):
+        fit(jax.random.key(0), model, optax.sgd(0.1), squared_error, linear_data(), num_epochs=1)
+
+
+def never(*_):
+    raise AssertionError("traced")
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        (
+            {"data": Dataset(jnp.ones((4, 3)), jnp.ones((3, 1)))},
+            ValueError,
+            r"data .*\(4, 3\), \(3, 1\).*as many rows each",
+        ),
+        ({"data": Dataset(jnp.ones((0, 3)), jnp.ones((0, 1)))}, ValueError, r"data .*\(0, 3\).*from 1"),
+        ({"data": Dataset._make([[[1.0], [2.0]]] * 2)}, ValueError, "data .*: arrays of inputs and of targets"),
+        ({"data": (jnp.ones((4, 3)), jnp.ones((4, 1)))}, TypeError, "data tuple: a Dataset, or a function"),
+        ({"data": {"inputs": jnp.ones((4, 3))}}, TypeError, "data dict: a Dataset, or a function"),
+        ({"num_epochs": 2.5}, TypeError, "num_epochs 2.5: a whole number from 0"),
+        ({"num_epochs": -1}, ValueError, "num_epochs -1: a whole number from 0"),
+        ({"num_epochs": True}, TypeError, "num_epochs True: a whole number from 0"),
+        ({"batch_size": 0}, ValueError, "batch_size 0: a whole number from 1"),
+        ({"batch_size": 8.0}, TypeError, "batch_size 8.0: a whole number from 1"),
+        ({"num_steps": 3}, ValueError, "num_steps 3: None, as data is a Dataset"),
+        ({"data": never}, ValueError, "num_steps None: a whole number from 1"),
+        ({"data": never, "num_steps": 2.5}, TypeError, "num_steps 2.5: a whole number from 1"),
+        ({"data": never, "num_steps": 0}, ValueError, "num_steps 0: a whole number from 1"),
+        ({"optimizer": optax.adam}, TypeError, "optimizer .*adam.*an optax transformation"),
+        ({"optimizer": 0.1}, TypeError, "optimizer 0.1: an optax transformation"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_a_line_before_anything_is_traced(changed, error, said):
+    usual = {"model": (never, never), "optimizer": optax.sgd(0.1), "data": linear_data(), "num_epochs": 1}
+    with pytest.raises(error, match=said) as refused:
+        inspect.unwrap(training.fit)(jax.random.key(0), loss_fn=never, **(usual | changed))
+    assert "\n" not in str(refused.value)
+
+
+def test_numbers_of_numpy_and_jax_are_numbers():
+    data = linear_data()
+    fit = partial(inspect.unwrap(training.fit), jax.random.key(0), Affine(), optax.sgd(0.1), squared_error)
+    expected = fit(data, num_epochs=2, batch_size=8).history
+    for number in (np.int64, np.array, jnp.int32):
+        np.testing.assert_array_equal(fit(data, num_epochs=number(2), batch_size=number(8)).history, expected)
+    assert fit(lambda step: data, num_epochs=np.int8(2), num_steps=np.int8(3)).history.shape == (2,)
+
+
+@pytest.mark.parametrize("wrong", [2.0, True, np.array([2, 3])])
+def test_a_traced_number_of_epochs_is_whole(wrong):
+    fit = partial(inspect.unwrap(training.fit), jax.random.key(0), (never, never), optax.sgd(0.1), never, linear_data())
+    with pytest.raises(TypeError, match=r"num_epochs .*: a whole number from 0"):
+        jax.jit(lambda epochs: fit(num_epochs=epochs).state)(wrong)
+
+
+@pytest.mark.parametrize("batch_size", [16, None])
+def test_numpy_data_give_the_numbers_of_jax_arrays(batch_size):
+    arrays = linear_data()
+    copies = Dataset._make(np.asarray(a, dtype=np.float64) for a in arrays)  # the numbers are those of 32 bits
+
+    @jax.jit
+    def train(key):
+        ours, theirs = (
+            training.fit(key, Affine(), optax.adam(0.1), squared_error, data, num_epochs=3, batch_size=batch_size)
+            for data in (arrays, copies)
+        )
+        losses = [training.mean_loss(Affine(), ours.state, data, squared_error) for data in (arrays, copies)]
+        return (ours, losses[0]), (theirs, losses[1])
+
+    jax.tree.map(np.testing.assert_array_equal, *train(jax.random.key(0)))
+
+
+def test_a_line_search_reaches_the_normal_equations():
+    data = linear_data()
+    state, history = training.fit(
+        jax.random.key(0), Affine(), optax.lbfgs(), squared_error, data, num_epochs=12, observe=lambda state: None
+    )
+    layer = state.params["Dense_0"]
+    np.testing.assert_allclose(layer["kernel"][:, 0], jnp.array([1.0, -2.0, 0.5]), atol=1e-4)
+    np.testing.assert_allclose(layer["bias"], jnp.array([0.3]), atol=1e-4)
+    assert history[0][-1] < 1e-6
+
+
+def test_a_learning_rate_falls_where_the_loss_does_not():
+    data = linear_data()
+    optimizer = optax.chain(optax.sgd(0.0), optax.contrib.reduce_on_plateau(factor=0.5, patience=1))
+    state, _ = training.fit(jax.random.key(0), Affine(), optimizer, squared_error, data, num_epochs=4)
+    # The first loss is the lowest so far; each of the other three halves the rate.
+    np.testing.assert_allclose(state.opt_state[1].scale, 0.5**3)
+
+
+def test_an_optimizer_is_given_the_loss_of_its_batch_with_the_same_dropout():
+    data = linear_data()
+
+    def update(updates, state, params, *, value, grad, value_fn):
+        parts = jax.value_and_grad(value_fn)(params)
+        gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), ((value, grad), (value, updates)), (parts, parts))
+        return jax.tree.map(lambda u: -0.1 * u, updates), jnp.maximum(state, jnp.stack(jax.tree.leaves(gaps)).max())
+
+    optimizer = optax.GradientTransformationExtraArgs(lambda params: jnp.zeros(()), update)
+    state, losses = training.fit(
+        jax.random.key(0), Noisy(), optimizer, squared_error, data, num_epochs=3, batch_size=16
+    )
+    assert state.opt_state < 1e-5 < losses[-1]
+    plain = training.fit(jax.random.key(0), Noisy(), optax.sgd(0.1), squared_error, data, num_epochs=3, batch_size=16)
+    np.testing.assert_allclose(losses, plain.history, rtol=1e-5)
 
 
 def test_a_plain_dense_layer_and_a_pair_of_functions_train_alike():
