@@ -23,7 +23,7 @@ from jaxstudies.engine.design import Design, Simulate
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.errors import warn
 from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
-from jaxstudies.output import files, nonfinite, reach, table
+from jaxstudies.output import files, live, nonfinite, table
 from jaxstudies.study import Results, Study, levels_of, task_of
 
 
@@ -276,7 +276,7 @@ def rows_of(study: Study, config: Dataclass, code: list[object], how: How) -> tu
             return monte_carlo.run_design(task, shapes=jobs.trace(study, task))[0], task.design
     with files.writing(where):
         where.mkdir(parents=True, exist_ok=True)
-    digest = reach.object_digest(code)
+    digest = live.object_digest(code)
     if digest is None:
         warn("simulate cannot be read, so that nothing in the directory is used again", UserWarning)
     job = jobs.prepare(study, config, where, how.num_seeds, how.seed, how.execution, digest)

@@ -29,7 +29,7 @@ from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.output import reach
+from jaxstudies.output import live, reach
 
 if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
     from matplotlib.figure import Figure
@@ -199,7 +199,7 @@ def task_of(
 
 def identity_of(simulate: Simulate, design: Design) -> Hashable:
     """Return what is equal for functions that do the same, whatever has changed around them; None if unreadable."""
-    content = reach.object_digest([simulate, [group.static for group in design.groups]])
+    content = live.object_digest([simulate, [group.static for group in design.groups]])
     return None if content is None else (likeness(simulate), content)
 
 

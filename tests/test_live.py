@@ -1,0 +1,162 @@
+"""Whatever has changed of a function, or of what it reaches, is seen: nothing stale is used again."""
+
+import importlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from jaxstudies import map_seeds
+from jaxstudies.output.live import object_digest
+
+START = """
+import collections, enum, fractions, functools, types
+import flax.linen as nn
+import jax, jax.numpy as jnp, jax.random as jr
+import numpy as np
+import optax
+from typing import NamedTuple
+"""
+CHANGES = {
+    "number": ("A = 1.0\ndef simulate(key): return A", "A = 2.0"),
+    "function": ("def f(x): return x\ndef simulate(key): return f(key)", "def f(x): return 2 * x"),
+    "far function": (
+        "def g(x): return x\ndef f(x): return g(x)\ndef simulate(key): return f(key)",
+        "def g(x): return 2 * x",
+    ),
+    "library function": ("f = jnp.tanh\ndef simulate(key): return f(key)", "f = jax.nn.relu"),
+    "partial": (
+        "f = functools.partial(jax.nn.leaky_relu, negative_slope=0.1)\ndef simulate(key): return f(key)",
+        "f = functools.partial(jax.nn.leaky_relu, negative_slope=0.2)",
+    ),
+    "jit": ("f = jax.jit(lambda x: x)\ndef simulate(key): return f(key)", "f = jax.jit(lambda x: 2 * x)"),
+    "grad": (
+        "def h(a, b): return a * b\nf = jax.grad(h)\ndef simulate(key): return f(key, 2.0)",
+        "f = jax.grad(h, argnums=1)",
+    ),
+    "no grad": ("def h(a): return a * a\nf = jax.grad(h)\ndef simulate(key): return f(key)", "f = h"),
+    "decorator": (
+        "def add(n):\n def wrap(f):\n  @functools.wraps(f)\n  def inner(x): return f(x) + n\n"
+        "  return inner\n return wrap\n"
+        "@add(1)\ndef f(x): return x\ndef simulate(key): return f(key)",
+        "@add(2)\ndef f(x): return x",
+    ),
+    "derivative": (
+        "@jax.custom_vjp\ndef f(x): return x\nf.defvjp(lambda x: (x, None), lambda r, g: (g,))\n"
+        "def simulate(key): return f(key)",
+        "f.defvjp(lambda x: (x, None), lambda r, g: (2 * g,))",
+    ),
+    "type": ("kind = jnp.float32\ndef simulate(key): return kind", "kind = jnp.bfloat16"),
+    "range": ("r = range(2)\ndef simulate(key): return r", "r = range(3)"),
+    "fraction": ("r = fractions.Fraction(1, 2)\ndef simulate(key): return r", "r = fractions.Fraction(1, 3)"),
+    "deque": ("d = collections.deque([1])\ndef simulate(key): return d", "d.append(2)"),
+    "dictionary": ("d = {'a': 1}\ndef simulate(key): return d", "d['a'] = 2"),
+    "namespace": ("d = types.SimpleNamespace(a=1)\ndef simulate(key): return d", "d.a = 2"),
+    "array": ("a = np.ones(2)\ndef simulate(key): return a", "a[0] = 2"),
+    "slots": ("class S:\n __slots__ = ('a',)\ns = S()\ns.a = 1\ndef simulate(key): return s", "s.a = 2"),
+    "class constant": ("class C:\n s = 1\ndef simulate(key): return C.s", "C.s = 2"),
+    "property": (
+        "class C:\n @property\n def q(self): return 1\ndef simulate(key): return C().q",
+        "class C:\n @property\n def q(self): return 2",
+    ),
+    "compiled method": (
+        "class C:\n @functools.partial(jax.jit, static_argnums=0)\n def m(self, x): return x\n"
+        "def simulate(key): return C().m(key)",
+        "class C:\n @functools.partial(jax.jit, static_argnums=0)\n def m(self, x): return 2 * x",
+    ),
+    "method's global": ("A = 1\nclass C:\n def m(self): return A\nc = C()\ndef simulate(key): return c.m()", "A = 2"),
+    "tuple's fields": ("class T(NamedTuple):\n a: int = 1\nt = T()\ndef simulate(key): return t", "t = T(2)"),
+    "enumeration": ("class E(enum.Enum):\n A = 1\ndef simulate(key): return E.A.value", "class E(enum.Enum):\n A = 2"),
+    "network": ("net = nn.Dense(2)\ndef simulate(key): return net", "net = nn.Dense(3)"),
+    "network class": (
+        "class N(nn.Module):\n width = 2\n @nn.compact\n def __call__(self, x): return nn.Dense(self.width)(x)\n"
+        "def simulate(key): return N()",
+        "class N(nn.Module):\n width = 3\n @nn.compact\n def __call__(self, x): return nn.Dense(self.width)(x)",
+    ),
+    "optimizer": ("opt = optax.adam(0.1)\ndef simulate(key): return opt", "opt = optax.adam(0.2)"),
+    "attribute": ("def f(x): return f.s\nf.s = 1\ndef simulate(key): return f(key)", "f.s = 2"),
+    "which of two": (
+        "fs = [jnp.tanh, jnp.sin, jnp.tanh]\ndef simulate(key): return fs",
+        "fs = [jnp.tanh, jnp.sin, jnp.sin]",
+    ),
+    "default": ("A = 1\ndef simulate(key, a=A): return a", "A = 2\ndef simulate(key, a=A): return a"),
+    "closure": ("def make(a):\n return lambda key: a\nsimulate = make(1)", "simulate = make(2)"),
+    "method bound": (
+        "class C:\n def __init__(self, a): self.a = a\n def run(self, key): return self.a\nsimulate = C(1).run",
+        "simulate = C(2).run",
+    ),
+    "kept": (
+        "@functools.lru_cache\ndef f(x): return x\ndef simulate(key): return f(key)",
+        "@functools.lru_cache\ndef f(x): return 2 * x",
+    ),
+}
+
+
+@pytest.mark.parametrize("where", ["file", "notebook"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_seen_and_nothing_else(change, where, tmp_path, monkeypatch):
+    before, after = CHANGES[change]
+    if where == "file":
+        monkeypatch.syspath_prepend(str(tmp_path))
+        name = f"mine_{abs(hash(change))}"
+        (tmp_path / f"{name}.py").write_text(START + before, "utf-8")
+        names, other = vars(importlib.import_module(name)), None
+    else:
+        names, other = ({"__name__": "__main__"} for _ in range(2))
+        exec(START + before, names)
+        exec(START + "\n\n# another cell\n" + before, other)
+    first = object_digest(names["simulate"])
+    assert first is not None and first == object_digest(names["simulate"])
+    assert other is None or first == object_digest(other["simulate"])
+    exec(after, names)
+    changed = object_digest(names["simulate"])
+    assert changed is not None and changed != first
+
+
+def test_a_digest_is_the_same_in_another_process(tmp_path):
+    (tmp_path / "mine.py").write_text(START + "\n".join(f"{before}\n" for before, _ in CHANGES.values()), "utf-8")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import mine; from jaxstudies.output.live import object_digest\n"
+        "print(object_digest([v for k, v in vars(mine).items() if not k.startswith('__')]))"
+    )
+    told = [
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert told[0] == told[1] != "None\n"
+
+
+@pytest.mark.parametrize("value", ["(x for x in ())", "threading.Lock()", "contextvars.ContextVar('a')"])
+def test_what_cannot_be_read_is_not_guessed(value):
+    names = {"__name__": "__main__"}
+    exec(f"import contextvars, threading\nodd = {value}\ndef simulate(key): return odd", names)
+    assert object_digest(names["simulate"]) is None
+
+
+def test_two_functions_that_one_statement_mentions_are_two(tmp_path):
+    """In a script that loops over them."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import jax\nfrom jaxstudies import map_seeds\n"
+        "def one(key): return {'x': jax.random.normal(key)}\n"
+        "def other(key): return {'x': 7 + jax.random.normal(key)}\n"
+        "for simulate in (one, other):\n"
+        "    print(map_seeds(simulate, num_seeds=1, directory='there', progress=False)['x'][0] > 4)\n",
+        "utf-8",
+    )
+    found = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "True"]
+
+
+def test_settings_of_jax_that_change_numbers_are_part_of_a_run(tmp_path):
+    def simulate(key):
+        return {"x": jax.random.normal(key)}
+
+    plain = map_seeds(simulate, num_seeds=2, directory=tmp_path)["x"]
+    with jax.default_prng_impl("rbg"):
+        other = map_seeds(simulate, num_seeds=4, directory=tmp_path)["x"]
+        fresh = map_seeds(simulate, num_seeds=4)["x"]
+    np.testing.assert_array_equal(other, fresh)
+    assert not np.allclose(other[:2], plain)
