@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from tqdm import tqdm
 
@@ -73,47 +73,54 @@ def compile_block(
     """
     traced = traced or tracing.trace(simulate, group, data)
     mesh = make_mesh(size, devices[:1] if traced.calls_host or is_debugged() else devices)
-    everywhere, by_seed, by_setting = PartitionSpec(), PartitionSpec("seeds"), PartitionSpec("settings")
-
-    def spread(tree, spec):
-        return jax.device_put(tree, NamedSharding(mesh, spec))
-
-    data = spread(data, everywhere)
-
-    def place(seed, first_seed, first_setting, group):
-        seeds = np.arange(first_seed, first_seed + size.seeds, dtype=np.uint32)
-        # What is too many repeats the last setting and is cut off later.
-        last = len(group.positions) - 1
-        picks = np.minimum(np.arange(first_setting, first_setting + size.settings), last)
-        mapped = jax.tree.map(lambda a: a[picks], group.mapped)
-        fixed = spread(group.fixed, everywhere) | data
-        return (spread(jax.random.key(seed), everywhere), spread(seeds, by_seed), spread(mapped, by_setting), fixed)
-
+    place = partial(_placed, mesh, size, _spread(mesh, data, EVERYWHERE))
     if is_debugged():
 
         def itself(key, mapped, fixed):
             return measures(simulate(key, **mapped, **fixed, **dict(group.static)))
 
         block = jax.jit(partial(run_block, itself, one_by_one=traced.one_by_one))
-        return lambda *arguments: jax.device_get(block(*place(*arguments)))
-    asked = size, tuple(mesh.devices.flat)
-    if asked not in traced.compiled:
-        # Each device maps its own runs and nothing is communicated. check_vma must be off: with it, a
-        # gradient inside the simulation with respect to anything that no seed has touched yet (a bias
-        # of zeros) would be summed over the devices, and seeds would train one another.
-        specs = {
-            "in_specs": (everywhere, by_seed, by_setting, everywhere),
-            "out_specs": PartitionSpec(*mesh.axis_names),
-        }
-        block = partial(run_block, traced.one, one_by_one=traced.one_by_one)
-        mapped = jax.shard_map(block, mesh=mesh, check_vma=False, **specs)
-        # Accelerators would round the factors of matrix products to 8 or 11 bits otherwise.
-        with jax.default_matmul_precision("highest"):
-            lowered = jax.jit(mapped).lower(*place(0, 0, 0, group))
-        # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
-        traced.compiled[asked] = lowered.compile({"xla_llvm_disable_expensive_passes": True})
-    compiled = traced.compiled[asked]
-    return lambda *arguments: jax.device_get(compiled(*place(*arguments)))
+    else:
+        asked = size, tuple(mesh.devices.flat)
+        if asked not in traced.compiled:
+            traced.compiled[asked] = _compiled(traced, mesh, place(0, 0, 0, group))
+        block = traced.compiled[asked]
+    return lambda *arguments: jax.device_get(block(*place(*arguments)))
+
+
+EVERYWHERE, BY_SEED, BY_SETTING = PartitionSpec(), PartitionSpec("seeds"), PartitionSpec("settings")
+
+
+def _spread(mesh: Mesh, tree: PyTree, spec: PartitionSpec) -> PyTree:
+    return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def _placed(
+    mesh: Mesh, size: Size, data: dict[str, PyTree], seed: int, first_seed: int, first_setting: int, group: Group
+) -> tuple:
+    """Return the arguments of a program, on its devices."""
+    seeds = np.arange(first_seed, first_seed + size.seeds, dtype=np.uint32)
+    # What is too many repeats the last setting and is cut off later.
+    last = len(group.positions) - 1
+    picks = np.minimum(np.arange(first_setting, first_setting + size.settings), last)
+    mapped = jax.tree.map(lambda a: a[picks], group.mapped)
+    fixed = _spread(mesh, group.fixed, EVERYWHERE) | data
+    key = _spread(mesh, jax.random.key(seed), EVERYWHERE)
+    return key, _spread(mesh, seeds, BY_SEED), _spread(mesh, mapped, BY_SETTING), fixed
+
+
+def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compiled:
+    # Each device maps its own runs and nothing is communicated. check_vma must be off: with it, a
+    # gradient inside the simulation with respect to anything that no seed has touched yet (a bias
+    # of zeros) would be summed over the devices, and seeds would train one another.
+    specs = {"in_specs": (EVERYWHERE, BY_SEED, BY_SETTING, EVERYWHERE), "out_specs": PartitionSpec(*mesh.axis_names)}
+    block = partial(run_block, traced.one, one_by_one=traced.one_by_one)
+    mapped = jax.shard_map(block, mesh=mesh, check_vma=False, **specs)
+    # Accelerators would round the factors of matrix products to 8 or 11 bits otherwise.
+    with jax.default_matmul_precision("highest"):
+        lowered = jax.jit(mapped).lower(*arguments)
+    # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
+    return lowered.compile({"xla_llvm_disable_expensive_passes": True})
 
 
 class Launch(NamedTuple):
@@ -174,11 +181,7 @@ class Programs:
                 continue
             launches.append(Launch(setting, start, size))
             took = Size(min(size.settings, rest.settings), min(size.seeds, rest.seeds))
-            row, column = start - block.seed, setting - block.setting
-            for name, value in values.items():
-                empty = np.empty((block.size.seeds, block.size.settings, *value.shape[2:]), value.dtype)
-                place = columns.setdefault(name, empty)[row : row + took.seeds, column : column + took.settings]
-                place[...] = value[: took.seeds, : took.settings]
+            _put(values, columns, block, Launch(setting, start, took))
             # What is left are a strip of further settings and one of further seeds.
             beside = setting + took.settings, start, Size(rest.settings - took.settings, took.seeds)
             below = setting, start + took.seeds, Size(rest.settings, rest.seeds - took.seeds)
@@ -189,6 +192,15 @@ class Programs:
         """Let go of a program: each takes up hundreds of the 65,530 memory maps of a process."""
         self.compiled.pop(plan.program(), None)
         self.traced.pop(plan.program(), None)
+
+
+def _put(values: Columns, columns: Columns, block: Block, launch: Launch) -> None:
+    """Put what a launch returned into the columns of a block; what is too much of it is left out."""
+    row, column, (settings, seeds) = launch.seed - block.seed, launch.setting - block.setting, launch.size
+    for name, value in values.items():
+        empty = np.empty((block.size.seeds, block.size.settings, *value.shape[2:]), value.dtype)
+        place = columns.setdefault(name, empty)[row : row + seeds, column : column + settings]
+        place[...] = value[:seeds, :settings]
 
 
 def halve(size: Size, devices: Devices, error: Exception) -> Size:
