@@ -95,7 +95,7 @@ def prepare(
         "code": code or studies.code_of(study) or uuid.uuid4().hex,
         "data": provenance.array_digest(task.data),
         "design": design_digest(task.design),
-        "jax": tracing.jax_settings(),
+        "jax_settings": tracing.jax_settings(),
     }
     return Job(study, config, directory, task, identity, provenance.commit_here() or "")
 
@@ -290,7 +290,8 @@ def times_table(design: Design, timings: list[Timing]) -> pd.DataFrame:
     rows = []
     for group, timing in zip(design.groups, timings, strict=True):
         here = {name: column[group.positions] for name, column in design.labels.items()}
-        common = {n: c[0] if np.all(c == c[0]) else None for n, c in here.items()}
+        taken = ("settings", *Timing._fields)
+        common = {f"{n} (factor)" if n in taken else n: c[0] if np.all(c == c[0]) else None for n, c in here.items()}
         rows.append(common | {"settings": len(group.positions)} | timing._asdict())
     return pd.DataFrame(rows)
 

@@ -1,9 +1,10 @@
 """Any run again, by its setting and seed: by the program that made its row, or alone, to see more of it."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 import jax
 import numpy as np
@@ -11,19 +12,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 from jaxtyping import PyTree
 
-from jaxstudies import configs, jobs
+from jaxstudies import arguments, configs, jobs
 from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import devices, programs
+from jaxstudies.engine import devices, programs, tracing
 from jaxstudies.engine.blocks import Size, make_plans
 from jaxstudies.engine.design import Design, Simulate
 from jaxstudies.engine.monte_carlo import Stage, Task
 from jaxstudies.engine.programs import Columns, Launch
-from jaxstudies.engine.returned import measures
 from jaxstudies.jobs import Job
-from jaxstudies.output import reach, table
+from jaxstudies.output import live, table
+from jaxstudies.results import have_label, open_labels
 from jaxstudies.runs import code_of, filled_in, study_of
-from jaxstudies.study import Study
+from jaxstudies.study import EXECUTION, Study
 from jaxstudies.training import TrainState
 from jaxstudies.watching import watching
 
@@ -71,11 +72,12 @@ def difference_in_words(replayed: Replay) -> str:
 def replay(
     study: str | Path | Dataclass | Mapping[str, object],
     setting: Mapping[str, object],
-    seed: int,
+    seed: SupportsIndex,
     *,
     simulate: Simulate | None = None,
     directory: str | Path | None = None,
     data: Mapping[str, PyTree] | None = None,
+    master_seed: SupportsIndex | None = None,
     observe: Callable[[TrainState], PyTree] | None = None,
 ) -> Replay:
     """Run one run again.
@@ -87,11 +89,13 @@ def replay(
     Args:
         study: The directory of a run, if its study is a file or one of the package's; or the config that
             `jaxstudies.run` took, with `simulate`.
-        setting: Labels that tell the setting from the others, such as `{"width": 3}`.
-        seed: The run's number.
+        setting: Labels that tell the setting from the others, such as `{"width": 3}`. They may be rounded, as in
+            summary.csv: where no label is equal, the only one within a thousandth is meant.
+        seed: The run's number, from 0 to 2^32 - 1.
         simulate: The function that `jaxstudies.run` took.
         directory: The directory that `jaxstudies.run` took, if any.
         data: The arrays that `jaxstudies.run` took, if any.
+        master_seed: That of the runs, where there is no table to say it: 0 by default.
         observe: Takes the state of training (`params`, `batch_stats`, `opt_state`) and returns arrays, which are kept
             of the start and after each epoch of every `fit`.
 
@@ -99,8 +103,9 @@ def replay(
         The run, see `Replay`.
 
     Raises:
-        ValueError: No setting or several have the labels, the seed is negative, the code is not that of the table, or
-            `observe` is given and `simulate` does not call `fit`.
+        ValueError: No setting or several have the labels, a seed is out of bounds, the table was written with another
+            config, code or master seed, or by `map_seeds`, or `observe` is given and `simulate` does not call `fit`.
+        TypeError: A seed is no whole number.
         UnreadableRuns: The directory holds no table.
 
     Examples:
@@ -115,13 +120,17 @@ def replay(
         {'draw': 0.0}
     """
     devices.use_all_cores()
-    if seed < 0:
-        raise ValueError(f"seed {seed}: at least 0")
+    seed = arguments.whole("seed", seed, 0, arguments.LARGEST_SEED)
+    master = None if master_seed is None else arguments.whole("master_seed", master_seed, 0, arguments.LARGEST_SEED)
     found, config = _study_and_config(study, simulate, data)
-    where = Path(directory) if directory is not None else study if isinstance(study, str | Path) else None
-    path = None if where is None else Path(where) / "runs.parquet"
-    origin = table.read_provenance(path) if path else {"seed": 0, "num_seeds": 1, "stages": []}
-    code = reach.object_digest(code_of(found, config)) if simulate else None
+    where = directory if directory is not None else study if isinstance(study, str | Path) else None
+    path = None if where is None else arguments.path("directory", where) / "runs.parquet"
+    origin = table.read_provenance(path) if path else {"seed": master or 0, "num_seeds": 1, "stages": []}
+    if master not in (None, origin["seed"]):
+        raise ValueError(f"master_seed {master}: that of the table in {where} is {origin['seed']}; leave it out")
+    if path and simulate:
+        _check_has_settings(origin, simulate, config, path.parent)
+    code = live.object_digest(code_of(found, config)) if simulate else None
     job = jobs.prepare(found, config, Path(), origin["num_seeds"], origin["seed"], code=code)
     if path:
         _check_same(job, origin)
@@ -150,23 +159,47 @@ def _study_and_config(
         return study_of(study, simulate, data or {}), filled_in(study)
     origin = table.read_provenance(Path(study) / "runs.parquet")
     if origin["study"] == "run":
-        raise ValueError(f"study {study}: its functions are in no file that is known; give the config and `simulate`")
+        by_itself = "" if origin["config"] else ", or, if map_seeds wrote it, call that again"
+        raise ValueError(
+            f"study {study}: its functions are in no file that is known; give the config and `simulate`{by_itself}"
+        )
     found = studies.load(str(Path(study) / origin["file"]) if origin["file"] else origin["study"])
     return found, configs.from_json(found.Config, origin["config"])
 
 
+def _check_has_settings(origin: dict, simulate: Simulate, config: Dataclass, directory: Path) -> None:
+    """Raise ValueError if `map_seeds` wrote a table, which has a function and arrays, but no config."""
+    by_itself = configs.to_json(config) or origin["code"] == live.object_digest([simulate])
+    if origin["study"] == "run" and not origin["config"] and by_itself:
+        raise ValueError(
+            f"directory {directory}: its runs have no config, as those that map_seeds wrote; these are called again "
+            "with map_seeds itself"
+        )
+
+
 def _check_same(job: Job, origin: dict) -> None:
-    for name in ("code", "data", "design"):
-        if job.identity[name] != origin[name]:
-            raise ValueError(
-                f"study {job.study.name}: its {name} is another than when the table was written; run it again first"
-            )
+    """Raise ValueError if what is run now is not what the table was written of."""
+    differ = [name for name in ("code", "data", "design", "jax_settings") if job.identity[name] != origin.get(name)]
+    here, there = configs.to_json(job.config), origin["config"]
+    for name in {**here, **there} if differ else ():
+        # Levels decide the code as well, so that a config is looked at first.
+        if name not in EXECUTION and (name not in here or name not in there or here[name] != there[name]):
+            value, was = (arguments.short(c[name]) if name in c else "not there" for c in (here, there))
+            raise ValueError(f"config: {name!r} is {value}, and was {was} when the table was written; give that")
+    if differ:
+        raise ValueError(
+            f"study {job.study.name}: its {differ[0]} is another than when the table was written; run it again first"
+        )
 
 
 def _stage(fields: dict[str, Any]) -> Stage:
     launches = {name: [Launch(a, b, Size(*size)) for a, b, size in list_] for name, list_ in fields["launches"].items()}
     first_seed, num_seeds, runs_at_once, num_devices = (int(fields[name]) for name in Stage._fields[:4])
     return Stage(first_seed, num_seeds, runs_at_once, num_devices, launches)
+
+
+ROUNDED = 1e-3
+"""How far a label may be rounded, relative to it, where it is the only one so near."""
 
 
 def find_setting(design: Design, setting: Mapping[str, object]) -> int:
@@ -177,13 +210,16 @@ def find_setting(design: Design, setting: Mapping[str, object]) -> int:
             known = ", ".join(design.labels) or "none"
             raise ValueError(f"setting {dict(setting)}: {name!r} is no label; these are: {known}")
         column = design.labels[name]
-        here &= np.isclose(column, value, 1e-9, 0.0) if isinstance(value, float) else column == value
+        have = have_label(column, value)
+        if not have.any():
+            near = have_label(column, value, ROUNDED)
+            have = near if len(pd.unique(column[near])) == 1 else have
+        here &= have
     places = np.flatnonzero(here)
     if len(places) != 1:
         found = f"{len(places):,} settings have" if len(places) else "no setting has"
         rows = places if len(places) else np.arange(design.num_settings)
-        levels = {name: list(dict.fromkeys(column[rows].tolist())) for name, column in design.labels.items()}
-        open_ = "; ".join(f"{name}: {', '.join(map(str, v[:8]))}" for name, v in levels.items() if len(v) > 1)
+        open_ = open_labels({name: column[rows] for name, column in design.labels.items()})
         raise ValueError(f"setting {dict(setting)}: {found} these labels ({open_})")
     return int(places[0])
 
@@ -194,7 +230,7 @@ def _row(path: Path, design: Design, position: int, seed: int) -> dict[str, np.n
     labels = {name: column[position] for name, column in design.labels.items()}
     here = np.ones(len(rows), bool)
     for name, value in labels.items():
-        here &= np.asarray(rows[name].isna() if value is None else rows[name] == value, bool)
+        here &= have_label(rows[name], value)
     if not here.any():
         return None
     (row,) = rows[here].drop(columns=[*labels, "seed"]).to_dict("records")
@@ -237,19 +273,12 @@ def _alone(
     """Run one run by a program of its own; return what it returned and what was observed."""
     group = next(group for group in task.design.groups if position in group.positions)
     inside = int(np.searchsorted(group.positions, position))
-    mapped = jax.tree.map(lambda a: a[inside], group.mapped)
-
-    @jax.jit
-    def run(key, arguments):
-        return measures(task.simulate(key, **arguments, **dict(group.static)))
-
     key = jax.random.fold_in(jax.random.key(task.seed), seed)
+    arguments = key, jax.tree.map(lambda a: a[inside], group.mapped), group.fixed | dict(task.data)
+    with watching(observe) if observe else contextlib.nullcontext() as watcher:
+        run = tracing.trace(task.simulate, group, dict(task.data)).one
+    if watcher and not watcher.seen:
+        raise ValueError("observe: simulate does not call jaxstudies.fit, so that there is nothing to see")
     with jax.default_matmul_precision("highest"):
-        arguments = group.fixed | mapped | dict(task.data)
-        if observe is None:
-            return jax.tree.map(np.asarray, run(key, arguments)), []
-        with watching(observe) as watcher:
-            values = jax.tree.map(np.asarray, run(key, arguments))
-        if not watcher.seen:
-            raise ValueError("observe: simulate does not call jaxstudies.fit, so that there is nothing to see")
-        return values, watcher.histories()
+        values = jax.tree.map(np.asarray, jax.jit(run)(*arguments))
+    return values, watcher.histories() if watcher else []

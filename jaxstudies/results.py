@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies import configs
-from jaxstudies.engine.design import Design
+from jaxstudies.engine.design import Design, label
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims, intervals
-from jaxstudies.evidence.claims import Verdict, judge_all
+from jaxstudies.evidence.claims import Unanswerable, Verdict, judge_all
 from jaxstudies.output import files, table
 from jaxstudies.output.table import Shapes
 from jaxstudies.output.words import STATISTICS, beside_statistics
@@ -22,36 +22,105 @@ if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
     from matplotlib.figure import Figure
 
 
+def have_label(column: pd.Series | np.ndarray, value: object, rtol: float = 1e-9) -> np.ndarray:
+    """Return which rows of a column of labels have one, as truth values of shape (rows,).
+
+    The label is taken as a table holds it: a 32-bit 0.1 is 0.1, None is what is missing, and where levels are mixed
+    with text a number is its text. A float that no row has to the bit is met by those within `rtol`, relative to it.
+    """
+    levels, value = pd.Series(column), label(value)
+    if value is None or value != value:
+        return levels.isna().to_numpy(bool)
+    here = _truth(levels == value)
+    is_number = pd.api.types.is_numeric_dtype(levels)
+    if not is_number:
+        here = here | _truth(levels == str(value))
+    if here.any() or not isinstance(value, float):
+        return here
+    if not is_number:
+        levels = pd.to_numeric(levels.astype(object), errors="coerce")
+    return np.isclose(levels.to_numpy(float, na_value=np.nan), value, rtol, 0.0)
+
+
+def _truth(compared: pd.Series) -> np.ndarray:
+    """Return truth values, False where a level is missing."""
+    return compared.fillna(False).to_numpy(bool)
+
+
+def open_labels(columns: Mapping[str, pd.Series | np.ndarray]) -> str:
+    """Return in words the labels of which rows have several levels, and the first of these."""
+    levels = {name: pd.Series(column).drop_duplicates().tolist() for name, column in columns.items()}
+    known = {name: [None if pd.isna(level) else level for level in found] for name, found in levels.items()}
+    said = {
+        name: ", ".join([*map(str, found[:8]), *(["..."] if len(found) > 8 else [])]) for name, found in known.items()
+    }
+    return "; ".join(f"{name}: {said[name]}" for name, found in known.items() if len(found) > 1)
+
+
 def selector(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]]) -> Callable[..., pd.Series]:
     """Return `of(measure, **labels)`, which returns a measure by seed.
 
-    A label is the value of a column, or, by the name of one of the measure's axes, an index along
-    it. The series is empty where no setting has the labels; truth values are 1 and 0, so that they
-    subtract. It raises ValueError if several settings have the labels, KeyError if there is no such
-    column.
+    A label is the value of a column, or, by the name of one of the measure's axes, an index along it. The series is
+    empty where no setting has the labels. Numbers have 64 bits, those of arrays too; truth values are 1.0 and 0.0.
+
+    `of` raises `Unanswerable`, a StudyError and KeyError, if there is no such column, several settings have the labels,
+    or an index lies beyond an axis.
     """
+    names = list(runs.columns)
 
     @lru_cache(64, typed=True)  # the claims of a study ask for the same few labels time and again
     def have(name: str, value: object) -> np.ndarray:
-        column = runs[name]
-        near = np.isclose(column, value, 1e-9, 0.0) if isinstance(value, float) else column == value
-        return np.asarray(column.isna() if value is None else near, bool)
+        return have_label(runs[name], value)
 
     def of(measure: str, /, **labels: object) -> pd.Series:
         picks = {name: labels.pop(name) for name in axes.get(measure, ()) if name in labels}
+        for name in (measure, *labels):
+            if name not in names:
+                known = ", ".join(str(name) for name in names if name != "seed")
+                raise Unanswerable(f"there is no {name!r}; there are: {known}")
+        labels = {name: label(value) for name, value in labels.items()}
         here = np.ones(len(runs), bool)
         for name, value in labels.items():
             here &= have(name, value)
         values = pd.Series(runs[measure].array[here], runs["seed"].array[here], name=measure)
         if values.index.has_duplicates:
-            raise ValueError(f"{measure} with {labels}: several settings have these labels")
+            open_ = open_labels({name: runs[name][here] for name in names[: names.index("seed")]})
+            raise Unanswerable(
+                f"{measure} with {labels}: several settings have these labels ({open_ or 'no label differs'})"
+            )
         if picks:
             place = tuple(picks.get(name, slice(None)) for name in axes[measure])
-            values = values.map(lambda array: array[place], na_action="ignore")
-        values = as_outcomes(values)
-        return values.dropna().astype(np.int8) if pd.api.types.is_bool_dtype(values) else values
+            try:
+                values = values.map(lambda array: array[place], na_action="ignore")
+            except IndexError as error:
+                sizes = dict(zip(axes[measure], np.shape(values.dropna().iloc[0]), strict=True))
+                raise Unanswerable(f"{measure} with {picks}: an index within its axes, {sizes}") from error
+        return _wide(values)
 
     return of
+
+
+def _wide(values: pd.Series) -> pd.Series:
+    """Return a measure with 64 bits, so that its arithmetic does not wrap or overflow at less."""
+    values = as_outcomes(values)
+    if pd.api.types.is_bool_dtype(values):
+        # As integers, ~ would make -2 and -1 of them, and say nothing.
+        return values.dropna().astype(float)
+    if len(values) and values.isna().all():
+        return values.astype(float)
+    if values.dtype == object:
+        return values.map(lambda a: _with_64_bits(a) if isinstance(a, np.ndarray) else a, na_action="ignore")
+    if isinstance(values.dtype, np.dtype):
+        return pd.Series(_with_64_bits(values.to_numpy()), values.index, name=values.name)
+    return values
+
+
+def _with_64_bits(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "f":
+        return array.astype(np.float64)
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64 if array.max(initial=0) <= np.iinfo(np.int64).max else np.float64)
+    return array
 
 
 def as_outcomes(column: pd.Series) -> pd.Series:
@@ -67,9 +136,9 @@ def measures_of(runs: pd.DataFrame) -> list[str]:
 
 
 def axis_of(study: Study, runs: pd.DataFrame, measure: str) -> str | None:
-    """Return the name of a measure's axis, or None where it has none or several."""
+    """Return the name of a measure's axis, or None where it has none or several, or no entry along it."""
     present = runs[measure].dropna()
-    if runs[measure].dtype != object or not len(present) or np.ndim(present.iloc[0]) != 1:
+    if runs[measure].dtype != object or not len(present) or np.ndim(present.iloc[0]) != 1 or not len(present.iloc[0]):
         return None
     (name,) = study.AXES.get(measure, ("step",))
     return name
@@ -79,7 +148,7 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
     """Return a row per setting and measure: estimate and interval, and the runs left out.
 
     Outcomes have Wilson's interval, numbers Student's over the finite ones. Of an array with one
-    axis the last entry is taken; those of more axes are left out.
+    axis the last entry is taken; those of more axes, or without entries, are left out.
     """
     runs, measures = results.runs, measures_of(results.runs)
     labels, columns = list(runs.columns[: -len(measures) - 1]), {}
@@ -88,9 +157,9 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
             columns[measure] = column
         elif (axis := axis_of(study, runs, measure)) is not None:
             columns[f"{measure}, last {axis}"] = column.map(lambda array: array[-1], na_action="ignore")
-    labels = list(map(beside_statistics, labels))
-    keys = [runs[name].rename(said) for name, said in zip(runs, labels, strict=False)]
-    keys = keys or [pd.Series(0, runs.index, name="all")]
+    # Numbers instead of names, since a factor may be called as a statistic.
+    keys = [runs[name].rename(i) for i, name in enumerate(labels)] or [pd.Series(0, runs.index, name=0)]
+    said = {i: beside_statistics(name) for i, name in enumerate(labels)}
     ends, tables = ["estimate", "low", "high"], []
     for measure, column in columns.items():
         values = column.astype(float)
@@ -100,16 +169,16 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
         outcome = pd.api.types.is_bool_dtype(column)
         interval = intervals.wilson_intervals(total, n) if outcome else intervals.t_intervals(mean, spread, n)
         seen = seen.assign(measure=measure, **dict(zip(ends, interval, strict=True)), nonfinite=size - n)
-        tables.append(seen.reset_index()[[*labels, *STATISTICS]])
+        tables.append(seen.reset_index()[[*said, *STATISTICS]].rename(columns=said))
     if not tables:
-        return pd.DataFrame(columns=[*labels, *STATISTICS])
+        return pd.DataFrame(columns=[*said.values(), *STATISTICS])
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 
 def judge(study: Study, results: Results) -> tuple[list[Verdict], pd.DataFrame]:
     """Return the verdicts on a study's claims, and the effects by seed that they rest on."""
-    claims = study.CLAIMS if study.claims is None else study.claims(results)
-    return judge_all(claims, selector(results.runs, study.AXES))
+    listed = study.CLAIMS if study.claims is None else study.claims(results)
+    return judge_all(listed, selector(results.runs, study.AXES))
 
 
 def summary_of(study: Study, results: Results) -> pd.DataFrame:
@@ -138,10 +207,14 @@ MOST_TRIED = 10_000
 def try_claims(study: Study, design: Design, shapes: Shapes) -> None:
     """Take the effects of a study's claims from two runs of zeros, so that a slip shows before anything is run.
 
+    What an effect raises itself may be due to the zeros, and does not count here.
+
     Raises:
-        StudyError: A claim asks for a measure or a label that is not there, or for several settings at once.
+        StudyError: A claim asks for a measure or a label that is not there, or for several settings at once; its effect
+            is none; or two claims have the same id.
     """
-    if not study.CLAIMS or design.num_settings > MOST_TRIED:
+    listed = claims.with_own_ids(study.CLAIMS)
+    if not listed or design.num_settings > MOST_TRIED:
         return
     number = 2 * design.num_settings
     columns: dict[str, object] = {name: np.repeat(column, 2) for name, column in design.labels.items()}
@@ -149,16 +222,19 @@ def try_claims(study: Study, design: Design, shapes: Shapes) -> None:
     for name, shape in shapes.items():
         zeros = np.zeros((number, *shape.shape), shape.dtype)
         columns[name] = zeros if zeros.ndim == 1 else list(zeros)
-    of = selector(study.derive(pd.DataFrame(columns)), study.AXES)
-    for claim in study.CLAIMS:
+    try:
+        runs = study.derive(pd.DataFrame(columns))
+    except Exception:  # of zeros it may not be able to derive anything
+        return
+    of = selector(runs, study.AXES)
+    for claim in listed:
         try:
             with np.errstate(all="ignore"):
-                claim.effect(of)
-        except KeyError as error:
-            known = ", ".join([*design.labels, *shapes])
-            raise StudyError(f"claim {claim.id}: there is no {error}; there are: {known}") from error
-        except (ValueError, IndexError) as error:
-            raise StudyError(f"claim {claim.id}: {error}") from error
+                claims.effects_of(claim, of)
+        except StudyError as error:
+            cause = error.__cause__
+            if isinstance(cause, StudyError) or type(cause) is NameError or claims.is_of_truth_values(cause):
+                raise
 
 
 def read(study: Study, directory: Path) -> tuple[Results, dict]:

@@ -2,12 +2,16 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
+from jaxstudies.engine.design import label_column
+from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims, intervals
 from jaxstudies.evidence.claims import ESTIMANDS, Claim, as_effects, judge, judge_all
+from jaxstudies.results import have_label, selector
 
 SEEDS = pd.RangeIndex(40, name="seed")
 RNG = np.random.default_rng(0)
@@ -242,5 +246,176 @@ def test_a_share_is_of_outcomes_and_of_nothing_else():
 def test_a_claim_checks_itself():
     with pytest.raises(ValueError, match="'shares': one of mean, "):
         Claim("id", "words", lambda of: None, (0, 1), estimand="shares")
-    with pytest.raises(ValueError, match="the lower end first"):
-        Claim("id", "words", lambda of: None, (9, 0))
+    for holds in ((9, 0), (0, np.nan)):
+        with pytest.raises(ValueError, match=r"claim id: holds .*the lower end first"):
+            Claim("id", "words", lambda of: None, holds)
+
+
+@pytest.mark.parametrize("level", [95, 0, 1, -0.5, np.nan])
+def test_a_level_lies_between_0_and_1(level):
+    with pytest.raises(StudyError, match=f"claim id: level {level}: a number between 0 and 1"):
+        Claim("id", "words", lambda of: NORMAL, (0, 1), level=level)
+
+
+@pytest.mark.parametrize(
+    ("estimand", "arguments", "said"),
+    [
+        ("share_against", {}, "arguments {}: share_against takes count and of"),
+        ("share_against", {"count": 3}, "share_against takes count and of"),
+        ("quantile_difference", {}, "quantile_difference takes quantile"),
+        ("quantile_difference", {"quantile": 5}, "arguments: quantile is 5: a number from 0 to 1"),
+        ("mean", {"quantile": 0.5}, "mean takes none"),
+    ],
+)
+def test_arguments_are_those_that_the_estimand_takes(estimand, arguments, said):
+    with pytest.raises(StudyError) as error:
+        Claim("id", "words", lambda of: NORMAL, (0, 1), estimand=estimand, arguments=arguments)
+    assert str(error.value).startswith("claim id: ") and said in str(error.value)
+
+
+# What a claim is given.
+
+
+def measured(values, **columns):
+    """Runs of settings 1 and 2, which share their seeds and, but for a factor of 2, their measure."""
+    number = len(values)
+    parts = [
+        pd.DataFrame({"a": a, "seed": range(number), "x": values * values.dtype.type(a)} | columns) for a in (1.0, 2.0)
+    ]
+    return selector(pd.concat(parts, ignore_index=True), {})
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.uint32, np.uint64, np.int64])
+def test_whole_numbers_do_not_wrap(kind):
+    of = measured(np.array([1, 50], kind))
+    assert (of("x", a=1.0) - of("x", a=2.0)).tolist() == [-1, -50]
+    assert (3 * of("x", a=2.0)).tolist() == [6, 300]
+    assert of("x", a=1.0).dtype == np.int64
+
+
+def test_small_floats_do_not_overflow_and_what_is_too_large_becomes_a_float():
+    of = measured(np.array([1000, 2000], np.float16))
+    assert (100 * of("x", a=1.0)).tolist() == [100_000, 200_000]
+    assert measured(np.array([2**63], np.uint64))("x", a=1.0).tolist() == [2.0**63]
+
+
+def test_arrays_have_64_bits_too_and_entries_of_them():
+    runs = pd.DataFrame({"seed": [0, 1], "x": list(np.full((2, 3), 100, np.int8)), "none": [None, None]})
+    of = selector(runs, {"x": ("step",), "none": ("step",)})
+    assert (3 * of("x")).iloc[0].tolist() == [300] * 3
+    assert (3 * of("x", step=-1)).tolist() == [300, 300]
+    assert (3 * of("none", step=-1)).isna().all()
+
+
+OUTCOMES = measured(np.array([1.0, 2.0, 3.0]), b=[True, False, True])
+
+
+def test_truth_values_are_1_and_0_and_no_whole_numbers():
+    assert (192 * OUTCOMES("b", a=1.0)).tolist() == [192, 0, 192]
+    for estimand in ("share", "share_difference"):
+        got = Claim("it", "words", lambda of: of("b", a=1.0), (0, 1), estimand=estimand)
+        assert judge_all([got], OUTCOMES)[0][0].effect == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("effect", [lambda of: ~of("b", a=1.0), lambda of: of("b", a=1.0) & of("b", a=2.0)])
+def test_operators_of_truth_values_are_refused(effect):
+    """They would come to -2 and -1."""
+    with pytest.raises(StudyError, match=r"claim it: its effect uses ~, & or \|.* write 1 - a"):
+        judge_all([Claim("it", "words", effect, (0, 1))], OUTCOMES)
+
+
+NO_EFFECTS = [
+    (1.0, "its effect is 1.0: a Series by seed, or a DataFrame"),
+    (None, "its effect is None"),
+    ([1.0, 2.0], "its effect is [1.0, 2.0]"),
+    (np.ones(2), "its effect is array([1., 1.])"),
+    (jnp.ones(2), "its effect is Array([1., 1.]"),
+    (pd.Series([1.0], ["relu"]), "its effect is indexed by 'relu': by seed, a whole number"),
+    (pd.Series([1.0], pd.Index([2], name="width")), "its effect is indexed by width: by seed alone"),
+    (pd.Series([1.0], pd.MultiIndex.from_tuples([(1, 2)])), "its effect is indexed by None, None"),
+    (pd.DataFrame({"x": NORMAL}), "its effect has no column 'value': mean takes value"),
+    (pd.Series([np.ones(3)] * 2), "its effect's value is an array of shape (3,): a number, had by an index"),
+    (pd.Series(["a"]), "its effect's value is 'a': a number"),
+    (pd.concat([NORMAL, NORMAL]), "its effect has seed 0 twice"),
+    (pd.DataFrame({"seed": [4, 3, 3], "value": 1.0}), "its effect has seed 3 twice"),
+]
+
+
+@pytest.mark.parametrize(("effect", "said"), NO_EFFECTS, ids=range(len(NO_EFFECTS)))
+def test_what_is_no_effect_by_seed_is_refused_by_the_claims_name(effect, said):
+    with pytest.raises(StudyError) as error:
+        judge_all([Claim("it", "words", lambda of: effect, (0, 1))], OUTCOMES)
+    assert str(error.value).startswith(f"claim it: {said}") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("estimand", "arguments", "column"),
+    [("quantile_difference", {"quantile": 0.5}, "other"), ("slope_difference", {}, "other")],
+)
+def test_an_effect_has_the_columns_that_its_estimand_takes(estimand, arguments, column):
+    lacking = Claim("it", "words", lambda of: NORMAL, (0, 1), estimand=estimand, arguments=arguments)
+    with pytest.raises(StudyError, match=f"claim it: its effect has no column '{column}': {estimand} takes value"):
+        judge_all([lacking], OUTCOMES)
+
+
+def test_points_on_a_line_and_counted_rows_may_share_a_seed():
+    twice = pd.concat([LINES, LINES]).rename_axis("seed").reset_index()
+    assert judged(twice, estimand="slope_difference").n == 80
+    assert judged(pd.concat([COUNTED, COUNTED]), estimand="share").n == 110
+    assert judged(pd.DataFrame({"value": [1.0, 2.0], "seed": np.nan})).n == 2  # of shapes
+
+
+def test_what_an_effect_raises_is_told_by_the_claims_name():
+    for effect, kind in ((lambda of: {}["x"], KeyError), (lambda of: 1 / 0, ZeroDivisionError)):
+        with pytest.raises(StudyError, match=f"claim it: its effect raises {kind.__name__}: ") as error:
+            judge_all([Claim("it", "words", effect, (0, 1))], OUTCOMES)
+        assert isinstance(error.value.__cause__, kind)
+    with pytest.raises(StudyError, match="claim it: a share is of outcomes"):
+        judge_all([Claim("it", "words", lambda of: of("x", a=1.0), (0, 1), estimand="share")], OUTCOMES)
+
+
+def test_each_claim_has_an_id_of_its_own():
+    with pytest.raises(StudyError, match="claim one: 2 claims have this id"):
+        judge_all([Claim("one", "words", lambda of: NORMAL, (0, 1))] * 2, OUTCOMES)
+
+
+# Labels.
+
+
+@pytest.mark.parametrize(
+    ("levels", "asked", "met"),
+    [
+        ((0.1, 0.2), np.float32(0.1), [0]),
+        ((0.1, 0.2), jnp.float32(0.2), [1]),
+        ((0.3, 0.2), 0.1 + 0.2, [0]),
+        ((0.3, 0.1 + 0.2), 0.1 + 0.2, [1]),
+        ((None, 1.5), 1.5, [1]),
+        ((None, 1.5), None, [0]),
+        ((None, 1.5), 2.5, []),
+        ((np.nan, 1.5), np.nan, [0]),
+        (("auto", 0.5), 0.5, [1]),
+        (("auto", 0.5), "0.5", [1]),
+        (("auto", 0.3), 0.1 + 0.2, [1]),
+        ((None, "a"), "a", [1]),
+        ((None, "a"), None, [0]),
+        ((True, False), np.False_, [1]),
+        ((1, 2), jnp.int32(2), [1]),
+        ((1, 2), "1", []),
+        ((10**10, 10**10 + 1), 10**10 + 1, [1]),
+        ((10**10, 2), 10**10 + 1, []),
+    ],
+)
+def test_a_label_is_met_as_the_table_holds_it(levels, asked, met):
+    column = label_column(levels)
+    assert np.flatnonzero(have_label(column, asked)).tolist() == met
+    assert np.flatnonzero(have_label(pd.Series(column), asked)).tolist() == met
+    runs = pd.DataFrame({"level": column, "seed": 0, "x": [10, 11]})
+    assert selector(runs, {})("x", level=asked).tolist() == [10 + place for place in met]
+
+
+def test_several_settings_are_told_by_the_labels_that_are_left_open():
+    with pytest.raises(ValueError, match=r"x with {}: several settings have these labels \(a: 1.0, 2.0\)"):
+        OUTCOMES("x")
+    runs = pd.DataFrame({"a": 1, "b": [None, *range(20)], "seed": 0, "x": 1.0})
+    with pytest.raises(KeyError, match=r"have these labels \(b: None, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, ...\)"):
+        selector(runs, {})("x", a=1)

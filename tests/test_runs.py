@@ -1,6 +1,7 @@
 """The library's `run` and `map_seeds`: in a directory they go on and grow, and a run can be had again."""
 
 import functools
+import inspect
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ from jaxstudies.commands import command, replay_command
 from jaxstudies.engine import gather, programs
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
-from jaxstudies.output import provenance, reach, table
+from jaxstudies.output import live, provenance, table
 from jaxstudies.replays import find_setting, largest_difference
 from jaxstudies.runs import study_of
 
@@ -182,6 +183,7 @@ def test_a_run_that_is_killed_goes_on(tmp_path):
     (tmp_path / "own.py").write_text(textwrap.dedent(KILLED))
     command_ = [sys.executable, "own.py", "kept"]
     with subprocess.Popen([*command_, "stop"], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
         before = [process.stdout.readline().strip() for _ in range(3)]
         os.kill(process.pid, signal.SIGKILL)
     after = subprocess.run([*command_, "go"], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -239,7 +241,7 @@ def close_over(value):
 
 def test_functions_are_told_apart_by_what_they_do():
     """And by what they have closed over, their defaults and the globals that they mention; not by where they lie."""
-    tell = reach.object_digest
+    tell = live.object_digest
     assert tell(close_over(1.0)) == tell(close_over(1.0)) != tell(close_over(2.0))
     assert tell(close_over(np.ones(2))) == tell(close_over(np.ones(2))) != tell(close_over(np.ones(3)))
     assert tell(functools.partial(draw, scale=1.0)) != tell(functools.partial(draw, scale=2.0))
@@ -260,12 +262,12 @@ def test_functions_are_told_apart_by_what_they_do():
 def test_what_cannot_be_read_is_not_used_again(tmp_path, launched):
     class Odd:
         def __init__(self):
-            self.rows = iter(())
+            self.rows = (row for row in ())
 
         def __call__(self, key):
             return {"x": jax.random.normal(key)}
 
-    assert reach.object_digest(Odd()) is None
+    assert live.object_digest(Odd()) is None
     for _ in range(2):
         launched.clear()
         with pytest.warns(UserWarning, match="cannot be read"):
@@ -352,8 +354,12 @@ def test_a_replay_of_what_is_not_there_is_refused(grown):
     for setting, named in (({"width": 2}, "2 settings"), ({"width": 9}, "no setting"), ({"depth": 1}, "is no label")):
         with pytest.raises(ValueError, match=named):
             replay(directory, setting, 0)
-    with pytest.raises(ValueError, match="at least 0"):
-        replay(directory, {"width": 2, "scale": 1.0}, -1)
+    for seed in (-1, 2**32 + 3):
+        with pytest.raises(ValueError, match=f"seed {seed}: a whole number from 0 to 4,294,967,295"):
+            replay(directory, {"width": 2, "scale": 1.0}, seed)
+    for seed in ("3", 3.7):
+        with pytest.raises(TypeError, match=f"seed {seed!r}: a whole number from 0"):
+            inspect.unwrap(jaxstudies.replay)(CONFIG, {"width": 2, "scale": 1.0}, seed, simulate=train)
     with pytest.raises(ValueError, match="its code is another"):
         jaxstudies.replay(CONFIG, {"width": 2, "scale": 1.0}, 0, simulate=lambda key, scale, *, width: {"x": scale},
                           directory=directory)  # fmt: skip
@@ -363,6 +369,66 @@ def test_a_replay_of_what_is_not_there_is_refused(grown):
         jaxstudies.replay({"scale": 1.0}, {}, 0, simulate=draw, observe=lambda state: state)
     beyond = replay(directory, {"width": 2, "scale": 1.0}, 11)
     assert beyond.row is None
+
+
+def test_a_replay_without_a_table_is_given_the_master_seed(tmp_path):
+    runs = jaxstudies.run({"scale": 1.0}, draw, num_seeds=3, seed=7, directory=tmp_path)
+    alone = functools.partial(jaxstudies.replay, {"scale": 1.0}, {}, 2, simulate=draw)
+    assert alone(master_seed=7).values["x"] == pytest.approx(runs["x"][2])
+    assert alone().values["x"] == alone(master_seed=0).values["x"] != pytest.approx(runs["x"][2])
+    for master_seed in (None, np.int64(7)):
+        assert alone(directory=tmp_path, master_seed=master_seed).difference == {"x": 0.0}
+    with pytest.raises(ValueError, match=r"master_seed 0: that of the table in .* is 7"):
+        alone(directory=tmp_path, master_seed=0)
+
+
+def test_a_replay_says_that_it_is_the_config_that_differs(grown):
+    directory, _ = grown
+    setting = {"scale": 1.0, "width": 2}
+    for config, said in (
+        (CONFIG | {"scale": (1.0, 3.0)}, r"config: 'scale' is \[1.0, 3.0\], and was \[1.0, 2.0\] when"),
+        (CONFIG | {"width": 2}, r"config: 'width' is 2, and was \[2, 3\] when"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            jaxstudies.replay(config, setting, 0, simulate=train, directory=directory)
+
+
+def test_runs_of_map_seeds_are_not_replayed(tmp_path):
+    jaxstudies.map_seeds(draw, 2.0, num_seeds=3, directory=tmp_path)
+    again = functools.partial(jaxstudies.replay, simulate=draw, directory=tmp_path)
+    for config, data in (({"scale": 2.0}, None), ({}, {"scale": 2.0})):
+        with pytest.raises(ValueError, match="those that map_seeds wrote; these are called again with map_seeds"):
+            again(config, {}, 1, data=data)
+    with pytest.raises(ValueError, match="or, if map_seeds wrote it, call that again"):
+        jaxstudies.replay(tmp_path, {}, 1)
+
+
+def test_a_replay_finds_none_and_labels_as_the_summary_rounds_them(tmp_path):
+    def clipped(key, rate, *, clip):
+        return {"x": rate * jax.random.normal(key) + (clip or 0)}
+
+    config = {"rate": (1 / 3, np.float32(0.1), 123456.789), "clip": (None, 1.5)}
+    jaxstudies.run(config, clipped, num_seeds=2, directory=tmp_path)
+    again = functools.partial(jaxstudies.replay, config, simulate=clipped, directory=tmp_path)
+    for clip, rate, found in ((1.5, 0.3333, 1 / 3), (None, np.float32(0.1), 0.1), (1.5, 123456.8, 123456.789)):
+        seen = again({"clip": clip, "rate": rate}, 1)
+        assert seen.setting == {"clip": clip, "rate": found} and seen.difference == {"x": 0.0}
+    with pytest.raises(ValueError, match="no setting has"):
+        again({"clip": None, "rate": 0.34}, 1)
+
+
+def test_a_label_that_is_rounded_to_two_is_none_of_them():
+    study = study_of({"rate": (0.12341, 0.12342)}, draw_at, {})
+    from jaxstudies.study import task_of
+
+    design = task_of(study, study.Config(rate=(0.12341, 0.12342)), 1).design
+    assert find_setting(design, {"rate": 0.12342}) == 1
+    with pytest.raises(ValueError, match=r"no setting has these labels \(rate: 0.12341, 0.12342\)"):
+        find_setting(design, {"rate": 0.1234})
+
+
+def draw_at(key, rate):
+    return {"x": rate * jax.random.normal(key)}
 
 
 def test_differences_take_nan_and_infinity_as_equal_to_themselves():
@@ -476,12 +542,61 @@ def test_a_slip_in_a_claim_shows_before_anything_is_run(launched):
     for effect, named in (
         (lambda of: of("lost", width=2, scale=1.0), "claim it: there is no 'lost'; there are: scale, width"),
         (lambda of: of("last", depth=2, scale=1.0), "claim it: there is no 'depth'"),
-        (lambda of: of("last", width=2), "claim it: last with {'width': 2}: several settings"),
+        (
+            lambda of: of("last", width=2),
+            "claim it: last with {'width': 2}: several settings have these labels (scale: 1.0, 2.0)",
+        ),
+        (
+            lambda of: of("losses", width=2, scale=1.0),
+            "claim it: its effect's value is an array of shape (5,): a number",
+        ),
+        (lambda of: 3.0, "claim it: its effect is 3.0: a Series by seed"),
+        (
+            lambda of: pd.concat([of("last", width=w, scale=1.0) for w in (2, 3)]),
+            "claim it: its effect has seed 0 twice",
+        ),
+        (lambda of: ~of("fell", width=2, scale=1.0), "claim it: its effect uses ~, & or |"),
+        (lambda of: eval("misspelled"), "claim it: its effect raises NameError"),
     ):
         with pytest.raises(StudyError) as error:
             run(3, claims=[claim(effect)])
         assert str(error.value).startswith(named)
+    with pytest.raises(StudyError, match="claim it: 2 claims have this id"):
+        run(3, claims=[claim(lambda of: of("last", width=2, scale=1.0))] * 2)
+    with pytest.raises(StudyError, match=r"claim it: losses with {'epoch': 5}: an index within its axes, {'epoch': 5}"):
+        run(3, claims=[claim(lambda of: of("losses", width=2, scale=1.0, epoch=5))], axes={"losses": ("epoch",)})
     assert not launched
+
+
+def test_what_only_zeros_make_wrong_stops_no_run(capsys):
+    def quarters(of):
+        return pd.qcut(of("x", scale=1.0), 4, labels=False)
+
+    def absent(of):
+        return of("x", scale=3.0)
+
+    listed = [Claim(effect.__name__, effect.__name__, effect, (0, 3)) for effect in (quarters, absent)]
+    jaxstudies.run({"scale": (1.0, 2.0)}, draw, num_seeds=8, claims=listed)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("Supported: quarters") and second.startswith("Not tested: absent")
+    undefined = Claim("it", "it is", lambda of: pd.qcut(of("x", scale=1.0) > 9, 4, labels=False), (0, 3))
+    with pytest.raises(StudyError, match="claim it: its effect raises ValueError") as error:
+        jaxstudies.run({"scale": (1.0, 2.0)}, draw, num_seeds=8, claims=[undefined])
+    assert type(error.value.__cause__) is ValueError
+
+
+def test_a_summary_has_no_row_of_what_has_no_entry_and_factors_of_any_name(tmp_path):
+    names = "mean", "total", "spread", "size", "measure", "all", "n", "std"
+
+    def simulate(key, mean, total, spread, size, measure, all, n, std):
+        return {"x": mean + jax.random.normal(key), "history": jnp.zeros(0)}
+
+    config = dict.fromkeys(names, 1.0) | {"mean": (1.0, 2.0), "all": (3.0, 4.0)}
+    jaxstudies.run(config, simulate, num_seeds=5, directory=tmp_path)
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    assert summary["measure"].tolist() == ["x"] * 4 and (summary["n"] == 5).all()
+    assert summary["mean"].tolist() == [1, 1, 2, 2] and summary["all"].tolist() == [3, 4, 3, 4]
+    assert {"n (factor)", "measure (factor)", "total", "spread", "size", "std"} <= set(summary)
 
 
 def test_a_short_run_on_a_cpu_has_steps_and_a_chunk_size_that_is_given_stays(launched):

@@ -20,6 +20,7 @@ from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.output.words import words
 from jaxstudies.replays import Replay, replay
+from jaxstudies.results import have_label
 
 DESCRIPTION = "Run one run again by the program that made its row; print it, and draw it among all of its setting."
 
@@ -60,7 +61,7 @@ def draw(options: Options, replayed: Replay) -> Path | None:
     path = options.directory / "runs.parquet"
     runs = table.read_runs(path)
     for name, value in replayed.setting.items():
-        runs = runs[runs[name].isna() if value is None else runs[name] == value]
+        runs = runs[have_label(runs[name], value)]
     plotting.use_style()
     labels = [f"{words(name)} {words(value)}" for name, value in replayed.setting.items()]
     title = textwrap.fill(", ".join([f"seed {replayed.seed}", *labels]), 70)

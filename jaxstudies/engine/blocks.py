@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import jax
 
-from jaxstudies.engine.design import Design, Group, kind_of
+from jaxstudies.engine.design import Design, Group
 from jaxstudies.engine.functions import likeness
+from jaxstudies.engine.levels import kind_of
 
 STEPS, FEWEST = 8, 16
 """Blocks of a short computation, so that it is seen to move; and the runs of one on each device, below which there are

@@ -12,8 +12,9 @@ from jax.interpreters import partial_eval
 from jaxtyping import PyTree
 
 from jaxstudies.engine import devices
-from jaxstudies.engine.design import Group, PythonNumbers, Simulate, kind_of
+from jaxstudies.engine.design import Group, Simulate
 from jaxstudies.engine.functions import likeness
+from jaxstudies.engine.levels import PythonNumbers, kind_of
 from jaxstudies.engine.returned import measures
 
 One = Callable[[jax.Array, PyTree, PyTree], dict[str, jax.Array]]

@@ -1,10 +1,14 @@
 """Claims as data, effects by seed, and the verdicts that are judged from these alone."""
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from numbers import Real
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,7 +27,13 @@ POSITIVE = (float(np.nextafter(0.0, 1.0)), np.inf)
 
 Effect: TypeAlias = pd.Series | pd.DataFrame
 """An effect by seed: a series indexed by seed, or a frame whose columns an estimand names. A column
-`count` says for how many seeds a row stands."""
+`count` says for how many seeds a row stands; without it, and without a column `group`, no seed stands twice."""
+
+
+class Unanswerable(StudyError, KeyError):
+    """`of` is asked for what a table has not: a measure or label, one setting of several, an index beyond an axis."""
+
+    __str__ = StudyError.__str__  # a KeyError's text would stand in quotation marks
 
 
 @dataclass(frozen=True)
@@ -31,9 +41,10 @@ class Claim:
     """A statement that can be tested, and how: supported, refuted, or inconclusive.
 
     `effect` takes `of`, which returns a measure by seed under labels, as in `of("loss", width=4)`. A label is the value
-    of a factor, or, by the name of one of the measure's axes (`AXES`), an index along it: `of("loss", epoch=-1)`. Truth
-    values are 1 and 0. Series are paired by their seeds in arithmetic. A claim is supported if the whole interval of
-    its estimand lies in the region `holds`, refuted if none of it does, and else inconclusive. The estimands are:
+    of a factor, or, by the name of one of the measure's axes (`AXES`), an index along it: `of("loss", epoch=-1)`.
+    Numbers have 64 bits, and truth values are 1.0 and 0.0: `1 - of("learned")` is the opposite. Series are paired by
+    their seeds in arithmetic. A claim is supported if the whole interval of its estimand lies in the region `holds`,
+    refuted if none of it does, and else inconclusive. The estimands are:
 
     - `mean`, the mean over seeds; Student's t interval.
     - `geometric_mean`, of positive effects; t interval of the logarithms.
@@ -44,7 +55,8 @@ class Claim:
     - `slope_difference`, of least-squares slopes of `value` on `other` in `group` 1 and 0; Welch's interval.
 
     Raises:
-        StudyError: There is no such estimand, or the ends of the region are in the wrong order.
+        StudyError: There is no such estimand, its arguments are not those that it takes, the ends of the region are in
+            the wrong order, or the level is not between 0 and 1.
 
     Examples:
         >>> from jaxstudies import Claim
@@ -82,16 +94,45 @@ class Claim:
     """Whether it is one of the study's answers, and not one that shows how far another goes."""
 
     def __post_init__(self):
-        if self.estimand not in ESTIMANDS:
-            raise StudyError(f"claim {self.id}: estimand {self.estimand!r}: one of {', '.join(ESTIMANDS)}")
-        if not self.holds[0] <= self.holds[1]:
-            raise StudyError(f"claim {self.id}: holds {self.holds}: the lower end first")
+        if (wrong := _mistake_in(self)) is not None:
+            raise StudyError(f"claim {self.id}: {wrong}")
 
     def record(self) -> dict:
         """Return all but the code, as JSON has it."""
         said = {name: value for name, value in vars(self).items() if name not in ("effect", "holds")}
         method, region = self.method or ESTIMANDS[self.estimand].words, [finite(end) for end in self.holds]
         return said | {"method": method, "region": region, "arguments": dict(self.arguments)}
+
+
+def _short(value: object) -> str:
+    from jaxstudies.arguments import short  # late, as it imports JAX, which who only makes claims need not wait for
+
+    return short(value)
+
+
+def _mistake_in(claim: Claim) -> str | None:
+    """Return what is wrong in a claim: the field, its value, and what is allowed."""
+    if claim.estimand not in ESTIMANDS:
+        return f"estimand {claim.estimand!r}: one of {', '.join(ESTIMANDS)}"
+    if not callable(claim.effect):
+        return f"effect {_short(claim.effect)}: a function `effect(of)` that returns a measure by seed"
+    try:
+        low, high = claim.holds
+        ordered = bool(low <= high)
+    except (TypeError, ValueError):
+        ordered = False
+    if not ordered:
+        return f"holds {_short(claim.holds)}: two numbers, the lower end first"
+    if not (isinstance(claim.level, Real) and 0 < claim.level < 1):
+        return f"level {_short(claim.level)}: a number between 0 and 1, as 0.95"
+    takes = ESTIMANDS[claim.estimand].arguments
+    if not isinstance(claim.arguments, Mapping) or set(claim.arguments) != set(takes):
+        return f"arguments {_short(claim.arguments)}: {claim.estimand} takes {' and '.join(takes) or 'none'}"
+    for name, (least, most) in takes.items():
+        number = claim.arguments[name]
+        if not (isinstance(number, Real) and least <= number <= most):
+            return f"arguments: {name} is {_short(number)}: a number from {least:g} to {most:g}"
+    return None
 
 
 def with_primary(claims: Iterable[Claim], *patterns: str) -> list[Claim]:
@@ -137,10 +178,10 @@ def counts_of(effects: pd.DataFrame) -> np.ndarray:
 
 
 def outcomes(effects: pd.DataFrame, allowed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts and values; raise ValueError if these are no outcomes, whose share would be 0."""
+    """Return counts and values; raise StudyError if these are no outcomes, whose share would be 0."""
     values = effects["value"].to_numpy(float)
     if not np.isin(values, allowed).all():
-        raise ValueError(f"a share is of outcomes: truth values, or numbers among {allowed}")
+        raise StudyError(f"a share is of outcomes: truth values, or numbers among {allowed}")
     return counts_of(effects), values
 
 
@@ -174,6 +215,10 @@ class Estimand(NamedTuple):
     take: Callable[[pd.DataFrame], list]
     interval: Callable[..., Interval]
     """Takes that, arguments of a claim by name, and a level."""
+    columns: tuple[str, ...] = ("value",)
+    """Of effects, which it is taken from."""
+    arguments: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    """That a claim must give, by name, with the least and the most that each may be."""
 
 
 ESTIMANDS = {
@@ -186,25 +231,69 @@ ESTIMANDS = {
         "paired difference of shares, Agresti-Min interval", signs, intervals.paired_difference_of_shares
     ),
     "share_against": Estimand(
-        "difference from a stated share, Newcombe interval", hits, intervals.difference_of_shares
+        "difference from a stated share, Newcombe interval",
+        hits,
+        intervals.difference_of_shares,
+        arguments={"count": (0, np.inf), "of": (1, np.inf)},
     ),
     "quantile_difference": Estimand(
-        "difference of quantiles, paired bootstrap", numbers("value", "other"), intervals.quantile_difference
+        "difference of quantiles, paired bootstrap",
+        numbers("value", "other"),
+        intervals.quantile_difference,
+        ("value", "other"),
+        {"quantile": (0, 1)},
     ),
     "slope_difference": Estimand(
-        "difference of least-squares slopes, Welch interval", lines, intervals.difference_of_slopes
+        "difference of least-squares slopes, Welch interval",
+        lines,
+        intervals.difference_of_slopes,
+        ("value", "other", "group"),
     ),
 }
 
 
-def as_effects(effect: Effect) -> pd.DataFrame:
-    """Return an effect by seed as rows without missing numbers, with `seed` among the columns."""
-    if isinstance(effect, pd.Series):
-        effect = effect.rename("value").to_frame()
-    rows = effect.rename_axis("seed").reset_index() if "seed" not in effect else effect
-    if rows["value"].dtype == bool:
-        rows = rows.assign(value=rows["value"].astype(np.int8))
-    return rows.dropna(subset=[name for name in ("value", "other") if name in rows])
+def as_effects(effect: Any, estimand: str = "mean") -> pd.DataFrame:
+    """Return an effect by seed as rows without missing numbers, with `seed` among the columns.
+
+    Raises:
+        StudyError: It is no series or frame by seed, lacks a column that the estimand takes, has something else than
+            numbers there, or a seed stands twice in it.
+    """
+    if not isinstance(effect, pd.Series | pd.DataFrame):
+        raise StudyError(f"its effect is {_short(effect)}: a Series by seed, or a DataFrame with a column 'value'")
+    rows = effect.rename("value").to_frame() if isinstance(effect, pd.Series) else effect
+    if "seed" not in rows:
+        if rows.index.nlevels > 1 or rows.index.name not in (None, "seed"):
+            raise StudyError(f"its effect is indexed by {', '.join(map(str, rows.index.names))}: by seed alone")
+        rows = rows.rename_axis("seed").reset_index()
+    columns = ESTIMANDS[estimand].columns
+    for name in columns:
+        if name not in rows:
+            raise StudyError(f"its effect has no column {name!r}: {estimand} takes {', '.join(columns)}")
+    if (twice := rows.columns[rows.columns.duplicated()]).size:
+        raise StudyError(f"its effect has two columns {twice[0]!r}: one of each name")
+    seeds = rows["seed"].dropna().infer_objects()
+    if len(seeds) and not (seeds.dtype.kind in "iuf" and (seeds % 1 == 0).all()):
+        raise StudyError(f"its effect is indexed by {_short(seeds.iloc[0])}: by seed, a whole number")
+    numbers_of = [name for name in ("value", "other") if name in rows]
+    rows = rows.dropna(subset=numbers_of)
+    rows = rows.assign(**{name: _as_numbers(rows[name]) for name in numbers_of})
+    # Of points on a line, and of rows that are counted, a seed may have several.
+    if not {"count", "group"} & set(rows) and (twice := rows["seed"].dropna().duplicated()).any():
+        seed = int(rows["seed"].dropna()[twice].iloc[0])
+        raise StudyError(f"its effect has seed {seed} twice, and a run counts once: combine settings seed by seed")
+    return rows
+
+
+def _as_numbers(column: pd.Series) -> pd.Series:
+    try:
+        return column.astype(float)
+    except (TypeError, ValueError) as error:
+        first, way = column.iloc[0], ""
+        said = _short(first)
+        if shape := np.shape(first):
+            said, way = f"an array of shape {shape}", ", had by an index along each axis"
+        raise StudyError(f"its effect's {column.name} is {said}: a number{way}") from error
 
 
 def judge(record: Mapping, effects: pd.DataFrame) -> Verdict:
@@ -214,8 +303,8 @@ def judge(record: Mapping, effects: pd.DataFrame) -> Verdict:
     otherwise, or without data, the runs are inconclusive. With a region around a stated value this is the test of
     equivalence by two one-sided tests. `record` is `Claim.record` or an entry of claims.json.
     """
-    _, take, interval = ESTIMANDS[record["estimand"]]
-    effect, low, high = interval(*take(effects), **record["arguments"], level=record["level"])
+    estimand = ESTIMANDS[record["estimand"]]
+    effect, low, high = estimand.interval(*estimand.take(effects), **record["arguments"], level=record["level"])
     least, most = (end if end is not None else default for end, default in zip(record["region"], ANY, strict=True))
     inside, outside = least <= low and high <= most, high < least or most < low
     verdict = "supported" if inside else "refuted" if outside else "inconclusive"
@@ -224,12 +313,63 @@ def judge(record: Mapping, effects: pd.DataFrame) -> Verdict:
     return Verdict(**(said | {"verdict": verdict, "effect": effect, "low": low, "high": high, "n": n}))
 
 
+def with_own_ids(claims: Iterable[Claim]) -> list[Claim]:
+    """Return claims as a list; raise StudyError if two have the same id."""
+    listed = list(claims)
+    ids = [claim.id for claim in listed]
+    for id_ in ids:
+        if ids.count(id_) > 1:
+            raise StudyError(f"claim {id_}: {ids.count(id_)} claims have this id: one of its own for each")
+    return listed
+
+
+def effects_of(claim: Claim, of: Callable[..., pd.Series]) -> pd.DataFrame:
+    """Return a claim's effects by seed, see `as_effects`.
+
+    Raises:
+        StudyError: The effect raises or is none; what it raised is the cause.
+    """
+    with _naming(claim):
+        return as_effects(claim.effect(of), claim.estimand)
+
+
+@contextlib.contextmanager
+def _naming(claim: Claim) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # it is whatever a claim's own code raises
+        raise StudyError(f"claim {claim.id}: {_in_a_line(error)}") from error
+
+
+def _in_a_line(error: Exception) -> str:
+    if isinstance(error, StudyError):
+        return str(error)
+    if is_of_truth_values(error):
+        return "its effect uses ~, & or |, but truth values are 1.0 and 0.0: write 1 - a, a * b or np.maximum(a, b)"
+    text = " ".join(str(error).split())
+    return f"its effect raises {type(error).__name__}{': ' if text else ''}{text[:200]}"
+
+
+def is_of_truth_values(error: BaseException | None) -> bool:
+    """Return whether an error was raised by an operator of truth values that met numbers."""
+    frames = traceback.walk_tb(error.__traceback__) if isinstance(error, TypeError) else ()
+    return any(
+        frame.f_code.co_name in ("__invert__", "__and__", "__rand__", "__or__", "__ror__") for frame, _ in frames
+    )
+
+
 def judge_all(claims: Iterable[Claim], of: Callable[..., pd.Series]) -> tuple[list[Verdict], pd.DataFrame]:
-    """Return the verdicts, and the effects by seed of all claims as one table; `of` returns a measure by seed."""
+    """Return the verdicts, and the effects by seed of all claims as one table; `of` returns a measure by seed.
+
+    Raises:
+        StudyError: An effect raises or is none, its estimand cannot be had of it, or two claims have the same id; the
+            line names the claim.
+    """
     verdicts, tables = [], []
-    for claim in claims:
-        effects = as_effects(claim.effect(of))
-        verdicts.append(judge(claim.record(), effects))
+    for claim in with_own_ids(claims):
+        effects = effects_of(claim, of)
+        with _naming(claim):
+            verdicts.append(judge(claim.record(), effects))
         tables.append(effects.assign(claim=claim.id))
     none = pd.DataFrame({"claim": [], "seed": [], "value": []})
     return verdicts, pd.concat(tables, ignore_index=True) if tables else none
