@@ -49,7 +49,9 @@ def map_seeds(
     for, on one device, and while `jax_debug_nans`, `jax_debug_infs` or `jax_disable_jit` is set, errors name your
     lines. One thing is another: keys of rbg, whose draws under `vmap` depend on the whole batch, are drawn from one
     seed after another. A second call with equal shapes runs the same compiled program, also where `simulate` is a
-    `partial` or lambda made anew with equal contents; numbers that change from call to call belong into `shared`.
+    `partial` or lambda made anew with equal contents, as long as it is among the last 64, and nothing that `simulate`
+    reaches has changed. Numbers that change from call to call belong into `shared`, and so do large arrays: what
+    closes over more than 16 MB of them is compiled in each call.
 
     Args:
         simulate: Pure function `simulate(key, *shared)`: one run, arrays by name. Dictionaries, NamedTuples and

@@ -1,6 +1,7 @@
 """Whatever has changed of a function, or of what it reaches, is seen: nothing stale is used again."""
 
 import importlib
+import json
 import subprocess
 import sys
 
@@ -12,7 +13,8 @@ from jaxstudies import map_seeds
 from jaxstudies.output.live import object_digest
 
 START = """
-import collections, enum, fractions, functools, types
+import collections, dataclasses, enum, fractions, functools, types
+import equinox as eqx
 import flax.linen as nn
 import jax, jax.numpy as jnp, jax.random as jr
 import numpy as np
@@ -87,6 +89,66 @@ CHANGES = {
         "class C:\n def __init__(self, a): self.a = a\n def run(self, key): return self.a\nsimulate = C(1).run",
         "simulate = C(2).run",
     ),
+    "compiled call": (
+        "class C:\n @functools.partial(jax.jit, static_argnums=0)\n def __call__(self, x): return x\nc = C()\n"
+        "def simulate(key): return c(key)",
+        "class C:\n @functools.partial(jax.jit, static_argnums=0)\n def __call__(self, x): return 2 * x\nc = C()",
+    ),
+    "partial method": (
+        "A = 1\ndef f(self, a, x): return A\nclass C:\n __call__ = functools.partialmethod(f, 2)\nc = C()\n"
+        "def simulate(key): return c(key)",
+        "A = 2",
+    ),
+    "equinox inside": (
+        "class N(eqx.Module):\n w: float\n def __init__(self): self.w = 1.0\n def __call__(self): return self.w\n"
+        "def simulate(key): return N()()",
+        "class N(eqx.Module):\n w: float\n def __init__(self): self.w = 2.0\n def __call__(self): return self.w",
+    ),
+    "dataclass": (
+        "@dataclasses.dataclass\nclass C:\n a: float\n def __call__(self): return self.a\nc = C(1.0)\n"
+        "def simulate(key): return c()",
+        "@dataclasses.dataclass\nclass C:\n a: float\n def __call__(self): return 2 * self.a\nc = C(1.0)",
+    ),
+    "no field": (
+        "@dataclasses.dataclass\nclass C:\n a: float = 1.0\n def __post_init__(self): self.b = 1\nc = C()\n"
+        "def simulate(key): return c",
+        "c.b = 2",
+    ),
+    "wrapping class": (
+        "A = 1\nclass W:\n def __init__(self, f): functools.update_wrapper(self, f)\n def __call__(self): return A\n"
+        "@W\ndef f(): return 1\ndef simulate(key): return f()",
+        "A = 2",
+    ),
+    "tuple's method": (
+        "A = 1\nclass T(NamedTuple):\n a: int = 1\n def m(self): return A\nt = T()\ndef simulate(key): return t.m()",
+        "A = 2",
+    ),
+    "kind of float": (
+        "A = 1\nclass F(float):\n def m(self): return A\nf = F(1)\ndef simulate(key): return f.m()",
+        "A = 2",
+    ),
+    "kind of partial": (
+        "A = 1\nclass P(functools.partial):\n def __call__(self): return A\n"
+        "p = P(print)\ndef simulate(key): return p()",
+        "A = 2",
+    ),
+    "kind of dictionary": ("class D(dict): pass\nd = D()\nd.s = 1\ndef simulate(key): return d.s", "d.s = 2"),
+    "attribute dictionary": (
+        "class D(dict):\n def __getattr__(self, name): return self[name]\nd = D(a=1)\ndef simulate(key): return d.a",
+        "d['a'] = 2",
+    ),
+    "hidden state": (
+        "class C:\n def __getstate__(self): return {}\nc = C()\nc.a = 1\ndef simulate(key): return c.a",
+        "c.a = 2",
+    ),
+    "metaclass": (
+        "A = 1\nclass M(type):\n @property\n def q(cls): return A\nclass C(metaclass=M): pass\n"
+        "def simulate(key): return C.q",
+        "A = 2",
+    ),
+    "kind of key": ("k = jr.key(1, impl='rbg')\ndef simulate(key): return k", "k = jr.key(1, impl='unsafe_rbg')"),
+    "weak array": ("w = jnp.asarray(1.5)\ndef simulate(key): return w", "w = jnp.float32(1.5)"),
+    "numpy array": ("w = np.ones(2)\ndef simulate(key): return w", "w = jnp.ones(2)"),
     "kept": (
         "@functools.lru_cache\ndef f(x): return x\ndef simulate(key): return f(key)",
         "@functools.lru_cache\ndef f(x): return 2 * x",
@@ -115,20 +177,44 @@ def test_a_change_is_seen_and_nothing_else(change, where, tmp_path, monkeypatch)
     assert changed is not None and changed != first
 
 
-def test_a_digest_is_the_same_in_another_process(tmp_path):
-    (tmp_path / "mine.py").write_text(START + "\n".join(f"{before}\n" for before, _ in CHANGES.values()), "utf-8")
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import mine; from jaxstudies.output.live import object_digest\n"
-        "print(object_digest([v for k, v in vars(mine).items() if not k.startswith('__')]))"
+@pytest.mark.parametrize(
+    "simulate",
+    ["lib.SCALE", "getattr(lib, 'SCALE')", "libs['a'].SCALE", "Holder.lib.SCALE", "of(lib)", "pack.inside.SCALE"],
+)
+def test_a_module_of_the_user_s_counts_wherever_it_goes(simulate, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "__init__.py").write_text("from far import inside")
+    (tmp_path / "far" / "inside.py").write_text("SCALE = 1.0")
+    importlib.invalidate_caches()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "far"]:
+        monkeypatch.delitem(sys.modules, name)
+    names = {"__name__": "__main__"}
+    exec(
+        "import far as pack\nfrom far import inside as lib\nlibs = {'a': lib}\nclass Holder: lib = lib\n"
+        f"def of(m): return m.SCALE\ndef simulate(key): return {simulate}",
+        names,
     )
-    told = [
-        subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    ]
-    assert told[0] == told[1] != "None\n"
+    first = object_digest(names["simulate"])
+    names["lib"].SCALE = 2.0
+    assert None is not first != object_digest(names["simulate"]) is not None
 
 
-@pytest.mark.parametrize("value", ["(x for x in ())", "threading.Lock()", "contextvars.ContextVar('a')"])
+def test_a_digest_is_the_same_in_another_process():
+    code = (
+        "import json, sys\nfrom jaxstudies.output.live import object_digest\n"
+        "for text in json.load(sys.stdin):\n names = {'__name__': '__main__'}\n exec(text, names)\n"
+        " print(object_digest(names['simulate']))"
+    )
+    texts = json.dumps([START + before for before, _ in CHANGES.values()])
+    command = [sys.executable, "-c", code]
+    told = [subprocess.run(command, input=texts, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert told[0] == told[1] and len(set(told[0].split())) > 40 and "None" not in told[0]
+
+
+@pytest.mark.parametrize(
+    "value", ["(x for x in ())", "threading.Lock()", "contextvars.ContextVar('a')", "lambda: globals()['odd']"]
+)
 def test_what_cannot_be_read_is_not_guessed(value):
     names = {"__name__": "__main__"}
     exec(f"import contextvars, threading\nodd = {value}\ndef simulate(key): return odd", names)

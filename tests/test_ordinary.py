@@ -1,11 +1,13 @@
 """What works under `jit(vmap(simulate))` works here, with the same result, or is refused in one line."""
 
 import dataclasses
+import gc
 import inspect
 import os
 import subprocess
 import sys
 import traceback
+import weakref
 from functools import partial
 from typing import NamedTuple
 
@@ -276,7 +278,7 @@ def test_numbers_of_python_take_the_type_that_they_meet():
 
     for levels, same in (((0.1, 0.2), True), ((np.float32(0.1), 0.2), False), ((0.1,), True)):
         assert run({"rate": levels}, kinds, num_seeds=1)["same"].all() == same
-    for rate, same in ((0.1, True), (np.float32(0.1), False), (3, True)):
+    for rate, same in ((0.1, True), (np.float32(0.1), False), (3, True), (jnp.asarray(0.1), True)):
         assert map_seeds(kinds, rate, num_seeds=2)["same"].all() == same
 
     def carried(key, rate):
@@ -726,3 +728,17 @@ def test_all_cores_are_used_unless_the_user_says_otherwise(before, between, env,
     code = DEVICES.format(before=before, between=between)
     found = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert found.stdout.startswith(f"{number} ") and said in found.stdout
+
+
+def test_what_is_kept_from_call_to_call_is_bounded(monkeypatch):
+    for kept in (tracing._kept, programs._kept):
+        monkeypatch.setattr(kept, "most", 3)
+    for n in range(5):
+        big = np.ones(2**16)
+        map_seeds(lambda key, big=big, n=n: {"x": n + big[0] * jax.random.normal(key)}, num_seeds=1)
+        if not n:
+            first = weakref.ref(big)
+    del big
+    gc.collect()
+    assert len(tracing._kept) == len(programs._kept) == 3
+    assert first() is None

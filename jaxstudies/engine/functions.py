@@ -1,22 +1,52 @@
-"""When two functions are one: made anew with equal contents, they share a program."""
+"""When two functions are one: made anew with equal contents, they share a program; and which are kept."""
 
 import contextlib
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import partial
 from types import FunctionType, MethodType
+from typing import Any
+
+
+class Latest(OrderedDict[Hashable, Any]):
+    """The things that were kept or found last, at most so many."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
+    def find(self, key: Hashable) -> Any:
+        """Return what is kept under a key, or None."""
+        try:
+            self.move_to_end(key)
+            return self[key]
+        except KeyError:  # there is none, or another thread has just let go of it
+            return None
+
+    def keep(self, key: Hashable, thing: Any) -> Any:
+        """Keep a thing, and return it."""
+        self[key] = thing
+        while len(self) > self.most:
+            self.popitem(last=False)
+        return thing
 
 
 class Itself:
     """Any object, equal to itself alone."""
 
     def __init__(self, value: object):
-        self.value = value
+        self.number = id(value)
+        try:
+            self.value = weakref.ref(value)  # so that an array goes when nobody else needs it
+        except TypeError:
+            self.value = lambda: value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Itself) and self.value is other.value
+        return isinstance(other, Itself) and self.value() is other.value() is not None
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return self.number
 
 
 def likeness(

@@ -122,8 +122,13 @@ def shape_of(value: PyTree) -> tuple:
 
 
 def kind_of(array: np.ndarray | jax.Array | jax.ShapeDtypeStruct) -> tuple:
-    """Return shape and type of an array, and whether it is of Python's numbers."""
-    return np.shape(array), str(array.dtype), isinstance(array, PythonNumbers)
+    """Return shape and type of an array, and whether it takes the type that it meets, see `is_weak`."""
+    return np.shape(array), str(array.dtype), is_weak(array)
+
+
+def is_weak(array: np.ndarray | jax.Array | jax.ShapeDtypeStruct) -> bool:
+    """Return whether an array takes the type of another in arithmetic: Python's numbers, and what JAX marks so."""
+    return isinstance(array, PythonNumbers) or bool(getattr(array, "weak_type", False))
 
 
 def is_same(value: PyTree, other: PyTree) -> bool:

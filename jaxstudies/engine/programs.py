@@ -17,6 +17,7 @@ from jaxstudies.engine import tracing
 from jaxstudies.engine.blocks import Block, Plan, Size
 from jaxstudies.engine.design import Group, Simulate
 from jaxstudies.engine.devices import Devices, make_mesh
+from jaxstudies.engine.functions import Latest
 from jaxstudies.engine.returned import measures
 from jaxstudies.engine.tracing import One, Traced
 
@@ -81,13 +82,12 @@ def compile_block(
 
         block = jax.jit(partial(run_block, itself, one_by_one=traced.one_by_one))
     else:
-        asked = size, tuple(mesh.devices.flat)
-        if asked not in traced.compiled:
-            traced.compiled[asked] = _compiled(traced, mesh, place(0, 0, 0, group))
-        block = traced.compiled[asked]
+        asked = traced.itself, size, tuple(mesh.devices.flat)
+        block = _kept.find(asked) or _kept.keep(asked, _compiled(traced, mesh, place(0, 0, 0, group)))
     return lambda *arguments: jax.device_get(block(*place(*arguments)))
 
 
+_kept = Latest(tracing.KEPT)
 EVERYWHERE, BY_SEED, BY_SETTING = PartitionSpec(), PartitionSpec("seeds"), PartitionSpec("settings")
 
 
@@ -177,7 +177,7 @@ class Programs:
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
                 self.sizes[program] = halve(size, self.devices, error)
                 compiled.clear()
-                traced.compiled.clear()
+                _kept.clear()
                 continue
             launches.append(Launch(setting, start, size))
             took = Size(min(size.settings, rest.settings), min(size.seeds, rest.seeds))

@@ -1,6 +1,5 @@
 """A run as JAX traces it: once for all settings, seeds and calls that differ in nothing but numbers."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
@@ -13,15 +12,16 @@ from jaxtyping import PyTree
 
 from jaxstudies.engine import devices
 from jaxstudies.engine.design import Group, Simulate
-from jaxstudies.engine.functions import likeness
-from jaxstudies.engine.levels import PythonNumbers, kind_of
+from jaxstudies.engine.functions import Itself, Latest, likeness
+from jaxstudies.engine.levels import is_weak, kind_of
 from jaxstudies.engine.returned import measures
 
 One = Callable[[jax.Array, PyTree, PyTree], dict[str, jax.Array]]
 """A run of a key, of the data in which settings differ, and of those they have in common."""
 
-KEPT, KEPT_BYTES = 32, 2**24
-"""Runs that are kept from call to call, and the most that arrays may take up over which one of them has closed."""
+KEPT, KEPT_BYTES = 64, 2**24
+"""Runs, and programs of them, that are kept from call to call: each takes up some megabytes, and dozens to hundreds of
+the 65,530 memory maps of a process; and the most that arrays may take up over which a run that is kept has closed."""
 SETTINGS = (
     "jax_enable_x64",
     "jax_default_prng_impl",
@@ -49,11 +49,11 @@ class Traced(NamedTuple):
     """A callback must see the seeds that were asked for and no others."""
     one_by_one: bool
     """Mapped, JAX's draws from keys of rbg would depend on which of them are drawn from at once."""
-    compiled: dict[Hashable, Any]
-    """Programs of this run, by what they run at once and where."""
+    itself: Itself
+    """What it is known by."""
 
 
-_kept: OrderedDict[Hashable, Traced] = OrderedDict()
+_kept = Latest(KEPT)
 
 
 def trace(simulate: Simulate, group: Group, data: dict[str, PyTree], identity: Hashable = None) -> Traced:
@@ -83,23 +83,19 @@ def trace(simulate: Simulate, group: Group, data: dict[str, PyTree], identity: H
     leaves, structure = jax.tree.flatten((group.mapped, group.fixed | data))
     data_asked = structure, tuple(map(kind_of, leaves))
     asked = identity, likeness(group.static), data_asked, tuple(jax_settings().values())
-    if identity is not None and asked in _kept:
-        _kept.move_to_end(asked)
-        return _kept[asked]
+    if identity is not None and (found := _kept.find(asked)):
+        return found
     # Traced as under jit, whatever a debugger wants; products as they are compiled, see `programs.compile_block`.
     with jax.disable_jit(False), jax.default_matmul_precision("highest"):
         graph, shapes = jax.make_jaxpr(run, return_shape=True)(*arguments)
     traced = _examined(graph, shapes)
     if identity is not None and sum(getattr(c, "nbytes", 0) for c in graph.consts) <= KEPT_BYTES:
-        _kept[asked] = traced
-        while len(_kept) > KEPT:
-            _kept.popitem(last=False)
+        _kept.keep(asked, traced)
     return traced
 
 
 def _shape_of(array: np.ndarray | jax.Array, shape: tuple[int, ...] | None = None) -> jax.ShapeDtypeStruct:
-    weak = isinstance(array, PythonNumbers)
-    return jax.ShapeDtypeStruct(np.shape(array) if shape is None else shape, array.dtype, weak_type=weak)
+    return jax.ShapeDtypeStruct(np.shape(array) if shape is None else shape, array.dtype, weak_type=is_weak(array))
 
 
 def _examined(graph, shapes: dict[str, jax.ShapeDtypeStruct]) -> Traced:
@@ -118,7 +114,7 @@ def _examined(graph, shapes: dict[str, jax.ShapeDtypeStruct]) -> Traced:
             kinds.add(str(equation.invars[0].aval.dtype))
     calls_host = bool(graph.effects) or any("callback" in name or "debug_print" in name for name in names)
     by_batch = "rng_bit_generator" in names or not kinds <= {"key<fry>"}
-    return Traced(one, shapes, used[0], calls_host, by_batch, {})
+    return Traced(one, shapes, used[0], calls_host, by_batch, Itself(graph))
 
 
 def equations(jaxpr) -> Iterator[Any]:
