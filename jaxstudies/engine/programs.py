@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from tqdm import tqdm
 
-from jaxstudies.engine import tracing
+from jaxstudies.engine import prng, tracing
 from jaxstudies.engine.blocks import Block, Plan, Size
 from jaxstudies.engine.design import Group, Simulate
 from jaxstudies.engine.devices import Devices, make_mesh
@@ -118,7 +118,7 @@ def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compil
     mapped = jax.shard_map(block, mesh=mesh, check_vma=False, **specs)
     # Accelerators would round the factors of matrix products to 8 or 11 bits otherwise.
     with jax.default_matmul_precision("highest"):
-        lowered = jax.jit(mapped).lower(*arguments)
+        lowered = prng.lower(jax.jit(mapped).trace(*arguments), mesh.devices.flat[0].platform)
     # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
     return lowered.compile({"xla_llvm_disable_expensive_passes": True})
 
