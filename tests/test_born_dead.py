@@ -41,6 +41,7 @@ def test_born_dead_share_lies_within_the_theory(init):
         assert (row["theory_low"], row["theory_high"]) == theory.born_dead_bounds(row["depth"], row["width"])
 
 
+@pytest.mark.slow
 def test_the_map_agrees_with_the_networks_of_dying_relu():
     """At birth within four standard errors, as the draws differ; trained exactly."""
     n = 2000

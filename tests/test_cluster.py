@@ -117,6 +117,7 @@ def test_a_process_that_dies_is_said_and_nothing_is_lost(server, alone, tmp_path
 OURS = "--seeds 9 --chunk-size 4 --devices 1 --depths 1 3 --widths 2 3"
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_study_of_ours_equal_one_alone(server, tmp_path):
     """Also if one of them is killed first."""
     whole = tmp_path / "whole"

@@ -4,6 +4,7 @@ import gc
 import os
 import weakref
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -513,6 +514,7 @@ def test_blocks_fill_the_devices_and_are_even(num_settings, num_seeds, runs, num
         assert block <= total + max(over, num_devices)
 
 
+@hypothesis.settings(max_examples=40)
 @given(
     num_settings=st.integers(1, 300),
     num_seeds=st.integers(1, 300),

@@ -72,6 +72,7 @@ def check_a_killed_run(server, uninterrupted, out, seed, study=TOY, most=MOST_OP
     return killed
 
 
+@pytest.mark.slow
 def test_killed_runs_go_on_and_lose_nothing(server, uninterrupted, tmp_path):
     seed = killed = 0
     while killed < 50:
