@@ -27,7 +27,7 @@ from jax.experimental import io_callback
 
 import jaxstudies
 from jaxstudies import Claim, Setting, map_seeds, run
-from jaxstudies.engine import programs, tracing
+from jaxstudies.engine import devices, programs, tracing
 from jaxstudies.engine.design import make_design
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.output import table
@@ -720,8 +720,8 @@ print(len(jax.local_devices()), [str(w.message) for w in caught if w.filename ==
 )
 def test_all_cores_are_used_unless_the_user_says_otherwise(before, between, env, number, said):
     if not number:
-        number = os.cpu_count() if before else len(os.sched_getaffinity(0))
-    if "late" not in said and number == 1 and not between:
+        number = os.cpu_count() if before else devices.num_cores()
+    if devices.num_cores() == 1 and "first" in said:
         pytest.skip("for several cores")
     left_out = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
     environ = {name: value for name, value in os.environ.items() if name not in left_out} | env
