@@ -25,6 +25,7 @@ def births(first_dead_layers):
     return born_dead.derive(runs).assign(count=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", ["he_normal", "glorot_uniform"])
 def test_born_dead_share_lies_within_the_theory(init):
     """Every depth and width, bounds and the exact value, within four standard errors."""
@@ -83,6 +84,7 @@ def finished(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_map_with_training(finished):
     summary = pd.read_csv(finished / "summary.csv")
     born = summary[(summary["stage"] == "born") & (summary["epochs"] == 0)]

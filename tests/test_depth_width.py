@@ -301,6 +301,7 @@ def finished(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_script_small_end_to_end(finished):
     import matplotlib.image
 
@@ -322,6 +323,7 @@ def test_script_small_end_to_end(finished):
         assert matplotlib.image.imread(finished / f"{name}.png").std() > 0.02
 
 
+@pytest.mark.slow
 def test_the_chosen_rate_is_the_best_on_validation(finished):
     results, _ = from_table.read(STUDY, finished)
     rates = results.runs.groupby([*WHO, "seed"])["validation_rmse"]
@@ -335,6 +337,7 @@ def test_the_chosen_rate_is_the_best_on_validation(finished):
     assert np.array_equal(others[best.index].isna(), rates.size()[best.index] == 1)
 
 
+@pytest.mark.slow
 def test_curves_end_at_the_error_and_are_missing_behind(finished):
     results, _ = from_table.read(STUDY, finished)
     for part, epochs in (("shapes", 2), ("modern", 1)):
@@ -344,6 +347,7 @@ def test_curves_end_at_the_error_and_are_missing_behind(finished):
         assert np.array_equal(curves[:, epochs - 1], rows["validation_rmse"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [True, False])
 def test_networks_that_diverge_are_left_out_of_the_figures(finished, every):
     """If all of two layers do, there is no map of them; if all do, there are only baselines."""

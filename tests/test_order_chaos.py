@@ -102,6 +102,7 @@ def test_judge_on_made_up_factors():
     assert (tanh.verdict, tanh.n) == ("refuted", 4)
 
 
+@pytest.mark.slow
 def test_diagram_end_to_end(tmp_path):
     argv = ["--seeds", "2", "--points", "3", "--width", "10", "--dataset", "digits"]
     argv += ["--activations", "relu", "tanh", "--depth", "8"]

@@ -188,6 +188,7 @@ def test_test_points_agree_with_closed_form(runs):
     assert (means["mean"].abs() < 4 * means["sem"]).all()
 
 
+@pytest.mark.slow
 def test_script_runs_small(tmp_path, capsys):
     argv = ["--seeds", "40", "--convergence-epochs", "60", "--num-test", "50"]
     command.main(STUDY, [*argv, "--epochs", "5", "10", "--out", str(tmp_path)])
