@@ -4,7 +4,6 @@ import operator
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax
 import numpy as np
 
 LARGEST_SEED = 2**32 - 1
@@ -69,7 +68,7 @@ def levels(name: str, value: object) -> object:
     """
     if isinstance(value, list | range):
         return tuple(value)
-    array = isinstance(value, np.ndarray | jax.Array) and np.ndim(value) > 0
+    array = hasattr(value, "dtype") and np.ndim(value) > 0  # of NumPy or JAX, which need not be imported for it
     if array or hasattr(value, "__next__") or isinstance(value, set | frozenset):
         raise TypeError(
             f"config: {name!r} is {'an array' if array else f'a {type(value).__name__}'}; the levels of a factor are "

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jaxstudies.arguments import short
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import intervals
 from jaxstudies.evidence.intervals import Interval
@@ -104,34 +105,28 @@ class Claim:
         return said | {"method": method, "region": region, "arguments": dict(self.arguments)}
 
 
-def _short(value: object) -> str:
-    from jaxstudies.arguments import short  # late, as it imports JAX, which who only makes claims need not wait for
-
-    return short(value)
-
-
 def _mistake_in(claim: Claim) -> str | None:
     """Return what is wrong in a claim: the field, its value, and what is allowed."""
     if claim.estimand not in ESTIMANDS:
         return f"estimand {claim.estimand!r}: one of {', '.join(ESTIMANDS)}"
     if not callable(claim.effect):
-        return f"effect {_short(claim.effect)}: a function `effect(of)` that returns a measure by seed"
+        return f"effect {short(claim.effect)}: a function `effect(of)` that returns a measure by seed"
     try:
         low, high = claim.holds
         ordered = bool(low <= high)
     except (TypeError, ValueError):
         ordered = False
     if not ordered:
-        return f"holds {_short(claim.holds)}: two numbers, the lower end first"
+        return f"holds {short(claim.holds)}: two numbers, the lower end first"
     if not (isinstance(claim.level, Real) and 0 < claim.level < 1):
-        return f"level {_short(claim.level)}: a number between 0 and 1, as 0.95"
+        return f"level {short(claim.level)}: a number between 0 and 1, as 0.95"
     takes = ESTIMANDS[claim.estimand].arguments
     if not isinstance(claim.arguments, Mapping) or set(claim.arguments) != set(takes):
-        return f"arguments {_short(claim.arguments)}: {claim.estimand} takes {' and '.join(takes) or 'none'}"
+        return f"arguments {short(claim.arguments)}: {claim.estimand} takes {' and '.join(takes) or 'none'}"
     for name, (least, most) in takes.items():
         number = claim.arguments[name]
         if not (isinstance(number, Real) and least <= number <= most):
-            return f"arguments: {name} is {_short(number)}: a number from {least:g} to {most:g}"
+            return f"arguments: {name} is {short(number)}: a number from {least:g} to {most:g}"
     return None
 
 
@@ -260,7 +255,7 @@ def as_effects(effect: Any, estimand: str = "mean") -> pd.DataFrame:
             numbers there, or a seed stands twice in it.
     """
     if not isinstance(effect, pd.Series | pd.DataFrame):
-        raise StudyError(f"its effect is {_short(effect)}: a Series by seed, or a DataFrame with a column 'value'")
+        raise StudyError(f"its effect is {short(effect)}: a Series by seed, or a DataFrame with a column 'value'")
     rows = effect.rename("value").to_frame() if isinstance(effect, pd.Series) else effect
     if "seed" not in rows:
         if rows.index.nlevels > 1 or rows.index.name not in (None, "seed"):
@@ -274,7 +269,7 @@ def as_effects(effect: Any, estimand: str = "mean") -> pd.DataFrame:
         raise StudyError(f"its effect has two columns {twice[0]!r}: one of each name")
     seeds = rows["seed"].dropna().infer_objects()
     if len(seeds) and not (seeds.dtype.kind in "iuf" and (seeds % 1 == 0).all()):
-        raise StudyError(f"its effect is indexed by {_short(seeds.iloc[0])}: by seed, a whole number")
+        raise StudyError(f"its effect is indexed by {short(seeds.iloc[0])}: by seed, a whole number")
     numbers_of = [name for name in ("value", "other") if name in rows]
     rows = rows.dropna(subset=numbers_of)
     rows = rows.assign(**{name: _as_numbers(rows[name]) for name in numbers_of})
@@ -290,7 +285,7 @@ def _as_numbers(column: pd.Series) -> pd.Series:
         return column.astype(float)
     except (TypeError, ValueError) as error:
         first, way = column.iloc[0], ""
-        said = _short(first)
+        said = short(first)
         if shape := np.shape(first):
             said, way = f"an array of shape {shape}", ", had by an index along each axis"
         raise StudyError(f"its effect's {column.name} is {said}: a number{way}") from error

@@ -9,9 +9,9 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Int, Key
 
+from jaxstudies.engine import prng
 from jaxstudies.networks.models import Layer
 from jaxstudies.studies.depth_width.config import Config, Kind
 
@@ -56,7 +56,7 @@ def draw_layers(key: Key[Array, ""], bounds: dict[str, Layer]) -> dict[str, Laye
         row = jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, 0) if leaf.ndim > 1 else 0 * column
         places.append((row.ravel() + np.uint32(i << 24), column.ravel()))
     high, low = (jnp.concatenate(words) for words in zip(*places, strict=True))
-    bits, _ = threefry2x32_p.bind(*jax.random.key_data(key), high, low)
+    bits = prng.threefry_2x32(jax.random.key_data(key), (high, low))[0]
     # 24 bits, which float32 holds exactly.
     uniform = (bits >> 8).astype(jnp.float32) * 2.0**-23 - 1
     ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
