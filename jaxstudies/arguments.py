@@ -68,7 +68,7 @@ def levels(name: str, value: object) -> object:
     """
     if isinstance(value, list | range):
         return tuple(value)
-    array = hasattr(value, "dtype") and np.ndim(value) > 0  # of NumPy or JAX, which need not be imported for it
+    array = getattr(value, "ndim", 0) > 0  # of NumPy, pandas or JAX, which need not be imported for it
     if array or hasattr(value, "__next__") or isinstance(value, set | frozenset):
         raise TypeError(
             f"config: {name!r} is {'an array' if array else f'a {type(value).__name__}'}; the levels of a factor are "
