@@ -21,6 +21,10 @@ class OtherVersions(DirectoryError):
     """What is there was written with other versions of the libraries that decide numbers."""
 
 
+class Notice(UserWarning):
+    """What whoever runs something should know, and need not stop it."""
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Warn whoever called the library, at their line."""
     frames, package = [sys._getframe()], str(Path(__file__).parent)

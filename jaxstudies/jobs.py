@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from jaxstudies.engine.gather import Earlier
 from jaxstudies.engine.monte_carlo import Execution, Task, Timing
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
 from jaxstudies.errors import DirectoryError, OtherVersions
-from jaxstudies.output import files, provenance, table
+from jaxstudies.output import files, owned, provenance, table
 from jaxstudies.output.table import Shapes, UnreadableRuns
 from jaxstudies.study import Study
 
@@ -125,7 +126,7 @@ def is_finished(job: Job) -> bool:
 
     Runs of other configurations are set aside rather than lost, see `set_aside`.
     """
-    current, aside = job.directory / "runs.parquet", job.directory / f"runs-{job.digest}.parquet"
+    current, aside = job.directory / owned.RUNS, job.directory / f"runs-{job.digest}.parquet"
     for path in (current, aside):
         if _origin_of(path).get("digest") != job.digest or not table.is_readable(path):
             continue
@@ -148,18 +149,32 @@ def _origin_of(path: Path) -> dict:
         return {}
 
 
-def other_table(job: Job) -> Path | None:
-    """Return the current table, if it is of another run and not part of this one."""
-    current = job.directory / "runs.parquet"
-    other = _origin_of(current).get("digest", job.digest)
-    grows = job.earlier == current and job.first_seed < job.task.num_seeds
-    return current if other != job.digest and not grows and re.fullmatch(DIGEST, other) else None
+def place_aside(job: Job) -> Path | None:
+    """Return where the current table goes when this run's takes its place; None where nothing is lost with it.
+
+    That is a table of another run, unless this one grows from it, and one that is damaged.
+    """
+    current = job.directory / owned.RUNS
+    other = _origin_of(current).get("digest", "")
+    if not current.exists() or (other == job.digest and table.is_readable(current)):
+        return None
+    if re.fullmatch(DIGEST, other) and other != job.digest:
+        grows = job.earlier == current and job.first_seed < job.task.num_seeds
+        return None if grows else job.directory / f"runs-{other}.parquet"
+    numbered = (job.directory / f"runs-damaged-{i}.parquet" for i in itertools.count(1))
+    return next(path for path in numbered if not path.exists())
 
 
 def set_aside(job: Job) -> None:
-    """Rename the current table to runs-DIGEST.parquet, if it is of another run and not part of this one."""
-    if other := other_table(job):
-        os.replace(other, job.directory / f"runs-{_origin_of(other)['digest']}.parquet")
+    """Rename the current table, if anything were lost with it.
+
+    Raises:
+        DirectoryError: What is no table of runs has the name that it would get.
+    """
+    if aside := place_aside(job):
+        if aside.exists() and f"runs-{_origin_of(aside).get('digest')}" != aside.stem:
+            raise DirectoryError(job.directory, f"{aside.name} is there, and no table of these runs; move it away")
+        os.replace(job.directory / owned.RUNS, aside)
 
 
 def grow(job: Job) -> Job:
@@ -204,7 +219,7 @@ def is_cut_so(job: Job, path: Path, num_seeds: int) -> bool:
 
 def discard(job: Job) -> None:
     """Forget what is finished; chunks of other versions are set aside, a table of 0.1 is refused."""
-    _origin_of(job.directory / "runs.parquet")
+    _origin_of(job.directory / owned.RUNS)
     if _versions_differ(job.chunks):
         job.chunks.set_aside()
     else:
@@ -271,7 +286,8 @@ def finish(job: Job, share: Share = ALONE) -> None:
         "beside": {name: rows.to_dict("list") for name, rows in tables.items()},
     }
     with files.writing(job.directory):
-        table.write_runs(job.directory / "runs.parquet", blocks, origin, lambda: set_aside(job))
+        owned.add(job.directory, owned.RUNS)
+        table.write_runs(job.directory / owned.RUNS, blocks, origin, lambda: set_aside(job))
         kept.remove()
 
 

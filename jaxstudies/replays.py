@@ -21,7 +21,7 @@ from jaxstudies.engine.design import Design, Simulate
 from jaxstudies.engine.monte_carlo import Stage, Task
 from jaxstudies.engine.programs import Columns, Launch
 from jaxstudies.jobs import Job
-from jaxstudies.output import live, table
+from jaxstudies.output import live, owned, table
 from jaxstudies.results import have_label, open_labels
 from jaxstudies.runs import code_of, filled_in, study_of
 from jaxstudies.study import EXECUTION, Study
@@ -124,7 +124,7 @@ def replay(
     master = None if master_seed is None else arguments.whole("master_seed", master_seed, 0, arguments.LARGEST_SEED)
     found, config = _study_and_config(study, simulate, data)
     where = directory if directory is not None else study if isinstance(study, str | Path) else None
-    path = None if where is None else arguments.path("directory", where) / "runs.parquet"
+    path = None if where is None else arguments.path("directory", where) / owned.RUNS
     origin = table.read_provenance(path) if path else {"seed": master or 0, "num_seeds": 1, "stages": []}
     if master not in (None, origin["seed"]):
         raise ValueError(f"master_seed {master}: that of the table in {where} is {origin['seed']}; leave it out")
@@ -157,7 +157,7 @@ def _study_and_config(
         if simulate is None:
             raise ValueError("simulate: needed with a config")
         return study_of(study, simulate, data or {}), filled_in(study)
-    origin = table.read_provenance(Path(study) / "runs.parquet")
+    origin = table.read_provenance(Path(study) / owned.RUNS)
     if origin["study"] == "run":
         by_itself = "" if origin["config"] else ", or, if map_seeds wrote it, call that again"
         raise ValueError(

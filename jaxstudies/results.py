@@ -1,6 +1,6 @@
 """What follows from a table of runs: measures by seed, the summary, verdicts, figures, the files that keep them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from jaxstudies.engine.design import Design, label
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims, intervals
 from jaxstudies.evidence.claims import Unanswerable, Verdict, judge_all
-from jaxstudies.output import files, table
+from jaxstudies.output import files, owned, table
 from jaxstudies.output.table import Shapes
 from jaxstudies.output.words import STATISTICS, beside_statistics
 from jaxstudies.study import Results, Study
@@ -243,12 +243,17 @@ def read(study: Study, directory: Path) -> tuple[Results, dict]:
     Raises:
         UnreadableRuns: There are no runs, or they cannot be read.
     """
-    path = directory / "runs.parquet"
+    path = directory / owned.RUNS
     origin = table.read_provenance(path)
     runs = table.read_runs(path, study.derive, study.condense)
     beside = {name: pd.DataFrame(columns) for name, columns in origin.pop("beside").items()}
     config = configs.from_json(study.Config, origin["config"])
     return Results(config, runs, beside.pop("times"), beside), origin
+
+
+def names(tables: Iterable[str]) -> list[str]:
+    """Return the names of the files that `write` writes."""
+    return ["config.json", "claims.json", "effects.parquet", *owned.file_names(tables, ".csv").values()]
 
 
 def write(
@@ -257,6 +262,6 @@ def write(
     """Write beside the table of runs where it comes from, the verdicts, and tables by name."""
     files.write_json(directory / "config.json", origin)
     files.write_json(directory / "claims.json", claims.to_json(verdicts))
-    claims.write_effects(directory / "effects.parquet", effects, table.content_digest(directory / "runs.parquet"))
-    for name, rows in tables.items():
-        files.write_csv(directory / f"{name}.csv", rows)
+    claims.write_effects(directory / "effects.parquet", effects, table.content_digest(directory / owned.RUNS))
+    for name, file in owned.file_names(tables, ".csv").items():
+        files.write_csv(directory / file, tables[name])

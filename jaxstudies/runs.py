@@ -17,13 +17,13 @@ from jaxtyping import PyTree
 
 from jaxstudies import arguments, jobs, results
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import chunks, gather, monte_carlo
+from jaxstudies.engine import gather, monte_carlo
 from jaxstudies.engine.chunks import Memory
 from jaxstudies.engine.design import Design, Simulate
 from jaxstudies.engine.monte_carlo import Execution
-from jaxstudies.errors import warn
+from jaxstudies.errors import Notice, warn
 from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
-from jaxstudies.output import files, live, nonfinite, table
+from jaxstudies.output import files, live, locks, nonfinite, owned, table
 from jaxstudies.study import Results, Study, levels_of, task_of
 
 
@@ -167,7 +167,7 @@ def run(
     filled = filled_in(config)
     arguments.names("data", data or {})
     study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))
-    blocks, design = rows_of(study, filled, code_of(study, filled), how)
+    blocks, design = rows_of(study, filled, code_of(study, filled), how, owned.NAMES)
     kept = list(blocks)
     runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
     verdicts, effects = judge_all(study.CLAIMS, results.selector(runs, study.AXES))
@@ -269,31 +269,33 @@ def code_of(study: Study, config: Dataclass) -> list[object]:
     return [study.simulate, list(levels_of(study, config, study.data(config)).items())]
 
 
-def rows_of(study: Study, config: Dataclass, code: list[object], how: How) -> tuple[Iterable[pa.Table], Design]:
+def rows_of(
+    study: Study, config: Dataclass, code: list[object], how: How, files_left: Iterable[str] = (owned.RUNS,)
+) -> tuple[Iterable[pa.Table], Design]:
     """Run a study, in a directory if there is one; return its rows, and its design."""
     where = how.directory
     if where is None:
         task = task_of(study, config, how.num_seeds, how.seed, how.execution)
         with stoppable(how):
             return monte_carlo.run_design(task, shapes=jobs.trace(study, task))[0], task.design
-    with files.writing(where):
-        where.mkdir(parents=True, exist_ok=True)
+    owned.prepare(where, files_left)
     digest = live.object_digest(code)
     if digest is None:
-        warn("simulate cannot be read, so that nothing in the directory is used again", UserWarning)
+        warn("simulate cannot be read, so that nothing in the directory is used again", Notice)
     job = jobs.prepare(study, config, where, how.num_seeds, how.seed, how.execution, digest)
-    with stoppable(how), chunks.sole_writer(where):
+    with stoppable(how), locks.sole_writer(where):
         if not jobs.is_finished(job):
             jobs.finish(jobs.grow(job))
-    return table.stored_blocks(where / "runs.parquet"), job.task.design
+    return table.stored_blocks(where / owned.RUNS), job.task.design
 
 
 def keep_results(
     study: Study, config: Dataclass, runs: pd.DataFrame, verdicts: list[Verdict], effects: pd.DataFrame, directory: Path
 ) -> None:
     """Write what follows from a table beside it."""
-    origin = table.read_provenance(directory / "runs.parquet")
+    origin = table.read_provenance(directory / owned.RUNS)
     times = pd.DataFrame(origin.pop("beside")["times"])
     summary = results.summarize(study, Results(config, runs, times, {}))
-    with files.writing(directory):
-        results.write(directory, origin, verdicts, effects, {"summary": summary, "times": times})
+    tables = {"summary": summary, "times": times}
+    with files.writing(directory), owned.rewriting(directory, origin["digest"], results.names(tables)):
+        results.write(directory, origin, verdicts, effects, tables)

@@ -25,10 +25,10 @@ from matplotlib.figure import Figure
 from benchmarks import scaling, timing
 from benchmarks.peers import CONTESTANTS
 from benchmarks.steps import IMAGES
-from jaxstudies.commands import command, flags
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands import endings, flags
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine import devices
-from jaxstudies.output import files, plotting
+from jaxstudies.output import files, owned, plotting
 from jaxstudies.output.files import writing
 
 
@@ -130,22 +130,26 @@ def draw(table: pd.DataFrame, options: Options) -> Figure:
     return figure
 
 
-def check(options: Options | ScalingOptions) -> None:
-    """Check that the files can be written.
+def path_of(name: str, options: Options | ScalingOptions) -> Path:
+    """Return where the JSON goes; table and figure go beside it.
 
     Raises:
-        UsageError: They cannot.
+        UsageError: It cannot go there.
+        DirectoryError: Nothing can be written there, or files that are not ours are in the way.
     """
-    if options.json is None:
-        command.check_writable(options.out)
-    elif options.json.is_dir():
-        raise UsageError(f"--json {options.json}: is a directory; name a file")
-    elif not options.json.parent.is_dir():
-        raise UsageError(f"--json {options.json}: there is no {options.json.parent}")
+    path = options.json or options.out / f"{name}.json"
+    if options.json is not None:
+        if options.json.is_dir():
+            raise UsageError(f"--json {options.json}: is a directory; name a file")
+        if not options.json.parent.is_dir():
+            raise UsageError(f"--json {options.json}: there is no {options.json.parent}")
+    beside = [f"{path.stem}.csv", f"{path.stem}.png"]
+    owned.prepare(path.parent, beside if options.json else [path.name, *beside])
+    return path
 
 
 def write(
-    name: str, options: Options | ScalingOptions, table: pd.DataFrame, figure: Figure, skipped: list[str]
+    path: Path, options: Options | ScalingOptions, table: pd.DataFrame, figure: Figure, skipped: list[str]
 ) -> None:
     """Print the results and write them as JSON, table and figure."""
     described = timing.describe()
@@ -155,9 +159,10 @@ def write(
         print(f"skipped, not installed: {', '.join(skipped)}")
     asked = {k: v for k, v in asdict(options).items() if k not in ("out", "json")}
     content = {"machine": described, "options": asked, "results": table.to_dict("records")}
-    path = options.json or options.out / f"{name}.json"
     out = path.parent
     with writing(out):
+        for name in (path.name, f"{path.stem}.csv", f"{path.stem}.png"):
+            owned.add(out, name)
         files.write_json(path, content | {"skipped": skipped})
         files.write_csv(out / f"{path.stem}.csv", table)
         plotting.save({path.stem: figure}, out)
@@ -172,33 +177,29 @@ def compare(argv: list[str]) -> None:
         if name not in CONTESTANTS:
             known = ", ".join(f'"{name}"' for name in CONTESTANTS)
             raise UsageError(f"--only {name}: must be among {known}")
-    check(options)
+    path = path_of("benchmark", options)
     table, skipped = measure(options)
-    write("benchmark", options, table, draw(table, options), skipped)
+    write(path, options, table, draw(table, options), skipped)
 
 
 def scale(argv: list[str]) -> None:
     """Measure the engine against seeds and devices."""
     shown, description = flags.explained(ScalingOptions), (scaling.__doc__ or "").strip()
     options = flags.parse(shown, argv, prog="benchmark.py scaling", description=description)
-    check(options)
-    o = options
+    o, path = options, path_of("scaling", options)
     table = scaling.measure(o.seeds, device_seeds=o.device_seeds, num_epochs=o.epochs, repeats=o.repeats)
-    write("scaling", options, table, scaling.draw(table, o.epochs, o.repeats), [])
+    write(path, options, table, scaling.draw(table, o.epochs, o.repeats), [])
 
 
 def main() -> None:
     """Measure, print and write; a mistake in the flags is one line and status 2."""
     argv = sys.argv[1:]
     devices.use_all_cores()
-    try:
+    with endings.explained("benchmark", endings.at_out, after=""):
         if argv[:1] == ["scaling"]:
             scale(argv[1:])
         else:
             compare(argv)
-    except UsageError as error:
-        print(f"benchmark: error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

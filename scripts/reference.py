@@ -14,8 +14,8 @@ from typing import Annotated
 
 import tyro
 
-from jaxstudies.commands import command, flags
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands import command, endings, flags
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.output import provenance
 from jaxstudies.studies import packaged
 from jaxstudies.study import load
@@ -54,27 +54,31 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-def main() -> None:
-    """Run the studies and copy what they leave; a mistake is one line and status 2."""
-    try:
-        options = flags.parse(Options, sys.argv[1:], prog="reference.py", description=__doc__ or "")
-        names = options.studies or tuple(packaged())
-        if unknown := set(names) - set(packaged()):
-            raise UsageError(f"{min(unknown)}: must be one of {', '.join(packaged())}")
-        if not is_clean(provenance.commit(ROOT)):
-            raise UsageError(f"{ROOT}: commit your changes first, so that the commit says what was run")
-    except UsageError as error:
-        print(f"reference: error: {error}", file=sys.stderr)
-        sys.exit(2)
+def renew(asked: tuple[str, ...]) -> None:
+    """Run studies, all if none is named, and copy what they leave.
+
+    Raises:
+        UsageError: There is no such study, or it was not a clean commit that was run.
+    """
+    names = asked or tuple(packaged())
+    if unknown := set(names) - set(packaged()):
+        raise UsageError(f"{min(unknown)}: must be one of {', '.join(packaged())}")
+    if not is_clean(provenance.commit(ROOT)):
+        raise UsageError(f"{ROOT}: commit your changes first, so that the commit says what was run")
     for name in names:
         print(f"\n== {name}", flush=True)
         command.main(load(name), ["--out", str(RESULTS / name)])
         if commits := unclean(RESULTS / name):
-            print(f"reference: error: {RESULTS / name} has runs of {', '.join(commits)}; remove it", file=sys.stderr)
-            sys.exit(2)
+            raise UsageError(f"{RESULTS / name} has runs of {', '.join(commits)}; remove it")
     for name in names:  # behind all runs, since the checkout is changed from here on
         (ROOT / "figures" / name).mkdir(exist_ok=True)
         copy(RESULTS / name, ROOT / "figures" / name)
+
+
+def main() -> None:
+    """Run the studies and copy what they leave; a mistake is one line and status 2."""
+    with endings.explained("reference"):
+        renew(flags.parse(Options, sys.argv[1:], prog="reference.py", description=__doc__ or "").studies)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ import traceback
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from jaxstudies.commands import command, flags, report_command
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands import command, endings, flags, report_command
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.networks import mnist
-from jaxstudies.output import page
+from jaxstudies.output import owned, page
 from jaxstudies.output.page import Section, UnreadableResults
 from jaxstudies.studies import packaged
 from jaxstudies.study import Study, load
@@ -92,15 +92,13 @@ def write(options: Options, out: Path) -> None:
 
 def main() -> None:
     """Write the page; a mistake in the flags is one line and status 2."""
-    try:
+    with endings.explained("report", endings.at_out):
         shown = flags.explained(Options)
         options = flags.parse(shown, sys.argv[1:], prog="report.py", description=__doc__ or "")
         out = options.out or Path("results/quick" if options.quick else "results")
-        command.check_writable(out)
+        owned.prepare(out, [])
+        report_command.check(out / "report.html")
         write(options, out)
-    except UsageError as error:
-        print(f"report: error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

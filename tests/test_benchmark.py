@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import peers, scaling, steps, timing
+from jaxstudies.output import owned
 from jaxstudies.studies import depth_width
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
@@ -47,7 +48,7 @@ def test_it_measures_what_is_installed_and_lists_the_rest(benchmark, monkeypatch
     assert row["contestant"] == "jaxstudies" and row["ratio"] == 1
     assert 0 < row["least"] <= row["seconds"] <= row["most"]
     written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
-    assert written == {"times.json", "times.csv", "times.png"}
+    assert written == {owned.LIST, "times.json", "times.csv", "times.png"}
 
 
 def test_a_loop_is_multiplied_up_to_all_networks_and_epochs():

@@ -27,13 +27,13 @@ from jaxstudies.engine import chunks, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.errors import DirectoryError
 from jaxstudies.evidence import claims
-from jaxstudies.output import provenance, reach, table
+from jaxstudies.output import locks, provenance, reach, table
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from jaxstudies.engine import chunks
-with chunks.sole_writer(Path(sys.argv[1])):
+from jaxstudies.output import locks
+with locks.sole_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -56,15 +56,15 @@ def test_a_second_run_into_a_directory_says_so_and_stops(tmp_path, holder, capsy
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"--out {tmp_path}" in line and "another run" in line
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert [path.name for path in tmp_path.iterdir()] == [locks.LOCK]
 
 
 def test_the_lock_goes_with_a_killed_process(tmp_path, holder):
-    with pytest.raises(DirectoryError, match="another run"), chunks.sole_writer(tmp_path):
+    with pytest.raises(DirectoryError, match="another run"), locks.sole_writer(tmp_path):
         pass
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    with chunks.sole_writer(tmp_path):
+    with locks.sole_writer(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
 

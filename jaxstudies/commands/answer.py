@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies import results
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options
 from jaxstudies.evidence import claims
 from jaxstudies.evidence.claims import Verdict
-from jaxstudies.output import default_figures, nonfinite, plotting, table
+from jaxstudies.output import default_figures, nonfinite, owned, plotting, table
 from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Study
@@ -23,20 +23,24 @@ def report(study: Study, out: Path, options: Options) -> None:
     """Write everything that follows from the table of runs, and say what it comes to."""
     try:
         finished, origin = results.read(study, out)
-        wrong = nonfinite.count(table.stored_blocks(out / "runs.parquet"), study.PADDED)
+        wrong = nonfinite.count(table.stored_blocks(out / owned.RUNS), study.PADDED)
     except UnreadableRuns as error:
         raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
     print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)
     summary = results.summary_of(study, finished)
     verdicts, effects = results.judge(study, finished)
     tables = {"summary": summary} | study.tables(finished) | finished.beside | {"times": finished.times}
-    with writing(out):
-        results.write(out, origin, verdicts, effects, tables)
     plotting.use_style()
     figures = results.figures_of(study, finished, summary)
-    captions = {} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)
-    with writing(out):
-        pictures = [path.name for path in plotting.save(figures, out, captions | dict(study.CAPTIONS), pdf=options.pdf)]
+    default = {} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)
+    stems, captions = owned.file_names(figures, ""), default | dict(study.CAPTIONS)
+    # Where there are PDFs of these runs, they are drawn again with the rest.
+    pdf = options.pdf or any(name.endswith(".pdf") for name in owned.following(out, origin["digest"]))
+    pictures = [f"{stem}{suffix}" for stem in stems.values() for suffix in ((".png", ".pdf") if pdf else (".png",))]
+    with writing(out), owned.rewriting(out, origin["digest"], [*results.names(tables), *pictures]):
+        results.write(out, origin, verdicts, effects, tables)
+        drawn = {stem: figures[name] for name, stem in stems.items()}
+        plotting.save(drawn, out, {stem: captions.get(name, "") for name, stem in stems.items()}, pdf=pdf)
     if options.verbose:
         print_table(summary)
     say_verdicts(verdicts, everything=options.verbose)

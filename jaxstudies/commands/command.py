@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -11,19 +10,17 @@ from pathlib import Path
 from jaxstudies import configs
 from jaxstudies.commands import endings, options
 from jaxstudies.commands.answer import report
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.launch import launch
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import cluster
 from jaxstudies.engine.chunks import ChunksError
 from jaxstudies.engine.cluster import ClusterError
-from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.engine.programs import OutOfMemory
-from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
+from jaxstudies.errors import DirectoryError, Notice, OtherVersions, StudyError
 from jaxstudies.networks.originals import DataError
-from jaxstudies.output import table
-from jaxstudies.output.files import writing
+from jaxstudies.output import owned, table
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Study
 
@@ -57,7 +54,7 @@ def _warnings_in_a_line(name: str) -> Iterator[None]:
         others = warnings.showwarning
 
         def show(message, category, *rest):
-            if issubclass(category, KeyUnused):
+            if issubclass(category, Notice):
                 print(f"{name}: warning: {message}", file=sys.stderr)
             else:
                 others(message, category, *rest)
@@ -81,7 +78,7 @@ def _main(study: Study, argv: list[str]) -> None:
         check_stored(study, argv, out)
         report(study, out, chosen)
     else:
-        check_writable(out)
+        owned.prepare(out, owned.NAMES)
         launch(study, config, seeds, chosen, out, functools.partial(report, study, out, chosen))
 
 
@@ -90,21 +87,10 @@ def parse(study: Study, argv: list[str], stored: dict[str, object] | None = None
     return options.parse(study.Config, study.name, study.text, argv, stored)
 
 
-def check_writable(out: Path) -> None:
-    """Create the directory if needed and check that files can be written there."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; name a directory")
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # a run that starts now may have taken it for a leftover
-
-
 def check_stored(study: Study, argv: list[str], out: Path) -> None:
     """Check that the runs in a directory are of a study, as far as the flags say."""
     try:
-        origin = table.read_provenance(out / "runs.parquet")
+        origin = table.read_provenance(out / owned.RUNS)
         if (name := origin["study"]) != study.name:
             raise UsageError(f"--plots-only: {out}/runs.parquet is of the study {name}")
         config = configs.from_json(study.Config, origin["config"])

@@ -1,12 +1,14 @@
 """The reference of the public names as pages, by pdoc: `jaxstudies docs [--out DIR]`."""
 
-import sys
+import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jaxstudies
-from jaxstudies.commands import flags
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands import endings, flags
+from jaxstudies.commands.endings import UsageError
+from jaxstudies.output import files, owned
 
 DESCRIPTION = "Write the reference of the public names, with examples, as pages to be read in a browser."
 
@@ -20,7 +22,12 @@ class Options:
 
 
 def write(out: Path) -> Path:
-    """Write the reference into a directory; return its first page."""
+    """Write the reference into a directory; return its first page.
+
+    Raises:
+        UsageError: pdoc is not installed.
+        DirectoryError: The directory cannot be used.
+    """
     try:
         from pdoc import pdoc, render
     except ImportError as error:
@@ -28,8 +35,18 @@ def write(out: Path) -> Path:
     for name in jaxstudies.__all__:  # pdoc sees those that have been asked for
         getattr(jaxstudies, name)
     render.configure(docformat="google", show_source=False)
-    pdoc("jaxstudies", output_directory=out)
+    with tempfile.TemporaryDirectory() as made:
+        pdoc("jaxstudies", output_directory=Path(made))
+        pages = {path.name: path.read_bytes() for path in Path(made).iterdir()}
+    owned.prepare(out, pages)
+    with files.writing(out), owned.rewriting(out, "docs", pages):
+        for name, content in pages.items():
+            files.write_atomic(out / name, partial(_put, content))
     return out / "jaxstudies.html"
+
+
+def _put(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def main(argv: list[str]) -> None:
@@ -37,9 +54,6 @@ def main(argv: list[str]) -> None:
 
     Exits with status 2 after one line on stderr if pdoc is not there, or nothing can be written.
     """
-    try:
+    with endings.explained("docs", endings.at_out, after=""):
         options = flags.parse(Options, argv, prog="jaxstudies docs", description=DESCRIPTION)
         print(write(options.out))
-    except (UsageError, OSError) as error:
-        print(f"docs: error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -7,6 +7,7 @@ import inspect
 import io
 import math
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
@@ -16,18 +17,16 @@ from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 import annotated_types as at
 import tyro
 
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.configs import Dataclass
 
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 NUMBERS = {"INT": ("a whole number", r"[-+]?\d+"), "FLOAT": ("a number", r"[-+]?[\d.]+(e[-+]?\d+)?")}
 
 
-class UsageError(Exception):
-    """A user's mistake, in one line that names the flag, the value and the way out; all of `commands` raises it."""
-
-
 def parse(flags: type, argv: list[str] | None = None, **settings: Any) -> Any:
     """Return an instance of a dataclass, filled in from flags; settings are those of `tyro.cli`."""
+    check_words(sys.argv[1:] if argv is None else argv)
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
@@ -89,12 +88,12 @@ def one_line(box: str, flags: type, argv: list[str]) -> str:
     """Return the parser's message on flags, which it prints in a box, as one line."""
     rows = (line.strip("│| ") for line in box.splitlines() if set(line) - set("╭╰╮╯│─+-| "))
     text = " ".join(row for row in rows if not row.startswith(("For full", "╭")))
-    wrong = re.search(r"Error parsing (--\S+):", text)
+    wrong = re.search(r"Error parsing (--[\w-]+)", text)
     kind = re.search(r"Argument helptext:.*?\b(INT|FLOAT)\b", text)
     if wrong and kind:
         number, form = NUMBERS[kind[1]]
-        values = [v for v in re.findall(r"'([^']*)'", text) if v != "None"]
-        bad = next((v for v in values if not re.fullmatch(form, v)), values[-1])
+        values = [value for flag, values in given(argv) if flag == wrong[1] for value in values]
+        bad = next((v for v in values if not re.fullmatch(form, v)), " ".join(values[-1:]))
         text = f"{wrong[1]} {bad}: must be {number}"
     unknown = re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant:|$)", text)
     if unknown:
@@ -106,13 +105,30 @@ def one_line(box: str, flags: type, argv: list[str]) -> str:
     return f"{text} (--help explains every flag)"
 
 
+def given(argv: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each flag and the values that follow it."""
+    starts = [place for place, word in enumerate(argv) if word.startswith("--")]
+    for start, end in pairwise([*starts, len(argv)]):
+        flag, equals, value = argv[start].partition("=")
+        yield flag, [value] * bool(equals) + argv[start + 1 : end]
+
+
+def check_words(argv: list[str]) -> None:
+    """Raise UsageError at words that nothing can be meant by: an empty path would be the current directory."""
+    flag = "argument"
+    for word in argv:
+        name, equals, value = word.partition("=")
+        flag, value = (name, value if equals else None) if word.startswith("--") else (flag, word)
+        if value == "":
+            raise UsageError(f"{flag} '': a value is needed")
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UsageError(f"{flag} {value}: is not UTF-8")
+
+
 def surplus(flags: type, argv: list[str]) -> Iterator[str]:
     """Yield what is wrong with flags that are followed by more values than they take."""
     hints = get_type_hints(flags)
-    starts = [place for place, word in enumerate(argv) if word.startswith("--")]
-    for start, end in pairwise([*starts, len(argv)]):
-        flag, _, value = argv[start].partition("=")
-        values = [value] * bool(value) + argv[start + 1 : end]
+    for flag, values in given(argv):
         hint = hints.get(flag.removeprefix("--").replace("-", "_"))
         many = hint is None or any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
         if not many and len(values) > (hint is not bool):

@@ -11,14 +11,14 @@ from pathlib import Path
 import jax
 
 from jaxstudies import jobs
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import chunks, cluster, devices
+from jaxstudies.engine import cluster, devices
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.engine.shares import ALONE, Share, Unfinished, parse_share
 from jaxstudies.jobs import Job
-from jaxstudies.output import files, provenance, table
+from jaxstudies.output import files, locks, owned, provenance, table
 from jaxstudies.study import Study
 
 
@@ -56,7 +56,7 @@ def launch(
 
 def say_what_is_there(job: Job) -> None:
     """Say that nothing is run, and with which versions what is there was."""
-    path = job.directory / "runs.parquet"
+    path = job.directory / owned.RUNS
     print(f"{path} holds these runs already; --fresh runs them again")
     if differ := provenance.other_versions(table.read_provenance(path)["environment"]):
         print(f"they were written with {differ}")
@@ -69,13 +69,14 @@ def say_what_is_new(job: Job) -> Job:
         new = job.task.num_seeds - job.first_seed
         there = f"{job.earlier} holds {job.first_seed:,} seeds of these runs"
         print(f"{there}; {new:,} more are run" if new else f"{there} and more; none is run")
-    elif other := jobs.other_table(job):
-        print(f"{other} is of another configuration, code or data; it is set aside when this run is done")
+    elif aside := jobs.place_aside(job):
+        why = "damaged" if "damaged" in aside.name else "of another configuration, code or data"
+        print(f"{job.directory / owned.RUNS} is {why}; it is set aside as {aside.name} when this run is done")
     return job
 
 
 def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
-    with chunks.sole_writer(job.directory):
+    with locks.sole_writer(job.directory):
         if fresh:
             jobs.discard(job)
             jobs.finish(job)
@@ -89,18 +90,18 @@ def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
 
 def share_held(directory: Path, share: Share) -> AbstractContextManager:
     """Hold a directory for a share."""
-    return chunks.shared_writer(directory, f"{share.index + 1}-of-{share.count}")
+    return locks.shared_writer(directory, f"{share.index + 1}-of-{share.count}")
 
 
 def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
     done = f"share {share.index + 1}/{share.count} is done"
     with share_held(job.directory, share):
-        with chunks.finishing(job.directory):
+        with locks.finishing(job.directory):
             finished = jobs.is_finished(job)
             job = job if finished else say_what_is_new(job)
         if not finished:
             jobs.compute_share(job, share)
-        with chunks.finishing(job.directory):
+        with locks.finishing(job.directory):
             if finished:
                 say_what_is_there(job)
             elif jobs.is_finished(job):

@@ -1,6 +1,6 @@
 """Factors with very many levels: `--learning-rate 0.01:2:1000000:log` for a million numbers."""
 
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.configs import Levels, number_lists
 
 

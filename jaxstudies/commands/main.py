@@ -1,14 +1,16 @@
 """`jaxstudies` lists the studies, runs one of ours or of yours, or writes the page of verdicts.
 
-Help, the list and what is said of a wrong flag need not wait for JAX: it is imported by what needs it.
+Help, the list and what is said of a wrong flag need not wait for JAX: it is imported by what needs it, and whatever is
+imported, Ctrl-C while that goes on is one line.
 """
 
+import importlib
 import sys
 from pathlib import Path
 
 import jaxstudies
 from jaxstudies import studies
-from jaxstudies.commands import endings, options
+from jaxstudies.commands import endings
 
 USAGE = """usage: jaxstudies STUDY [flags]        run a study; STUDY --help explains its flags
        jaxstudies FILE.py [flags]      run a study of your own
@@ -17,6 +19,7 @@ USAGE = """usage: jaxstudies STUDY [flags]        run a study; STUDY --help expl
        jaxstudies docs [--out DIR]     write the reference of the library
        jaxstudies report DIR [DIR ...] write a page of the verdicts in directories
 """
+COMMANDS = ("replay", "docs", "report")
 
 
 def run_study(name: str, argv: list[str] | None = None) -> None:
@@ -28,6 +31,8 @@ def run_study(name: str, argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     ours = name in studies.packaged()
     with endings.explained(name if ours else "jaxstudies"):
+        from jaxstudies.commands import options
+
         if ours:
             options.parse(studies.config_of(name), name, studies.text_of(name), argv)
         else:
@@ -43,23 +48,13 @@ def run_study(name: str, argv: list[str] | None = None) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run what is named first, or list the studies."""
     name, *flags = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in ("-h", "--help"):
-        print(USAGE)
-        for study in studies.packaged():
-            print(f"  {study:16}{studies.text_of(study).splitlines()[0]}")
-    elif name == "--version":
-        print(jaxstudies.__version__)
-    elif name == "report":
-        from jaxstudies.commands import report_command
-
-        report_command.main(flags)
-    elif name == "docs":
-        from jaxstudies.commands import docs_command
-
-        docs_command.main(flags)
-    elif name == "replay":
-        from jaxstudies.commands import replay_command
-
-        replay_command.main(flags)
-    else:
+    if name in COMMANDS:
+        with endings.explained(name, after=""):
+            importlib.import_module(f"jaxstudies.commands.{name}_command").main(flags)
+    elif name not in ("-h", "--help", "--version"):
         run_study(name, flags)
+    else:
+        with endings.explained("jaxstudies", after=""):
+            print(jaxstudies.__version__ if name == "--version" else USAGE)
+            for study in () if name == "--version" else studies.packaged():
+                print(f"  {study:16}{studies.text_of(study).splitlines()[0]}")

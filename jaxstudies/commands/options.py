@@ -8,7 +8,7 @@ import annotated_types as at
 import tyro
 
 from jaxstudies.commands import flags, levels
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine.shares import parse_share
 

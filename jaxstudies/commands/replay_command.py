@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Annotated
 
 import tyro
 
-from jaxstudies.commands import flags
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands import endings, flags
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine.programs import OutOfMemory
 from jaxstudies.errors import DirectoryError
 from jaxstudies.networks.mnist import DataError
-from jaxstudies.output import plotting, portrait, table
+from jaxstudies.output import locks, owned, plotting, portrait, table
 from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.output.words import words
@@ -58,7 +57,7 @@ def parse_setting(words: tuple[str, ...]) -> dict[str, object]:
 
 def draw(options: Options, replayed: Replay) -> Path | None:
     """Draw a run among those of its setting; return the figure's path, None where there is nothing to draw."""
-    path = options.directory / "runs.parquet"
+    path = options.directory / owned.RUNS
     runs = table.read_runs(path)
     for name, value in replayed.setting.items():
         runs = runs[have_label(runs[name], value)]
@@ -68,10 +67,18 @@ def draw(options: Options, replayed: Replay) -> Path | None:
     figure = portrait.draw_run(replayed.values, runs, table.axes_of(path), title)
     if figure is None:
         return None
-    name = f"replay-{replayed.seed}"
-    with writing(options.directory):
-        (drawn,) = plotting.save({name: figure}, options.directory, {name: portrait.CAPTION})
+    name = f"{owned.REPLAY}{replayed.seed}" + "".join(f"-{name}={value}" for name, value in replayed.setting.items())
+    file = owned.file_names([name], ".png")[name]
+    with writing(options.directory), locks.sole_writer(options.directory):
+        owned.check(options.directory, [file])
+        owned.add(options.directory, file)
+        (drawn,) = plotting.save({Path(file).stem: figure}, options.directory, {Path(file).stem: portrait.CAPTION})
     return drawn
+
+
+def _mistake(error: BaseException) -> str | None:
+    known = (UsageError, UnreadableRuns, DirectoryError, DataError, OutOfMemory, ValueError, TypeError)
+    return str(error) if isinstance(error, known) else None
 
 
 def main(argv: list[str]) -> None:
@@ -79,12 +86,9 @@ def main(argv: list[str]) -> None:
 
     Exits with status 2 after one line on stderr if there is no such run, or it cannot be run again.
     """
-    try:
+    with endings.explained("replay", _mistake, after=""):
         options = flags.parse(Options, argv, prog="jaxstudies replay", description=DESCRIPTION)
         replayed = replay(options.directory, parse_setting(options.setting), options.seed)
         print(replayed)
         if path := draw(options, replayed):
             print(f"\n{path}")
-    except (UsageError, UnreadableRuns, DirectoryError, DataError, OutOfMemory, ValueError, TypeError) as error:
-        print(f"replay: error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -1,15 +1,13 @@
 """The page of verdicts, from the command line: `jaxstudies report DIR [DIR ...] [--out FILE]`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from jaxstudies.commands import flags
-from jaxstudies.commands.flags import UsageError
-from jaxstudies.errors import DirectoryError
+from jaxstudies.commands import endings, flags
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.output import files, page
 from jaxstudies.output.files import writing
 from jaxstudies.output.page import Section, UnreadableResults
@@ -28,11 +26,25 @@ class Options:
     """File of the page; by default it is in the current directory."""
 
 
+def check(path: Path) -> None:
+    """Raise UsageError unless the page can take the place of what is there: nothing, or a page of ours."""
+    with writing(path):
+        if path.is_dir():
+            raise UsageError(f"--out {path}: is a directory; name a file")
+        if path.exists() and not (path.is_file() and page.is_page(path)):
+            raise UsageError(f"--out {path}: is there, and no page of verdicts; name another file")
+
+
 def write(path: Path, sections: list[Section], note: str = "") -> None:
     """Write the page and say where it is."""
+    check(path)
     with writing(path):
         files.write_atomic(path, lambda p: p.write_text(page.page(sections, note), "utf-8"))
     print(f"\n{path}")
+
+
+def _mistake(error: BaseException) -> str | None:
+    return str(error) if isinstance(error, UnreadableResults) else endings.at_out(error)
 
 
 def main(argv: list[str]) -> None:
@@ -41,17 +53,10 @@ def main(argv: list[str]) -> None:
     Exits with status 2 after one line on stderr if a directory holds no results of a study, or the
     page cannot be written.
     """
-    try:
+    with endings.explained("report", _mistake, after=""):
         options = flags.parse(Options, argv, prog="jaxstudies report", description=DESCRIPTION)
         if not options.directories:
             raise UsageError("name one directory or more in which a study has left its results")
-        if options.out.is_dir():
-            raise UsageError(f"--out {options.out}: is a directory; name a file")
+        check(options.out)
         once = {path.resolve(): path for path in options.directories}
         write(options.out, [page.read_section(path) for path in once.values()])
-    except DirectoryError as error:
-        print(f"report: error: --out {error.directory}: {error.why}", file=sys.stderr)
-        sys.exit(2)
-    except (UsageError, UnreadableResults) as error:
-        print(f"report: error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -1,4 +1,4 @@
-"""Finished chunks of a run, kept in its directory until the run is whole; and who may write there.
+"""Finished chunks of a run, kept in its directory until the run is whole.
 
 A run that is killed goes on from its chunks. Processes that share a run meet in them.
 """
@@ -11,13 +11,12 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxstudies.errors import DirectoryError
 from jaxstudies.output.files import write_atomic
 
 CHECKSUM_BYTES = 32
@@ -128,60 +127,10 @@ def _unpacked(content: bytes) -> dict[str, np.ndarray]:
 
 
 def remember(kept: Chunks, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return arrays kept under a name, or compute and keep them."""
-    found = kept.read(name)
+    """Return arrays kept under a name, which may be any text, or compute and keep them."""
+    chunk = f"beside-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    found = kept.read(chunk)
     if found is None:
         found = compute()
-        kept.write(name, found)
+        kept.write(chunk, found)
     return {key: array for key, array in found.items() if key != COMMIT}
-
-
-@contextlib.contextmanager
-def sole_writer(directory: Path) -> Iterator[None]:
-    """Hold a directory for one run, or raise DirectoryError. The lock goes with the process, however that ends."""
-    with _lock(directory / ".lock"):
-        yield
-
-
-@contextlib.contextmanager
-def shared_writer(directory: Path, share: str) -> Iterator[None]:
-    """Hold a directory for a share of a run, or raise DirectoryError if a whole run or the same share does."""
-    with _lock(directory / ".lock", shared=True), _lock(directory / f".lock.{share}"):
-        yield
-
-
-@contextlib.contextmanager
-def finishing(directory: Path) -> Iterator[None]:
-    """Wait until no other process of a shared run is putting it together, and hold it."""
-    with _lock(directory / ".lock.finish", wait=True):
-        yield
-
-
-@contextlib.contextmanager
-def _lock(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    while True:
-        # A file, as network file systems lock only what is open for writing.
-        with path.open("w") as file:
-            try:
-                fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DirectoryError(
-                    path.parent, "another run is writing there; wait for it, or name another directory"
-                ) from error
-            # Whoever opened the file before its last holder removed it has locked nothing.
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                continue
-            try:
-                yield
-            finally:
-                # The last of those that share it removes it.
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink(missing_ok=True)
-            return

@@ -19,7 +19,7 @@ from jaxtyping import PyTree
 
 from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.levels import as_data, check_static, is_mapped, is_same, label, label_column, shape_of, stack
-from jaxstudies.errors import warn
+from jaxstudies.errors import Notice, warn
 
 Simulate = Callable[..., object]
 """A pure function `simulate(key, ...)`: one run, arrays by name, see `measures`."""
@@ -158,7 +158,7 @@ def make_design(simulate: Simulate, settings: Iterable[Setting]) -> Design:
     return Design({n: label_column(row[i] for row in rows) for i, n in enumerate(names)}, groups)
 
 
-class MadeAnew(UserWarning):
+class MadeAnew(Notice):
     """Values of which each makes a program, and seemingly for nothing."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxstudies.engine.blocks import Size
-from jaxstudies.errors import warn
+from jaxstudies.errors import Notice, warn
 
 Devices = list[jax.Device]
 """Devices of one platform, as `jax.local_devices()` lists them."""
@@ -18,7 +18,7 @@ Devices = list[jax.Device]
 OPTION = "jax_num_cpu_devices"
 
 
-class CoresUnused(UserWarning):
+class CoresUnused(Notice):
     """JAX had started before each core could be made a device."""
 
 

@@ -24,7 +24,7 @@ from jaxstudies.engine.devices import Devices
 from jaxstudies.engine.gather import LAUNCHES, SPENT, Earlier
 from jaxstudies.engine.programs import Launch
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
-from jaxstudies.errors import StudyError, warn
+from jaxstudies.errors import Notice, StudyError, warn
 from jaxstudies.output import table
 from jaxstudies.output.table import Shapes
 
@@ -35,7 +35,7 @@ RUNS_PER_ACCELERATOR = 8192
 """Runs per accelerator and block: a guess, not tuned on one yet."""
 
 
-class KeyUnused(UserWarning):
+class KeyUnused(Notice):
     """All seeds come out alike."""
 
 

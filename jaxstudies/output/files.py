@@ -1,9 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, under temporary names that nobody else uses."""
 
 import contextlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,21 +12,32 @@ import pandas as pd
 
 from jaxstudies.errors import DirectoryError
 
+OURS = ".jaxstudies-"
+"""How every name begins that is ours alone: those of temporary files, of locks, of the list of what we wrote."""
+
+
+@contextlib.contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """Make an empty file beside `path` under a name that nobody foresees, so that no link can lead elsewhere."""
+    beside = path.with_name(f"{OURS}{secrets.token_hex(8)}.tmp{path.suffix}")
+    os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        yield beside
+    finally:
+        beside.unlink(missing_ok=True)
+
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file under a temporary name beside `path`, then rename it."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with temporary(path) as beside:
+        write(beside)
+        os.replace(beside, path)
 
 
 def remove_leftovers(directory: Path) -> None:
     """Remove temporary files of runs that were killed. No other run may be writing there."""
-    for path in directory.glob(".*"):
-        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) and path.is_file():
+    for path in directory.glob(f"{OURS}*"):
+        if re.fullmatch(re.escape(OURS) + r"[0-9a-f]{16}\.tmp(\.\w+)?", path.name):
             path.unlink(missing_ok=True)
 
 
@@ -47,4 +59,4 @@ def writing(directory: Path) -> Iterator[None]:
     except BrokenPipeError:  # that was the terminal's
         raise
     except OSError as error:
-        raise DirectoryError(directory, f"cannot be written to ({error.strerror})") from error
+        raise DirectoryError(directory, f"cannot be written to ({error.strerror or error})") from error

@@ -2,14 +2,17 @@
 
 import base64
 import contextlib
+import errno
 import io
 import json
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
+
+from jaxstudies.output import owned
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
@@ -28,6 +31,8 @@ td.number { font-variant-numeric: tabular-nums; white-space: nowrap; } .verdict 
 @media print { body { max-width: none; margin: 0; font-size: 10pt; } h2 { break-before: page; }
                figure, tr { break-inside: avoid; } .scroll { overflow: visible; } }
 """
+
+TITLE = "<title>jaxstudies: verdicts</title>"
 
 
 class UnreadableResults(Exception):
@@ -51,9 +56,8 @@ class Section(NamedTuple):
 def read_section(directory: Path) -> Section:
     """Read what a study, whoever wrote it, has left in its directory, or raise `UnreadableResults`."""
     try:
-        files = directory / "config.json", directory / "claims.json"
-        origin, verdicts = (json.loads(path.read_text("utf-8")) for path in files)
-        figures = {path.stem: path.read_bytes() for path in sorted(directory.glob("*.png"))}
+        origin, verdicts = (_read_json(directory / name) for name in ("config.json", "claims.json"))
+        figures = {path.stem: path.read_bytes() for path in figures_in(directory)}
         for verdict in verdicts:
             row(verdict)  # what is no verdict fails here
         name = str(origin["study"])
@@ -62,9 +66,29 @@ def read_section(directory: Path) -> Section:
     except FileNotFoundError as error:
         raise UnreadableResults(f"{error.filename} does not exist") from error
     except OSError as error:
-        raise UnreadableResults(f"{error.filename}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UnreadableResults(f"{directory}: no results of a study ({error!r})") from error
+        raise UnreadableResults(f"{error.filename or directory}: {error.strerror or error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UnreadableResults(f"{directory}: no results of a study ({type(error).__name__}: {error})") from error
+
+
+def _read_json(path: Path) -> Any:
+    """Read a file; a pipe, on which one would wait, is none."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is no file", str(path))
+    return json.loads(path.read_text("utf-8"))
+
+
+def figures_in(directory: Path) -> list[Path]:
+    """Return the pictures that a study has left; those of replayed runs, and any of others, are none of them."""
+    listed = owned.read(directory)
+    found = sorted(path for path in directory.glob("[!.]*.png") if path.is_file())
+    return [p for p in found if not p.name.startswith(owned.REPLAY) and (listed is None or p.name in listed.names)]
+
+
+def is_page(path: Path) -> bool:
+    """Return whether a file is a page of verdicts."""
+    with path.open("rb") as file:
+        return TITLE.encode() in file.read(1000)
 
 
 def what_ran(origin: dict) -> Iterator[str]:
@@ -98,9 +122,7 @@ def page(sections: list[Section], note: str = "") -> str:
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>jaxstudies: verdicts</title><style>{STYLE}</style></head>\n<body>"
-        + "\n".join(filter(None, body))
-        + "</body></html>\n"
+        f"{TITLE}<style>{STYLE}</style></head>\n<body>" + "\n".join(filter(None, body)) + "</body></html>\n"
     )
 
 

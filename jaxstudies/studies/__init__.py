@@ -25,8 +25,11 @@ def find_file(path: Path) -> Path:
         StudyError: There is none.
     """
     known = ", ".join(packaged())
-    if not path.exists():
-        raise StudyError(f"{path}: does not exist; name a file with a study, or one of {known}")
+    try:
+        path.stat()
+    except OSError as error:
+        what = "does not exist" if isinstance(error, FileNotFoundError | NotADirectoryError) else error.strerror
+        raise StudyError(f"{path}: {what}; name a file with a study, or one of {known}") from error
     file = path / "__init__.py" if path.is_dir() else path
     if file.suffix != ".py" or not file.is_file():
         raise StudyError(f"{path}: must be a file with a study, or one of {known}")
