@@ -16,20 +16,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-from annotated_types import Ge, Interval
-from matplotlib.figure import Figure
+from jaxstudies.commands import endings
 
-from benchmarks import scaling, timing
-from benchmarks.peers import CONTESTANTS
-from benchmarks.steps import IMAGES
-from jaxstudies.commands import endings, flags
-from jaxstudies.commands.endings import UsageError
-from jaxstudies.engine import devices
-from jaxstudies.output import files, owned, plotting
-from jaxstudies.output.files import writing
+with endings.explained("benchmark", after=""):  # Ctrl-C while they are imported is one line
+    import matplotlib.pyplot as plt
+    import numpy as np
+    import pandas as pd
+    from annotated_types import Ge, Interval
+    from matplotlib.figure import Figure
+
+    from benchmarks import scaling, timing
+    from benchmarks.peers import CONTESTANTS
+    from benchmarks.steps import IMAGES
+    from jaxstudies.commands import flags
+    from jaxstudies.commands.endings import UsageError
+    from jaxstudies.engine import devices
+    from jaxstudies.output import files, owned, plotting
+    from jaxstudies.output.files import writing
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from jaxstudies.commands import endings
 
-from jaxstudies.commands import command, endings, flags
-from jaxstudies.commands.endings import UsageError
-from jaxstudies.output import provenance
-from jaxstudies.studies import packaged
-from jaxstudies.study import load
+with endings.explained("reference", after=""):  # Ctrl-C while they are imported is one line
+    import tyro
+
+    from jaxstudies.commands import command, flags
+    from jaxstudies.commands.endings import UsageError
+    from jaxstudies.output import provenance
+    from jaxstudies.studies import packaged
+    from jaxstudies.study import load
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "reference"

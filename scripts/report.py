@@ -8,13 +8,16 @@ import traceback
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from jaxstudies.commands import command, endings, flags, report_command
-from jaxstudies.commands.endings import UsageError
-from jaxstudies.networks import mnist
-from jaxstudies.output import owned, page
-from jaxstudies.output.page import Section, UnreadableResults
-from jaxstudies.studies import packaged
-from jaxstudies.study import Study, load
+from jaxstudies.commands import endings
+
+with endings.explained("report", after=""):  # Ctrl-C while they are imported is one line
+    from jaxstudies.commands import command, flags, report_command
+    from jaxstudies.commands.endings import UsageError
+    from jaxstudies.networks import mnist
+    from jaxstudies.output import owned, page
+    from jaxstudies.output.page import Section, UnreadableResults
+    from jaxstudies.studies import packaged
+    from jaxstudies.study import Study, load
 
 DIGITS = ["--dataset", "digits"]
 

@@ -1,6 +1,7 @@
 """Nothing of the user's is replaced or removed, and a directory holds what its table says, no more."""
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import json
@@ -23,7 +24,6 @@ from jaxstudies.commands import command, docs_command, main, report_command
 from jaxstudies.engine import chunks
 from jaxstudies.errors import DirectoryError
 from jaxstudies.output import files, locks, owned, page, table
-from jaxstudies.study import Study
 
 SECRET = "of the user's"
 USERS = [
@@ -44,7 +44,7 @@ def draw_some(*names):
     def plot(results):
         return {name: plt.figure() for name in names}
 
-    return Study(**vars(toy.STUDY) | {"plot": plot})
+    return dataclasses.replace(toy.STUDY, plot=plot)
 
 
 def run(study, out, *flags, status=None):
@@ -106,7 +106,7 @@ def test_what_an_older_run_left_does_not_stay_beside_the_new(tmp_path):
     there = contents(tmp_path)
     assert [name for name in there if name.endswith((".png", ".pdf"))] == ["both.png"]
     assert there["config.json"] != first
-    run(Study(**vars(toy.STUDY) | {"beside": lambda config, remember: {}}), tmp_path, "--seeds", "4")
+    run(dataclasses.replace(toy.STUDY, beside=lambda config, remember: {}), tmp_path, "--seeds", "4")
     assert "spread.csv" in there and "spread.csv" not in contents(tmp_path)
 
 
@@ -331,7 +331,7 @@ def test_a_study_s_figures_and_tables_may_have_any_name(tmp_path):
     out = tmp_path / "out"
     odd = ["../up", "a/b", "A/B", "x" * 300, "..", "été $x_1$"]
     tables = {name: pd.DataFrame({"x": [1]}) for name in odd}
-    run(Study(**vars(draw_some(*odd)) | {"tables": lambda results: tables}), out)
+    run(dataclasses.replace(draw_some(*odd), tables=lambda results: tables), out)
     names = set(contents(out))
     assert len([n for n in names if n.endswith(".png")]) == 6 and "été _x_1_.png" in names
     assert len([n for n in names if n.endswith(".csv")]) == 6 + 3

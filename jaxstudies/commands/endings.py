@@ -69,6 +69,19 @@ def make_sayable() -> None:
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        raw = _Forgiving(2, "w", closefd=False)
+        sys.stderr = io.TextIOWrapper(raw, sys.stderr.encoding, "backslashreplace", write_through=True)
+
+
+class _Forgiving(io.FileIO):
+    """A stream on which what is said on the way stops no run, because the disk is full, say."""
+
+    def write(self, content, /) -> int:
+        try:
+            return super().write(content) or 0
+        except OSError:
+            return len(content)
 
 
 @contextlib.contextmanager
@@ -133,4 +146,5 @@ def _close_output() -> None:
 
 def one_line(text: str) -> str:
     """Return a message in one line, its longest words cut."""
-    return re.sub(rf"\S{{{LONGEST},}}", lambda word: f"{word[0][:60]}...", " ".join(text.splitlines()))
+    words = re.sub(rf"[^\s:]{{{LONGEST},}}", lambda word: f"{word[0][:60]}...", " ".join(text.splitlines()))
+    return words if len(words) <= 4 * LONGEST else f"{words[: 4 * LONGEST]}..."
