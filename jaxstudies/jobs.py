@@ -85,9 +85,10 @@ def prepare(
 
     Raises:
         TypeError: A parameter of `simulate` cannot be filled in.
-        ValueError: Settings contradict one another.
+        ValueError: Settings contradict one another, or there are too many chunks.
     """
     task = studies.task_of(study, config, num_seeds, seed, execution)
+    execution.plans(task.design, num_seeds, 0, devices.choose_devices(execution.num_devices))
     identity = {
         "study": study.name,
         "config": without_execution(configs.to_json(config)),

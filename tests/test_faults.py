@@ -321,7 +321,7 @@ def test_a_small_disk_that_fills_up_is_one_line_and_a_larger_one_goes_on(small_d
     write, written = Chunks.write, []
     monkeypatch.setattr(Chunks, "write", lambda *a: written.append(a[1]) or write(*a))
     command.main(toy.STUDY, flags)
-    assert len([name for name in written if name != "spread"]) == 50 - finished
+    assert len([name for name in written if not name.startswith("beside")]) == 50 - finished
     assert len(table.read_runs(small_disk / "runs.parquet")) == 100
 
 
@@ -366,3 +366,51 @@ def test_a_damaged_chunk_is_run_again_and_said(tmp_path, capsys, damage):
     assert path.name in capsys.readouterr().err
     kept.write("0000", columns)
     np.testing.assert_array_equal(kept.read("0000")["x"], columns["x"])
+
+
+def test_what_lies_among_chunks_and_is_none_does_no_harm(tmp_path):
+    kept = Chunks(tmp_path, "c0ffee")
+    kept.write("0000", {"x": np.arange(5)})
+    (tmp_path / "notes.npz").write_bytes(b"x" * 100)
+    assert kept.commits() == ["c0ffee"]
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(chunks.ChunksError, match=r"pipe\.npz is no file; remove it"):
+        kept.read("pipe")
+
+
+SHARED = ["--seeds", "8", "--chunk-size", "4"]
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-1], lambda whole: b"", lambda whole: b"x" + whole[1:]])
+def test_a_damaged_chunk_of_another_share_is_run_by_whoever_finds_it(tmp_path, capsys, damage):
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    command.main(toy.STUDY, [*SHARED, "--out", str(whole)])
+    command.main(toy.STUDY, [*SHARED, "--out", str(shared), "--shard", "1/2"])
+    path = sorted(shared.glob("parts/*/*.npz"))[0]
+    path.write_bytes(damage(path.read_bytes()))
+    command.main(toy.STUDY, [*SHARED, "--out", str(shared), "--shard", "2/2"])
+    assert "is damaged: its runs are run again" in capsys.readouterr().err
+    assert_same_runs(shared, pq.read_table(whole / "runs.parquet"))
+    assert not (shared / "parts").exists()
+
+
+def test_shares_under_other_settings_of_jax_are_of_other_runs(tmp_path, capsys):
+    command.main(toy.STUDY, [*SHARED, "--out", str(tmp_path), "--shard", "1/2"])
+    with jax.enable_x64(True):
+        command.main(toy.STUDY, [*SHARED, "--out", str(tmp_path), "--shard", "2/2"])
+    assert "2 of 4 chunks are there" in capsys.readouterr().out.splitlines()[-1]
+    assert not (tmp_path / "runs.parquet").exists() and len(list((tmp_path / "parts").iterdir())) == 2
+    command.main(toy.STUDY, [*SHARED, "--out", str(tmp_path), "--shard", "2/2"])
+    settings = json.loads((tmp_path / "config.json").read_text())["jax_settings"]
+    assert settings["jax_enable_x64"] is False and "jax_default_prng_impl" in settings
+
+
+def test_more_chunks_than_a_directory_holds_are_refused_before_anything_runs(tmp_path, capsys, monkeypatch):
+    must_not_run(monkeypatch)
+    with pytest.raises(SystemExit) as stop:
+        command.main(
+            toy.STUDY, ["--seeds", "20000", "--chunk-size", "1", "--scale", "1:2:1000", "--out", str(tmp_path)]
+        )
+    assert stop.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "--chunk-size 1: 10,000,000 chunks; a larger one makes fewer" in line

@@ -610,14 +610,18 @@ def test_a_short_run_on_a_cpu_has_steps_and_a_chunk_size_that_is_given_stays(lau
     assert len(launched) == 2
 
 
-def test_time_spent_compiling_is_not_in_the_rate():
+def test_time_spent_compiling_is_not_in_the_rate_but_in_the_time_left():
     from jaxstudies.engine import progress
 
     bar = progress.Bar(total=10, file=open(os.devnull, "w"), smoothing=0)  # noqa: SIM115
     began = bar.start_t
+    assert bar.left(0.0) == "?"
     bar.leave_out(5.0)
     bar.n = 5
     assert bar.start_t == began + 5 and time.time() < bar.start_t
+    assert bar.left(7.0) == "00:07"
+    bar.to_compile = 6
+    assert bar.left(7.0) == "00:37"
     bar.close()
 
 

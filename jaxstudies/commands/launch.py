@@ -45,7 +45,7 @@ def launch(
     try:
         job = jobs.prepare(study, config, out, seeds.seeds, seeds.seed, execution)
     except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(str(error).replace("chunk_size", "--chunk-size")) from error
     if options.shard is not None:
         _run_shard(job, share, report)
     elif options.distributed:

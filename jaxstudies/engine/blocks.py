@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -70,6 +71,7 @@ class Plan(NamedTuple):
         return likeness(self.group.static), self.size, single, jax.tree.structure(data), str(shapes)
 
 
+@lru_cache(1000)  # of a design's many groups, most are alike
 def plan_size(num_settings: int, num_seeds: int, runs: int, num_devices: int) -> Size:
     """Return how many settings and seeds run at once: blocks as equal as can be.
 

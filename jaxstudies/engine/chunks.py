@@ -72,14 +72,14 @@ class Chunks(NamedTuple):
 
     def commits(self) -> list[str]:
         """List the commits that have written chunks."""
-        found = set()
-        for path in self.directory.glob("[!.]*.npz"):
-            found.add(str(_unpacked(path.read_bytes())[COMMIT]))
-        return sorted(found - {""})
+        found = (_checked(self.content(name)) for name in self.names())
+        return sorted({str(columns[COMMIT]) for columns in found if columns is not None} - {""})
 
     def content(self, name: str) -> bytes:
         """Return the content of a chunk's file, empty if it is missing."""
         path = self.directory / f"{name}.npz"
+        if path.exists() and not path.is_file():  # on a pipe one would wait
+            raise ChunksError(f"{path} is no file; remove it")
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -90,14 +90,11 @@ class Chunks(NamedTuple):
     def read(self, name: str) -> dict[str, np.ndarray] | None:
         """Return a chunk's columns, or None if it is missing, or damaged, which is said."""
         path = self.directory / f"{name}.npz"
-        checked = self.content(name)
-        content, checksum = checked[:-CHECKSUM_BYTES], checked[-CHECKSUM_BYTES:]
-        if content and checksum == hashlib.sha256(content).digest():
-            return _unpacked(content)
-        if path.exists():
+        columns = _checked(self.content(name))
+        if columns is None and path.exists():
             print(f"\n{path} is damaged: its runs are run again", file=sys.stderr)
             path.unlink(missing_ok=True)
-        return None
+        return columns
 
     def remove(self) -> None:
         """Remove all chunks, and the directory above if nothing else is in it."""
@@ -120,7 +117,11 @@ def _packed(columns: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _unpacked(content: bytes) -> dict[str, np.ndarray]:
+def _checked(content: bytes) -> dict[str, np.ndarray] | None:
+    """Return the columns that a chunk's file holds, None if it is damaged."""
+    content, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
+    if not content or checksum != hashlib.sha256(content).digest():
+        return None
     with np.load(io.BytesIO(content), allow_pickle=False) as parts:
         names = json.loads(parts["names"].tobytes())
         return {name: parts[f"column_{i}"] for i, name in enumerate(names)}

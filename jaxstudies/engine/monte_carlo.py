@@ -6,6 +6,7 @@ changes results by rounding at most; with both the same, they repeat to the bit.
 """
 
 import contextlib
+import math
 from collections.abc import Hashable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -34,6 +35,9 @@ RUNS_PER_CPU = 512
 RUNS_PER_ACCELERATOR = 8192
 """Runs per accelerator and block: a guess, not tuned on one yet."""
 
+MOST_CHUNKS = 10**6
+"""Chunks of a run, each of which is a file until the run is whole."""
+
 
 class KeyUnused(Notice):
     """All seeds come out alike."""
@@ -58,12 +62,20 @@ class Execution(NamedTuple):
         return self.chunk_size or each * len(devices)
 
     def plans(self, design: Design, num_seeds: int, first_seed: int, devices: Devices) -> tuple[list[Plan], int]:
-        """Return how a design is cut, and the runs at once by which it can be cut so again."""
+        """Return how a design is cut, and the runs at once by which it can be cut so again.
+
+        Raises:
+            ValueError: There are more chunks than a directory and a list of them can hold.
+        """
         runs, number = self.runs_at_once(devices), len(devices)
         plans = make_plans(design, num_seeds, runs, number, first_seed)
         if self.chunk_size is None and devices[0].platform == "cpu":  # elsewhere a launch costs the same for few runs
             runs = runs_for_steps(plans, runs, number)
             plans = make_plans(design, num_seeds, runs, number, first_seed)
+        if (chunks := sum(math.prod(plan.counts()) for plan in plans)) > MOST_CHUNKS:
+            raise ValueError(
+                f"chunk_size {runs:,}: {chunks:,} chunks; a larger one makes fewer, of {MOST_CHUNKS:,} at most"
+            )
         return plans, runs
 
 
@@ -121,20 +133,24 @@ def compute(
     devices = all_devices.choose_devices(task.execution.num_devices)
     plans, runs = task.execution.plans(task.design, task.num_seeds, first_seed, devices)
     stage = Stage(first_seed, task.num_seeds, runs, len(devices), {})
-    order = list(dict.fromkeys(plan.program() for plan in plans))
     last_use = {plan.program(): plan.index for plan in plans}
+    order = {program: number for number, program in enumerate(last_use)}
     compiled, timings = programs.Programs(task.simulate, dict(task.data), devices, task.identity), []
     labels, total = progress.varying(task.design), task.design.num_settings
     owned = [(plan, block) for plan in plans for block in plan.blocks() if share.owns(block.number)]
+    there = set(kept.names()) if share.finishes else set()
     with progress.progress(owned, description, task.execution.progress) as bar:
         for plan in plans:
             spent = np.zeros(2)
             for block in plan.blocks():
                 mine = share.owns(block.number)
                 columns = kept.read(block.name) if mine or share.finishes else None
-                if columns is None and mine:
+                # What another share has finished and is damaged is nobody's but of whoever finds it.
+                if columns is None and (mine or block.name in there):
                     if not compiled.has(plan):
-                        bar.say(f"compiling program {order.index(plan.program()) + 1} of {len(order)}")
+                        number = order[plan.program()]
+                        bar.to_compile = len(order) - number - 1
+                        bar.say(f"compiling program {number + 1} of {len(order)}")
                     with naming(task.design, plan.group, block):
                         columns, took, launches = compiled.run(plan, block, task.seed)
                     bar.leave_out(took[0])

@@ -21,14 +21,28 @@ IN_NOTEBOOK = any(base.__name__ == "tqdm_notebook" for base in tqdm.__mro__)
 
 
 class Bar(tqdm):
-    """A bar with a phase in words, whose rate leaves out the time spent compiling."""
+    """A bar with a phase in words, whose rate leaves out the time spent compiling; the time left counts it in."""
 
     phase = ""
+    compiling = 0.0
+    """Seconds spent compiling."""
+    compiled, to_compile = 0, 0
+    """Programs that are compiled, and those that may have to be."""
 
     @property
     def format_dict(self) -> dict:
         """What the layout may show."""
-        return {**super().format_dict, "phase": self.phase}
+        shown = super().format_dict
+        spent = shown["elapsed"] + self.compiling
+        return {**shown, "phase": self.phase, "spent": self.format_interval(spent), "left": self.left(shown["elapsed"])}
+
+    def left(self, running: float) -> str:
+        """Return the time left, given the seconds spent running."""
+        done = self.n - self.initial
+        if done <= 0 or not self.total:
+            return "?"
+        each = self.compiling / max(self.compiled, 1)
+        return self.format_interval((self.total - self.n) * running / done + self.to_compile * each)
 
     def say(self, phase: str) -> None:
         """Name the phase."""
@@ -36,7 +50,9 @@ class Bar(tqdm):
         self.refresh()
 
     def leave_out(self, seconds: float) -> None:
-        """Leave seconds out of the rate, and so out of the time left."""
+        """Leave seconds spent compiling out of the rate."""
+        self.compiling += seconds
+        self.compiled += seconds > 0
         if not self.disable:
             self.start_t += seconds
             self.last_print_t += seconds
@@ -54,7 +70,7 @@ def progress(owned: list[tuple[Plan, Block]], description: str, shown: bool = Tr
     It is a notebook's in one. TQDM_DISABLE=1 turns all of them off.
     """
     bar_in_words = "{bar}" if IN_NOTEBOOK else "{bar:20}"
-    layout = "{desc}: {percentage:3.0f}%|" + bar_in_words + "| {phase} [{elapsed}, {remaining} left]"
+    layout = "{desc}: {percentage:3.0f}%|" + bar_in_words + "| {phase} [{spent}, {left} left]"
     total, live = sum(cost_of(plan, block) for plan, block in owned), IN_NOTEBOOK or sys.stderr.isatty()
     with Bar(
         total=total,
