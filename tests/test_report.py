@@ -1,9 +1,12 @@
 """The page of verdicts holds every claim and every figure, and needs nothing else."""
 
 import base64
+import functools
 import importlib.util
 import io
 import json
+import operator
+import os
 import re
 import shutil
 import subprocess
@@ -13,10 +16,12 @@ from pathlib import Path
 
 import matplotlib.image
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from jaxstudies.commands import command, main
+from jaxstudies.commands import command, main, report_command
 from jaxstudies.networks import mnist
-from jaxstudies.output import page
+from jaxstudies.output import owned, page
 from jaxstudies.studies import packaged
 from jaxstudies.study import load
 
@@ -150,6 +155,64 @@ def test_a_directory_without_results_is_one_line(tmp_path, capsys, config, claim
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line and not (tmp_path / "page.html").exists()
+
+
+NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats())
+NESTED = st.one_of(st.lists(NUMBERS, max_size=2), st.dictionaries(st.text(max_size=2), NUMBERS, max_size=2))
+ODD = st.one_of(NUMBERS, NESTED, st.text(st.characters()), st.just("\ud800"))
+
+
+def places(content, path=()):
+    """Yield the paths to everything in JSON."""
+    yield path
+    inside = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inside:
+        yield from places(value, (*path, key))
+
+
+def with_odd(data, content):
+    """Return JSON in which one thing is another, or is missing."""
+    *path, key = data.draw(st.sampled_from([path for path in places(content) if path]))
+    copy = json.loads(json.dumps(content))
+    inside = functools.reduce(operator.getitem, path, copy)
+    if data.draw(st.booleans()):
+        inside[key] = data.draw(ODD)
+    else:
+        del inside[key]
+    return copy
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_odd_results_are_on_the_page_or_one_line(tmp_path_factory, data):
+    here = tmp_path_factory.mktemp("odd")
+    config: dict = {"study": "x", "text": "Is it?", "num_seeds": 3, "seed": 0, "config": {"a": [1], "b": 2}}
+    config["environment"], verdicts = {"commit": "c0ffee"}, [VERDICT]
+    if data.draw(st.booleans()):
+        config = with_odd(data, config)
+    else:
+        verdicts = with_odd(data, verdicts)
+    (here / "config.json").write_text(json.dumps(config))
+    (here / "claims.json").write_text(json.dumps(verdicts))
+    (here / "a.png").write_bytes(data.draw(st.binary(max_size=20)))
+    try:
+        section = page.read_section(here)
+    except page.UnreadableResults as error:
+        assert str(here) in str(error)
+    else:
+        report_command.write(here / "page.html", [section])
+
+
+@pytest.mark.parametrize("name", ["config.json", "claims.json", "a.png", owned.LIST])
+def test_nobody_waits_on_a_pipe(tmp_path, name):
+    leave(tmp_path, [VERDICT])
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    if name.endswith(".png") or name == owned.LIST:
+        assert page.read_section(tmp_path).figures == {}
+    else:
+        with pytest.raises(page.UnreadableResults, match=f"{name}: is no file"):
+            page.read_section(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_other_programs_read_the_table(path):
     np.testing.assert_array_equal(plain["grid"][0], whole["grid"][0].ravel())
 
 
-def test_a_table_is_written_as_its_blocks_come(path):
+def test_a_table_is_written_as_its_blocks_come(path, monkeypatch):
     """It need not fit into memory: of the blocks one at a time is alive."""
     seen = []
 
@@ -209,6 +209,10 @@ def test_a_table_is_written_as_its_blocks_come(path):
         assert file.num_row_groups == 4
         assert [file.metadata.row_group(i).num_rows for i in range(4)] == [150] * 4
     assert [len(rows) for rows in table.read_blocks(path)] == [150] * 4
+    whole = table.read_runs(path)
+    monkeypatch.setattr(table, "ROWS_READ", 100)
+    assert [len(rows) for rows in table.read_blocks(path)] == [100, 50] * 4
+    pd.testing.assert_frame_equal(table.read_runs(path), whole)
 
 
 def test_of_a_long_table_the_arrays_of_the_first_rows_are_read(path, monkeypatch):

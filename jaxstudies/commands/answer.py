@@ -23,7 +23,7 @@ def report(study: Study, out: Path, options: Options) -> None:
     """Write everything that follows from the table of runs, and say what it comes to."""
     try:
         finished, origin = results.read(study, out)
-        wrong = nonfinite.count(table.stored_blocks(out / owned.RUNS), study.PADDED)
+        wrong = nonfinite.count(table.stored_rows(out / owned.RUNS), study.PADDED)
     except UnreadableRuns as error:
         raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
     print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)

@@ -58,16 +58,16 @@ def read_section(directory: Path) -> Section:
     try:
         origin, verdicts = (_read_json(directory / name) for name in ("config.json", "claims.json"))
         figures = {path.stem: path.read_bytes() for path in figures_in(directory)}
-        for verdict in verdicts:
-            row(verdict)  # what is no verdict fails here
         name = str(origin["study"])
         text, ran = str(origin.get("text") or name), "; ".join(what_ran(origin))
-        return Section(name, text, ran, tuple(verdicts), figures)
+        section = Section(name, text, ran, tuple(verdicts), figures)
+        page([section._replace(figures={})]).encode()  # what cannot be shown fails here
+        return section
     except FileNotFoundError as error:
         raise UnreadableResults(f"{error.filename} does not exist") from error
     except OSError as error:
         raise UnreadableResults(f"{error.filename or directory}: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise UnreadableResults(f"{directory}: no results of a study ({type(error).__name__}: {error})") from error
 
 

@@ -1,5 +1,7 @@
 """The table of runs: a row per setting and seed. An array is one value: a list whose axes the schema names."""
 
+import contextlib
+import ctypes
 import hashlib
 import itertools
 import json
@@ -20,6 +22,8 @@ FORMAT = 2
 """Of the tables; those without one were written by version 0.1."""
 ARRAY_BYTES = 2**28
 """Arrays are read of as many rows as fit into this; behind, in a long table, they are missing."""
+ROWS_READ = 10_000
+"""Rows that are read at a time: on the way to what pandas holds they take up several times their bytes."""
 
 Shapes = dict[str, jax.ShapeDtypeStruct]
 """Shape and type of each measure."""
@@ -165,6 +169,7 @@ def write_runs(
         with pq.ParquetWriter(path, schema, write_page_checksum=True, compression="zstd") as writer:
             for block in itertools.chain([first], rows):
                 writer.write_table(block)
+                give_memory_back()
         then()
 
     write_atomic(path, write)
@@ -201,7 +206,7 @@ def axes_of(path: Path) -> dict[str, list[str]]:
 
 
 def read_blocks(path: Path, arrays: bool = True) -> Iterator[pd.DataFrame]:
-    """Yield a table's rows in the blocks in which they were written, or raise `UnreadableRuns`.
+    """Yield a table's rows, few at a time, or raise `UnreadableRuns`.
 
     Without `arrays`, what is an array is read of the first rows that fit into `ARRAY_BYTES`, and None behind.
     """
@@ -214,9 +219,10 @@ def read_blocks(path: Path, arrays: bool = True) -> Iterator[pd.DataFrame]:
             lists = [field.name for field in schema if _is_list(field)]
             for number in range(file.num_row_groups):
                 chosen = schema.names if left > 0 else [n for n in schema.names if n not in lists]
-                rows = file.read_row_group(number, columns=chosen)
-                left -= 0 if arrays else sum(rows.column(n).nbytes for n in lists if n in chosen)
-                yield to_pandas(rows).reindex(columns=schema.names)
+                for batch in file.iter_batches(ROWS_READ, [number], columns=chosen):
+                    rows = pa.Table.from_batches([batch])
+                    left -= 0 if arrays else sum(rows.column(n).nbytes for n in lists if n in chosen)
+                    yield to_pandas(rows).reindex(columns=schema.names)
     except Exception as error:  # a damaged footer can make the reader stumble over anything
         raise UnreadableRuns(f"{path} is damaged") from error
 
@@ -229,17 +235,19 @@ def read_runs(
     """Return a table of runs, with the columns that `derive` adds, or raise `UnreadableRuns`.
 
     Where a table does not fit into memory, `condense` turns rows into fewer that say the same, again
-    and again. Rows have a `count`, at first 1. The first block of rows is left as it is.
+    and again. Rows have a `count`, at first 1. Those that were written first, as one block, are left as they are.
     """
     if condense is None:
         return pd.concat(map(derive, read_blocks(path, arrays=False)), ignore_index=True)
     blocks = (derive(block).assign(count=1) for block in read_blocks(path))
-    kept = [next(blocks)]
-    number = len(kept[0])
+    kept, condensed, number, first = [], [], 0, stored_sizes(path)[0]
     for block in blocks:
         number += len(block)
-        kept[1:] = [condense(pd.concat([*kept[1:], condense(block)], ignore_index=True))]
-    runs = pd.concat(kept, ignore_index=True)
+        if number <= first:
+            kept.append(block)
+        else:
+            condensed = [condense(pd.concat([*condensed, condense(block)], ignore_index=True))]
+    runs = pd.concat(kept + condensed, ignore_index=True)
     if runs["count"].sum() != number:
         raise ValueError(f"{number} rows were condensed to counts of {runs['count'].sum()}")
     return runs
@@ -250,6 +258,13 @@ def stored_blocks(path: Path) -> Iterator[pa.Table]:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for number in range(file.num_row_groups):
             yield file.read_row_group(number)
+
+
+def stored_rows(path: Path) -> Iterator[pa.Table]:
+    """Yield a table's rows as they are stored, few at a time."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for batch in file.iter_batches(ROWS_READ):
+            yield pa.Table.from_batches([batch])
 
 
 def stored_sizes(path: Path) -> list[int]:
@@ -266,6 +281,13 @@ def is_readable(path: Path) -> bool:
             return file.metadata.num_rows == sum(batch.num_rows for batch in file.iter_batches())
     except Exception:  # whatever is wrong with it
         return False
+
+
+def give_memory_back() -> None:
+    """Return to the system what is free: allocators keep what the last block took, each for itself."""
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # where the C library is not GNU's
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def content_digest(path: Path) -> str:
