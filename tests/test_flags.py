@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxstudies import configs
-from jaxstudies.commands import command, flags, options
+from jaxstudies.commands import command, endings, flags, options
 from jaxstudies.configs import Levels
 from jaxstudies.output import table
 from jaxstudies.studies import packaged
@@ -111,6 +111,64 @@ def test_wrong_values_are_one_line(tmp_path_factory, data):
 @given(st.data())
 def test_many_wrong_values_are_one_line(tmp_path_factory, data):
     check_wrong_values(data, tmp_path_factory.getbasetemp())
+
+
+NAMED = [
+    (study, f"--{field.replace('_', '-')}")
+    for study in STUDIES
+    for part in (study.Config, options.Seeds, options.Options)
+    for field in get_type_hints(part)
+]
+ODD = [
+    "None",
+    "5'",
+    '5"',
+    "",
+    "True",
+    "1e400",
+    "-0",
+    "0x1",
+    "1:2:3",
+    "1:2:999999999",
+    "a:b:c:log",
+    "~nosuchuser/x",
+    "9" * 5000,
+]
+WORDS = st.one_of(
+    st.sampled_from(ODD), st.text(st.characters(), max_size=8), st.integers().map(str), st.floats().map(str)
+)
+
+
+def parse_or_refuse(study, argv):
+    """Parse flags, or say in one line what is wrong with them."""
+    try:
+        options.parse(study.Config, study.name, study.text, argv)
+    except flags.UsageError as error:
+        assert len(endings.one_line(f"{study.name}: error: {error}").splitlines()) == 1 and str(error).strip()
+    except SystemExit as stop:  # of --help
+        assert not stop.code
+
+
+def check_any_words(data):
+    study, flag = data.draw(st.sampled_from(NAMED))
+    argv = [flag, *data.draw(st.lists(WORDS, max_size=3))]
+    if data.draw(st.booleans()):
+        argv += [data.draw(st.sampled_from(NAMED))[1], data.draw(WORDS)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        parse_or_refuse(study, argv)
+
+
+@settings(max_examples=100, **QUIET)
+@given(st.data())
+def test_any_words_are_parsed_or_refused_in_a_line(data):
+    check_any_words(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, **QUIET)
+@given(st.data())
+def test_thousands_of_any_words_are_parsed_or_refused_in_a_line(data):
+    check_any_words(data)
 
 
 def test_every_numeric_flag_of_every_study_is_tried():

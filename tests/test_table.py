@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -351,3 +353,32 @@ def test_a_whole_file_has_a_digest(path, tmp_path):
     assert table.content_digest(other) == first
     other.write_bytes(path.read_bytes()[:-1] + b"x")
     assert table.content_digest(other) != first
+
+
+READ = """
+import resource, sys
+from pathlib import Path
+from jaxstudies.output import table
+
+def condense(runs):
+    return runs.groupby("setting", as_index=False)["count"].sum()
+
+runs = table.read_runs(Path(sys.argv[1]), condense=condense)
+print(len(runs), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_reading_a_table_that_is_condensed_takes_no_more_memory_the_longer_it_is(path):
+    """Megabytes at most, of a block of 26."""
+    labels, rows = {"setting": np.array([1])}, 100_000
+    schema = table.make_schema(labels, {"x": jax.ShapeDtypeStruct((64,), np.float32)}, {})
+    values, most = np.zeros((rows, 1, 64), np.float32), []
+    for number in (1, 6):
+        pieces = ((np.array([0]), np.arange(rows * i, rows * (i + 1)), {"x": values}) for i in range(number))
+        table.write_runs(path, (table.rows_of(schema, labels, piece)[0] for piece in pieces), PROVENANCE)
+        said = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True, check=True).stdout
+        length, megabytes = map(int, said.split())
+        assert length == rows + (number > 1)
+        most.append(megabytes)
+    assert most[1] < most[0] + 50
