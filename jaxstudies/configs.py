@@ -1,9 +1,10 @@
 """Configurations of studies: dataclasses whose tuples are factors, as JSON, and factors with very many levels."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
+from typing import ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 
 @runtime_checkable
@@ -52,6 +53,22 @@ def number_lists(config: type) -> dict[str, type]:
     """Return the fields that are tuples of numbers, and the numbers' type."""
     tuples = {name: get_args(hint)[0] for name, hint in get_type_hints(config).items() if get_origin(hint) is tuple}
     return {name: kind for name, kind in tuples.items() if kind in (int, float)}
+
+
+def choices(hint: object) -> set[object]:
+    """Return the words of the choices inside a type."""
+    found = get_args(hint)
+    return set(found) if get_origin(hint) is Literal else set().union(*map(choices, found))
+
+
+def check_choices(config: Dataclass) -> None:
+    """Raise ValueError where a field that is a choice of words has another word."""
+    with contextlib.suppress(NameError):  # of types that are known elsewhere alone
+        for name, hint in get_type_hints(type(config)).items():
+            value, known = getattr(config, name, None), choices(hint)
+            for word in value if isinstance(value, tuple) else (value,):
+                if known and isinstance(word, str) and word not in known:
+                    raise ValueError(f"{name} {word!r}: one of {', '.join(sorted(map(str, known)))}")
 
 
 def to_json(config: Dataclass) -> dict[str, object]:

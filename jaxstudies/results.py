@@ -1,6 +1,8 @@
 """What follows from a table of runs: measures by seed, the summary, verdicts, figures, the files that keep them."""
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from jaxstudies import configs
 from jaxstudies.engine.design import Design, label
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims, intervals
-from jaxstudies.evidence.claims import Unanswerable, Verdict, judge_all
+from jaxstudies.evidence.claims import Claim, Unanswerable, Verdict, judge_all
 from jaxstudies.output import files, owned, table
 from jaxstudies.output.table import Shapes
 from jaxstudies.output.words import STATISTICS, beside_statistics
@@ -130,6 +132,11 @@ def as_outcomes(column: pd.Series) -> pd.Series:
     return column
 
 
+def labels_of(runs: pd.DataFrame) -> list[str]:
+    """Return the columns before `seed`."""
+    return list(runs.columns[: list(runs.columns).index("seed")])
+
+
 def measures_of(runs: pd.DataFrame) -> list[str]:
     """Return the columns behind `seed`."""
     return list(runs.columns[list(runs.columns).index("seed") + 1 :])
@@ -175,22 +182,54 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 
+@contextlib.contextmanager
+def asked(name: str) -> Iterator[None]:
+    """Turn an error of a study's own function into a line that says where it was raised."""
+    try:
+        yield
+    except StudyError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        for frame in traceback.extract_tb(error.__traceback__):
+            if "site-packages" not in frame.filename and not frame.filename.startswith(str(Path(__file__).parent)):
+                place = frame
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        raise StudyError(f"{name} raised {type(error).__name__}: {error} ({where})") from error
+
+
 def judge(study: Study, results: Results) -> tuple[list[Verdict], pd.DataFrame]:
     """Return the verdicts on a study's claims, and the effects by seed that they rest on."""
-    listed = study.CLAIMS if study.claims is None else study.claims(results)
-    return judge_all(listed, selector(results.runs, study.AXES))
+    with asked("claims"):
+        listed = study.CLAIMS if study.claims is None else study.claims(results)
+    return judge_all([listed] if isinstance(listed, Claim) else listed, selector(results.runs, study.AXES))
 
 
 def summary_of(study: Study, results: Results) -> pd.DataFrame:
     """Return the study's summary, or the default one."""
-    return study.summarize(results) if study.summarize else summarize(study, results)
+    with asked("summarize"):
+        return study.summarize(results) if study.summarize else summarize(study, results)
+
+
+def tables_of(study: Study, results: Results) -> dict[str, pd.DataFrame]:
+    """Return the study's further tables."""
+    with asked("tables"):
+        return dict(study.tables(results))
 
 
 def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = None) -> "dict[str, Figure]":
-    """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there."""
+    """Return the study's figures, or default ones: every measure over what varies, from the summary if it is there.
+
+    Raises:
+        StudyError: The study's `plot` raises an error, or returns no figures.
+    """
     if study.plot:
-        drawn = study.plot(results)
-        return drawn if isinstance(drawn, dict) else {"figure": drawn}
+        with asked("plot"):
+            drawn = study.plot(results)
+        named = drawn if isinstance(drawn, dict) else {} if drawn is None else {"figure": drawn}
+        if odd := [figure for figure in named.values() if not hasattr(figure, "savefig")]:
+            raise StudyError(f"plot returned a {type(odd[0]).__name__}; figures by name, one figure, or None")
+        return named
     from jaxstudies.output import default_figures
 
     table = summarize(study, results) if study.summarize or summary is None else summary
@@ -257,11 +296,16 @@ def names(tables: Iterable[str]) -> list[str]:
 
 
 def write(
-    directory: Path, origin: dict, verdicts: list[Verdict], effects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
+    directory: Path,
+    origin: dict,
+    verdicts: list[Verdict],
+    effects: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    labels: Iterable[str],
 ) -> None:
-    """Write beside the table of runs where it comes from, the verdicts, and tables by name."""
+    """Write beside the table of runs where it comes from, the verdicts, and tables by name, with the runs' labels."""
     files.write_json(directory / "config.json", origin)
     files.write_json(directory / "claims.json", claims.to_json(verdicts))
     claims.write_effects(directory / "effects.parquet", effects, table.content_digest(directory / owned.RUNS))
     for name, file in owned.file_names(tables, ".csv").items():
-        files.write_csv(directory / file, tables[name])
+        files.write_csv(directory / file, tables[name], labels)

@@ -298,4 +298,4 @@ def keep_results(
     summary = results.summarize(study, Results(config, runs, times, {}))
     tables = {"summary": summary, "times": times}
     with files.writing(directory), owned.rewriting(directory, origin["digest"], results.names(tables)):
-        results.write(directory, origin, verdicts, effects, tables)
+        results.write(directory, origin, verdicts, effects, tables, results.labels_of(runs))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 from jaxtyping import PyTree
 
-from jaxstudies import studies
+from jaxstudies import configs, studies
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import design as designs
 from jaxstudies.engine import monte_carlo, programs
@@ -132,6 +132,8 @@ def from_module(module: ModuleType, name: str | None = None) -> Study:
     known = {f.name for f in dataclasses.fields(Study)} - {"name", "text", "path", "module"}
     # A file of a study's folder may be called `claims` or `data`, too.
     given = {k: names[k] for k in known if k in names and not isinstance(names[k], ModuleType)}
+    if isinstance(given.get("CLAIMS"), Claim):  # without a comma, one in parentheses is no tuple
+        given["CLAIMS"] = (given["CLAIMS"],)
     return Study(name=name, text=module.__doc__ or "", path=path, module=module.__name__, **given)
 
 
@@ -185,8 +187,9 @@ def task_of(
 
     Raises:
         TypeError: A parameter of `simulate` cannot be filled in.
-        ValueError: Settings contradict one another.
+        ValueError: Settings contradict one another, or a word is none of those that a field may have.
     """
+    configs.check_choices(config)
     data = {name: designs.as_data(name, value) for name, value in study.data(config).items()}
     if study.settings is not None:
         design = designs.make_design(study.simulate, study.settings(config))

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxstudies import results
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options
+from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims
 from jaxstudies.evidence.claims import Verdict
 from jaxstudies.output import default_figures, nonfinite, owned, plotting, table
@@ -29,27 +30,33 @@ def report(study: Study, out: Path, options: Options) -> None:
     print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)
     summary = results.summary_of(study, finished)
     verdicts, effects = results.judge(study, finished)
-    tables = {"summary": summary} | study.tables(finished) | finished.beside | {"times": finished.times}
+    tables = {"summary": summary} | results.tables_of(study, finished) | finished.beside | {"times": finished.times}
     plotting.use_style()
-    figures = results.figures_of(study, finished, summary)
+    figures, failed = {}, None
+    try:
+        figures = results.figures_of(study, finished, summary)
+    except StudyError as error:  # whatever is wrong with the figures, the answer is given first
+        failed = error
+    labels = results.labels_of(finished.runs)
     default = {} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)
     stems, captions = owned.file_names(figures, ""), default | dict(study.CAPTIONS)
     # Where there are PDFs of these runs, they are drawn again with the rest.
     pdf = options.pdf or any(name.endswith(".pdf") for name in owned.following(out, origin["digest"]))
     pictures = [f"{stem}{suffix}" for stem in stems.values() for suffix in ((".png", ".pdf") if pdf else (".png",))]
     with writing(out), owned.rewriting(out, origin["digest"], [*results.names(tables), *pictures]):
-        results.write(out, origin, verdicts, effects, tables)
+        results.write(out, origin, verdicts, effects, tables, labels)
         drawn = {stem: figures[name] for name, stem in stems.items()}
         plotting.save(drawn, out, {stem: captions.get(name, "") for name, stem in stems.items()}, pdf=pdf)
     if options.verbose:
         print_table(summary)
     say_verdicts(verdicts, everything=options.verbose)
     if wrong.runs:
-        labels = finished.runs.columns[: list(finished.runs.columns).index("seed")]
         print(nonfinite.in_words(wrong, {name: finished.runs[name].to_numpy() for name in labels}))
-    print(f"\n{out}/: {', '.join([*pictures, *(f'{name}.csv' for name in tables)])},")
+    print(f"\n{out}/: {', '.join([*pictures, *owned.file_names(tables, '.csv').values()])},")
     number = f"{len(verdicts)} claim" + ("" if len(verdicts) == 1 else "s")
     print(f"  claims.json ({number}), effects.parquet, runs.parquet, config.json")
+    if failed:
+        raise failed
 
 
 def say_verdicts(verdicts: list[Verdict], everything: bool) -> None:

@@ -71,8 +71,9 @@ def mean_interval(values: Values, level: float = 0.95) -> Interval:
     """Return a mean with Student's t interval; with fewer than two values the ends are NaN."""
     if len(values) < 2:
         return float(values[0]) if len(values) else np.nan, np.nan, np.nan
-    moments = [np.mean(values)], [np.std(values, ddof=1)], [len(values)]
-    (mean,), (low,), (high,) = t_intervals(*moments, level)
+    with np.errstate(over="ignore", invalid="ignore"):  # of values that are not finite, or too large for a variance
+        moments = [np.mean(values)], [np.std(values, ddof=1)], [len(values)]
+        (mean,), (low,), (high,) = t_intervals(*moments, level)
     return float(mean), float(low), float(high)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import get_args
 
 import flax.linen as nn
 import jax
@@ -9,12 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxstudies.networks.names import ActivationName
+
 Activation = Callable[[jax.Array], jax.Array]
 ArrayFunction = Callable[[ArrayLike], np.ndarray]
 
 
 def activation_named(name: str) -> Activation:
-    """Return Flax's elementwise function of that name."""
+    """Return Flax's elementwise function of that name.
+
+    Raises:
+        ValueError: The name is not known.
+    """
+    if name not in get_args(ActivationName):
+        raise ValueError(f"activation {name!r}: one of {', '.join(get_args(ActivationName))}")
     return getattr(nn, name)
 
 

@@ -4,6 +4,7 @@ Features come first and examples last, as in `models`.
 """
 
 from functools import partial
+from typing import get_args
 
 import flax.linen as nn
 import jax
@@ -127,6 +128,9 @@ class LeNet5(nn.Module):
         self, inputs: Num[Array, "batch 784"], train: bool = False, batch_statistics: bool | None = None
     ) -> Float[Array, "batch 10"]:
         """Return the logits, in training with dropout; `batch_statistics` of batch norm are by default as `train`."""
+        if self.dropout_position not in get_args(DropoutPosition):
+            known = ", ".join(get_args(DropoutPosition))
+            raise ValueError(f"dropout_position {self.dropout_position!r}: one of {known}")
         use_batch = train if batch_statistics is None else batch_statistics
         norm = partial(BatchNorm, self.momentum, self.epsilon)
 

@@ -16,8 +16,17 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from jaxstudies.evidence import intervals as stats
-from jaxstudies.output.plotting import COLORS, Style, count_drawn, cut_below, layer_lines, legend_below, plain_log_ticks
-from jaxstudies.output.words import beside_statistics, words
+from jaxstudies.output.plotting import (
+    COLORS,
+    Style,
+    count_drawn,
+    cut_below,
+    layer_lines,
+    legend_below,
+    plain_log_ticks,
+    say_empty,
+)
+from jaxstudies.output.words import beside_statistics, distinct_words, literal, words
 
 MOST_POINTS, FEW_POINTS, MOST_LINES, MOST_PANELS, MOST_TICKS = 200, 40, len(COLORS), 4, 8
 ASIDE = 4
@@ -37,13 +46,13 @@ def draw_measures(summary: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, s
     setting and measure; `curves` are measures of `runs` that are arrays, with the name of their axis.
     """
     labels = runs.columns[: list(runs.columns).index("seed")]
-    said = {name: words(beside_statistics(name)) for name in labels}
+    said = dict(zip(labels, distinct_words(map(beside_statistics, labels)), strict=True))
     summary = summary.rename(columns={beside_statistics(name): word for name, word in said.items()})
     runs = runs.rename(columns=said)
     levels = runs[list(said.values())].nunique(dropna=False)
     # A factor with more levels than there are lines goes along the axis.
     varying = sorted(levels.index[levels > 1], key=lambda name: -levels[name] if levels[name] > MOST_LINES else 0)
-    title, drawn = textwrap.fill(title, 70), {}
+    title, drawn = textwrap.fill(literal(title), 70), {}
     for measure, rows in summary.groupby("measure", sort=False):
         shown = shown_rows(rows, varying)
         note = f"n = {shown['n'].min():,} runs each" + (" or more" if shown["n"].nunique() > 1 else "")
@@ -57,9 +66,10 @@ def draw_measures(summary: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, s
     return drawn
 
 
-def words_of(*levels: object) -> str:
-    """Return levels as they stand in a legend."""
-    return ", ".join(map(words, levels))
+def in_words(column: pd.Series) -> pd.Series:
+    """Return a column of levels in words."""
+    codes, levels = pd.factorize(column, use_na_sentinel=False)
+    return pd.Series(np.array(distinct_words(levels), dtype=object)[codes], column.index)
 
 
 def is_number(column: pd.Series) -> bool:
@@ -95,21 +105,26 @@ def draw_measure(rows: pd.DataFrame, varying: list[str], outcome: bool) -> Figur
     x, hue, panel = [*varying, "", "", ""][:3]
     rows = rows.assign(**{"": "all runs"})
     numeric, lines, legend = is_number(rows[x]), some_levels(rows[hue], MOST_LINES), {}
-    rows = rows.sort_values(x) if numeric else rows.assign(**{x: rows[x].map(words)})
-    panels = some_levels(rows[panel], MOST_PANELS)
+    rows = rows.sort_values(x) if numeric else rows.assign(**{x: in_words(rows[x])})
+    panels, names = some_levels(rows[panel], MOST_PANELS), distinct_words(lines)
     figure, axes = plt.subplots(1, len(panels), figsize=(1.8 + 4.2 * len(panels), 4), sharey=True, squeeze=False)
-    for ax, level in zip(axes[0], panels, strict=True):
+    for ax, level, title in zip(axes[0], panels, distinct_words(panels), strict=True):
         part = rows[rows[panel].isin([level])]
-        for i, (name, color) in enumerate(zip(lines, palette(len(lines), is_number(rows[hue])), strict=True)):
-            line = part[part[hue].isin([name])]
+        for i, (here, color) in enumerate(zip(lines, palette(len(lines), is_number(rows[hue])), strict=True)):
+            line = part[part[hue].isin([here])]
             if len(line):
                 pooled = pool(line, x, outcome) if numeric and len(line) > MOST_POINTS else line
-                legend[words(name)] = draw_line(ax, pooled, x, color, i - (len(lines) - 1) / 2)
+                legend[names[i]] = draw_line(ax, pooled, x, color, i - (len(lines) - 1) / 2)
         ax.set(xlabel=x, ylabel=words(rows["measure"].iloc[0]) + (" (share of runs)" if outcome else ""))
         if panel:
-            ax.set_title(f"{panel} {words(level)}")
+            ax.set_title(f"{panel} {title}")
+        if not np.isfinite(part["estimate"]).any():
+            say_empty(ax)
         if numeric:
-            scale_levels(ax, np.sort(part[x].unique()))
+            levels = np.sort(part[x].unique())
+            if not np.isfinite(part["estimate"]).any() and len(levels) > 1:
+                ax.set_xlim(levels[0], levels[-1])
+            scale_levels(ax, levels)
         elif part[x].drop_duplicates().str.len().sum() > 40:
             plt.setp(ax.get_xticklabels(), rotation=30, ha="right")
         ax.grid(alpha=0.3)
@@ -172,9 +187,9 @@ def scale_levels(ax: Axes, levels: np.ndarray) -> None:
     ax.get_xlim()  # brings the transform up to date
     places = ax.get_xaxis_transform().transform(np.stack([levels, 0 * levels], axis=1))[:, 0] / ax.bbox.width
     names, edge = [], -np.inf
-    for level, place in zip(levels, places, strict=True):
-        half = 0.0125 * len(words(level))  # of the axis' length
-        names.append(words(level) if place - half > edge else "")
+    for name, place in zip(distinct_words(levels), places, strict=True):
+        half = 0.0125 * len(name)  # of the axis' length
+        names.append(name if place - half > edge else "")
         edge = place + half + 0.01 if names[-1] else edge
     ax.set_xticks(levels, names)
     ax.xaxis.set_minor_locator(NullLocator())
@@ -190,15 +205,19 @@ def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str,
     steps = [spread(curve.shape[1], MOST_POINTS) for curve in curves]
     curves = [curve[:, places] for curve, places in zip(curves, steps, strict=True)]
     cut = scale_curves(ax, np.concatenate([stats.mean_intervals(curve) for curve in curves], axis=1))
-    names = levels.itertuples(index=False, name=None) if varying else [("all runs",)]
-    for curve, places, look, name in zip(curves, steps, curve_looks(levels), names, strict=True):
+    said = levels.apply(in_words) if varying else pd.DataFrame({"": ["all runs"]})
+    for curve, places, look, name in zip(curves, steps, curve_looks(levels), said.agg(", ".join, axis=1), strict=True):
         color, style = look
-        layer_lines(ax, curve, color, words_of(*name), style, at=places + 1)
+        layer_lines(ax, curve, color, name, style, at=places + 1)
+    if not any(np.isfinite(curve).any() for curve in curves):
+        say_empty(ax)
+        ax.set_xlim(0, max(curve.shape[1] for curve in curves) + 1)
     ax.set(xlabel=words(axis), ylabel=words(measure))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.3)
     handles, names = ax.get_legend_handles_labels()
     legend_below(figure, dict(zip(names, handles, strict=True)), title=", ".join(varying))
+    cut += "" if all(np.isfinite(curve).all() for curve in curves) else "; none where a run is not finite"
     figure.suptitle(f"{title}\nmean over seeds, 95 % band{cut}{count_drawn(len(settings), int(numbers.max()) + 1)}")
     return figure
 

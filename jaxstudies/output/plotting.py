@@ -66,7 +66,7 @@ def write_figure(figure: Figure, caption: str, path: Path) -> None:
     """Write a figure with a caption below; equal ones have equal bytes, whenever they are written."""
     # A character is about half as wide as high.
     lines = textwrap.fill(caption, int(figure.get_figwidth() * 72 / (0.53 * CAPTION_SIZE)))
-    style: Style = {"fontsize": CAPTION_SIZE, "color": "0.25", "va": "top", "linespacing": 1.35}
+    style: Style = {"fontsize": CAPTION_SIZE, "color": "0.25", "va": "top", "linespacing": 1.35, "parse_math": False}
     left_out, told = (("Software",), "Description") if path.suffix == ".png" else (PDF_ORIGIN, "Subject")
     metadata = dict.fromkeys(left_out) | {told: caption or None}
     with layout_held(figure):
@@ -119,6 +119,12 @@ def cut_below(mean: ArrayLike, low: ArrayLike) -> tuple[np.ndarray, str]:
     """
     least, low = np.asarray(mean) / 3, np.asarray(low)
     return np.maximum(low, least), "; intervals cut at a third of the mean" if np.any(low < least) else ""
+
+
+def say_empty(ax: Axes, what: str = "no finite run") -> None:
+    """Say in a panel why nothing is drawn in it."""
+    ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center", color="0.4")
+    ax.set_yticks([])
 
 
 def count_drawn(drawn: int, among: int) -> str:

@@ -1,5 +1,7 @@
 """Names of code in the words and the math of whoever reads a figure."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -80,12 +82,24 @@ def beside_statistics(label: str) -> str:
     return f"{label} (factor)" if label in STATISTICS else label
 
 
+def literal(text: str) -> str:
+    """Return a text whose dollars are no marks of mathematics in a figure."""
+    return text.replace("$", r"\$")
+
+
 def words(name: object) -> str:
-    """Return a name or a level in words; of a name that is not known, underscores become spaces."""
+    """Return a name or a level in words for a figure; of a name that is not known, underscores become spaces."""
     if isinstance(name, bool | np.bool):
         return "yes" if name else "no"
     if pd.isna(name):
         return "none"
     if isinstance(name, float | np.floating):
         return number_words(float(name))
-    return WORDS.get(str(name), str(name).replace("_", " "))
+    return WORDS.get(str(name), literal(str(name).replace("_", " ")))
+
+
+def distinct_words(levels: Iterable[object]) -> list[str]:
+    """Return different levels in words, no two alike: those that round to the same have all their digits."""
+    listed = list(levels)
+    said = [words(level) for level in listed]
+    return [literal(str(level)) if said.count(text) > 1 else text for level, text in zip(listed, said, strict=True)]
