@@ -15,11 +15,10 @@ from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.launch import launch
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import cluster
 from jaxstudies.engine.chunks import ChunksError
-from jaxstudies.engine.cluster import ClusterError
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.engine.programs import OutOfMemory
+from jaxstudies.engine.sockets import ClusterError, ProcessGone
 from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
 from jaxstudies.networks.originals import DataError
 from jaxstudies.output import table
@@ -30,7 +29,8 @@ from jaxstudies.study import Study
 WAYS_OUT = {
     OtherVersions: ", or --fresh begins anew and sets the old chunks aside",
     DirectoryError: "",
-    ClusterError: "; see --distributed, --coordinator, --num-processes and --process-id",
+    ProcessGone: "",
+    ClusterError: "; see --coordinator, --num-processes, --process-id and --connect-timeout",
     ChunksError: "; --out names another directory",
     OutOfMemory: "; --devices takes fewer at once",
     UsageError: "",
@@ -46,7 +46,7 @@ def main(study: Study, argv: list[str] | None = None) -> None:
     Exits with status 2 after one line on stderr if the flags or files cannot be used, with 130 or
     143 if the user or the system stops the run.
     """
-    with endings.explained(study.name, _mistake, cluster.leave), _warnings_in_a_line(study.name):
+    with endings.explained(study.name, _mistake), _warnings_in_a_line(study.name):
         _main(study, sys.argv[1:] if argv is None else argv)
 
 
