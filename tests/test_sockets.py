@@ -65,6 +65,7 @@ def answering(answer: bytes | None = None):
                 while True:
                     came, _ = server.accept()
                     with came:
+                        came.recv(1000)
                         came.sendall(answer)
 
         if answer is not None:

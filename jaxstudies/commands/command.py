@@ -18,7 +18,7 @@ from jaxstudies.configs import Dataclass
 from jaxstudies.engine.chunks import ChunksError
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.engine.programs import OutOfMemory
-from jaxstudies.engine.sockets import ClusterError, ProcessGone
+from jaxstudies.engine.sockets import ClusterError, NotConnected
 from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
 from jaxstudies.networks.originals import DataError
 from jaxstudies.output import table
@@ -29,8 +29,8 @@ from jaxstudies.study import Study
 WAYS_OUT = {
     OtherVersions: ", or --fresh begins anew and sets the old chunks aside",
     DirectoryError: "",
-    ProcessGone: "",
-    ClusterError: "; see --coordinator, --num-processes, --process-id and --connect-timeout",
+    NotConnected: "; see --coordinator, --num-processes, --process-id and --connect-timeout",
+    ClusterError: "",
     ChunksError: "; --out names another directory",
     OutOfMemory: "; --devices takes fewer at once",
     UsageError: "",

@@ -11,7 +11,7 @@ import jax
 
 from jaxstudies.engine import sockets
 from jaxstudies.engine.chunks import Chunks
-from jaxstudies.engine.sockets import ClusterError, Peers
+from jaxstudies.engine.sockets import ClusterError, NotConnected, Peers
 
 CONNECT_SECONDS = 300
 """How long the processes wait for one another; nodes of a cluster do not start together."""
@@ -32,13 +32,13 @@ def connect(
         timeout: Seconds to wait until all are there.
 
     Raises:
-        ClusterError: No cluster is found, or the others do not come.
+        NotConnected: No cluster is found, or the others do not come.
     """
     address, count, index = _find(coordinator, num_processes, process_id, timeout)
     try:
         host, port = sockets.parse_address(address)
     except ValueError as error:
-        raise ClusterError(f"coordinator {address}: {error}") from error
+        raise NotConnected(f"coordinator {address}: {error}") from error
     return sockets.meet(host, port, count, index, timeout)
 
 
@@ -58,11 +58,11 @@ def _find(
     except Exception as error:  # from JAX's inside, and from whatever it asks
         why = f" ({[*str(error).splitlines(), type(error).__name__][0]})"
     if address is None or count is None or index is None:
-        raise ClusterError(
+        raise NotConnected(
             f"no cluster was found{why}; name its coordinator, the number of processes, and which is this"
         )
     if not 0 <= index < count:
-        raise ClusterError(f"process_id {index}: must be from 0 to {count - 1}, less than the number of processes")
+        raise NotConnected(f"process_id {index}: must be from 0 to {count - 1}, less than the number of processes")
     if local:
         for platform in ("cuda", "rocm"):
             jax.config.update(f"jax_{platform}_visible_devices", ",".join(map(str, local)))

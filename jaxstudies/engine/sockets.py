@@ -7,6 +7,7 @@ gone; and nothing is computed together.
 import contextlib
 import ipaddress
 import json
+import math
 import os
 import queue
 import re
@@ -28,6 +29,8 @@ HELLO_BYTES = 100
 ATTEMPT_SECONDS = 5.0
 """Silence of an address after which the next one, or the same again, is tried."""
 HELLO_SECONDS = 2.0
+GRACE_SECONDS = 5
+"""Silence of process 0 beyond the time that it has named, after which it is not waited for any longer."""
 PAUSE_SECONDS = 0.2
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 6}
 """A machine that is gone without a word is noticed after three minutes."""
@@ -36,7 +39,11 @@ NAMED = 5
 
 
 class ClusterError(Exception):
-    """The processes cannot be connected, or do not fit together."""
+    """Processes cannot share a run."""
+
+
+class NotConnected(ClusterError):
+    """Not all processes have come together."""
 
 
 class ProcessGone(ClusterError):
@@ -87,7 +94,7 @@ def meet(host: str, port: int, count: int, index: int, timeout: float) -> Peers:
         timeout: Seconds to wait for the others.
 
     Raises:
-        ClusterError: Not all have come in time, one has gone again, two have the same number, or the port is in use.
+        NotConnected: Not all have come in time, one has gone again, two have the same number, or the port is in use.
     """
     sockets = _await_all(port, count, timeout) if index == 0 else {0: _join(host, port, count, index, timeout)}
     for connected in sockets.values():
@@ -106,65 +113,84 @@ def _listen(port: int) -> socket.socket:
     both = socket.has_dualstack_ipv6()
     try:
         family = socket.AF_INET6 if both else socket.AF_INET
-        return socket.create_server(("", port), family=family, backlog=1024, dualstack_ipv6=both)
+        server = socket.create_server(("", port), family=family, backlog=1024, dualstack_ipv6=both)
     except OSError as error:
-        raise ClusterError(f"process 0 cannot listen at port {port} ({_reason(error)})") from error
+        raise NotConnected(f"process 0 cannot listen at port {port} ({_reason(error)})") from error
+    server.setblocking(False)
+    return server
 
 
 def _await_all(port: int, count: int, timeout: float) -> dict[int, socket.socket]:
     """Return a socket to every other process, by its number, once all have come."""
     deadline = time.monotonic() + timeout
     here: dict[int, socket.socket] = {}
-    with contextlib.ExitStack() as undone, _listen(port) as server, selectors.DefaultSelector() as selector:
-        server.setblocking(False)
+    came: dict[int, socket.socket] = {}  # by file descriptor
+    with _listen(port) as server, selectors.DefaultSelector() as selector:
         selector.register(server, selectors.EVENT_READ)
-        came: dict[socket.socket, int | None] = {}
-        undone.callback(lambda: [connected.close() for connected in came])
-        while len(here) < count - 1:
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
-            try:
+        try:
+            while len(here) < count - 1:
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
                 if not ready and time.monotonic() >= deadline:
-                    raise ClusterError(f"{_missing(count, here)} within {timeout:g} s")
-                for connected in [key.fileobj for key, _ in ready]:
-                    if connected is server:
-                        with contextlib.suppress(BlockingIOError, ConnectionError):
-                            new, _ = server.accept()
-                            new.settimeout(HELLO_SECONDS)
-                            came[new] = None
-                            selector.register(new, selectors.EVENT_READ)
+                    raise NotConnected(f"{_missing(count, here)} within {timeout:g} s")
+                for key, _ in ready:
+                    if key.fileobj is server:
+                        if (new := _accept(server)) is not None:
+                            came[selector.register(new, selectors.EVENT_READ).fd] = new
                         continue
-                    assert isinstance(connected, socket.socket)
-                    if (number := came[connected]) is not None:
-                        raise ClusterError(f"process {number} has gone before all were connected")
+                    if key.data is not None:
+                        raise NotConnected(_gone_early(key.data))
+                    connected = came[key.fd]
                     try:
-                        number = _greeted(connected, count, here)
-                    except (NotOurs, OSError):  # somebody looks for open ports
+                        number = _greet(connected, count, here, deadline)
+                    except NotOurs:  # somebody looks for open ports
                         selector.unregister(connected)
-                        del came[connected]
                         connected.close()
-                        continue
-                    came[connected] = number
-                    here[number] = connected
-            except ClusterError as error:
-                _tell(list(came), error)
-                raise
-        for connected in here.values():
-            del came[connected]
+                    else:
+                        selector.modify(connected, selectors.EVENT_READ, number)
+                        here[number] = connected
+        except NotConnected as error:
+            _tell(list(came.values()), error)
+            raise
+        finally:
+            kept = here.values() if len(here) == count - 1 else ()
+            for connected in came.values():
+                if connected not in kept:
+                    connected.close()
     return here
 
 
-def _greeted(connected: socket.socket, count: int, here: dict[int, socket.socket]) -> int:
-    """Return the number of a process that has come."""
+def _accept(server: socket.socket) -> socket.socket | None:
+    """Return a socket to who has come, None if it has gone again."""
+    try:
+        connected, _ = server.accept()
+    except (BlockingIOError, ConnectionError):
+        return None
+    except OSError as error:
+        raise NotConnected(f"process 0 cannot be connected to more ({_reason(error)})") from error
+    connected.settimeout(HELLO_SECONDS)
+    return connected
+
+
+def _gone_early(number: int) -> str:
+    return f"process {number} has gone before all were connected"
+
+
+def _greet(connected: socket.socket, count: int, here: dict[int, socket.socket], deadline: float) -> int:
+    """Return the number of a process that has come, after telling it how long it may have to wait."""
     try:
         number, others = json.loads(_receive_bytes(connected, HELLO_BYTES))
         if (type(number), type(others)) != (int, int):
             raise NotOurs
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise NotOurs from error
     if others != count:
-        raise ClusterError(f"process {number} was told of {others} processes, and process 0 of {count}")
+        raise NotConnected(f"process {number} was told of {others} processes, and process 0 of {count}")
     if number in here or not 0 < number < count:
-        raise ClusterError(f"two processes were told that they are process {number}")
+        raise NotConnected(f"two processes were told that they are process {number}")
+    try:
+        _send(connected, [None, max(0, math.ceil(deadline - time.monotonic()))])
+    except OSError as error:
+        raise NotConnected(_gone_early(number)) from error
     return number
 
 
@@ -184,13 +210,15 @@ def _join(host: str, port: int, count: int, index: int, timeout: float) -> socke
         connected.settimeout(timeout)
         try:
             _send(connected, [index, count])
-            _receive(connected)
+            timeout = _receive(connected, NotConnected) + GRACE_SECONDS  # it is process 0 that says who has not come
+            connected.settimeout(timeout)
+            _receive(connected, NotConnected)
         except NotOurs as error:
-            raise ClusterError(f"{where}: something else answers there") from error
+            raise NotConnected(f"{where}: something else answers there") from error
         except TimeoutError as error:
-            raise ClusterError(f"{where} has not answered within {timeout:g} s") from error
+            raise NotConnected(f"{where} has not answered within {timeout:g} s") from error
         except OSError as error:
-            raise ClusterError(f"{where} has closed the connection before all were connected") from error
+            raise NotConnected(f"{where} has closed the connection before all were connected") from error
         undone.pop_all()
     return connected
 
@@ -217,7 +245,7 @@ def _reach(host: str, port: int, timeout: float) -> socket.socket:
                 deadline = 0.0  # there will be no such host later, either
         if time.monotonic() + PAUSE_SECONDS >= deadline:
             within = f" within {timeout:g} s" if deadline else ""
-            raise ClusterError(f"no connection to process 0 at {_shown(host, port)}{within} ({why})")
+            raise NotConnected(f"no connection to process 0 at {_shown(host, port)}{within} ({why})")
         time.sleep(PAUSE_SECONDS)
 
 
@@ -278,11 +306,11 @@ def _send(connected: socket.socket, content: object) -> None:
     _send_bytes(connected, json.dumps(content).encode())
 
 
-def _receive(connected: socket.socket) -> Any:
-    """Return what process 0 says; raise what it raises."""
+def _receive(connected: socket.socket, otherwise: type[ClusterError]) -> Any:
+    """Return what process 0 says, or raise what it says that has gone wrong."""
     error, content = json.loads(_receive_bytes(connected))
     if error is not None:
-        raise (ProcessGone if content else ClusterError)(error)
+        raise otherwise(error)
     return content
 
 
@@ -290,7 +318,7 @@ def _tell(others: list[socket.socket], error: ClusterError) -> None:
     """Tell others what they wait for in vain."""
     for connected in others:
         with contextlib.suppress(OSError):
-            _send(connected, [str(error), isinstance(error, ProcessGone)])
+            _send(connected, [str(error), None])
 
 
 @contextlib.contextmanager
@@ -333,7 +361,7 @@ def scatter(peers: Peers, contents: list[Any]) -> Any:
     """
     if peers.index != 0:
         with _present(peers, 0) as connected:
-            return _receive(connected)
+            return _receive(connected, ProcessGone)
     for number in peers.sockets:
         with _present(peers, number) as connected:
             _send(connected, [None, contents[number]])
