@@ -135,7 +135,7 @@ def test_a_process_that_dies_is_said_and_nothing_is_lost(server, alone, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
-@pytest.mark.parametrize("kill_at", [2, 4, 5, 8, 12, 16, 20, 30, 37])
+@pytest.mark.parametrize("kill_at", [2, 4, 8, 20, 37, 45, 55])
 def test_whichever_process_dies_whenever_the_other_says_so(server, alone, tmp_path, lost, kill_at):
     """Before all are connected, while they agree, in the middle and while they bring together; the rerun is whole."""
     outs, left = [tmp_path / "0", tmp_path / "1"], 1 - lost

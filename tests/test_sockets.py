@@ -201,13 +201,24 @@ def test_strangers_do_no_harm(monkeypatch, said):
     second.close()
 
 
-def test_a_host_that_is_not_known_is_said_at_once(monkeypatch):
+def test_a_host_that_is_not_known_is_not_waited_for_as_long(monkeypatch):
     def unknown(*arguments, **settings):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
+    monkeypatch.setattr(sockets, "NAME_SECONDS", 0.3)
     monkeypatch.setattr(sockets.socket, "getaddrinfo", unknown)
-    with pytest.raises(ClusterError, match=r"no connection to process 0 at nohost:1 \(Name or service not known\)"):
+    with pytest.raises(ClusterError, match=r"process 0 at nohost:1 within 0.3 s \(Name or service not known\)"):
         sockets.meet("nohost", 1, 2, 1, HANG)
+
+
+def test_every_address_of_a_host_is_tried(monkeypatch):
+    """The first may be of a kind that this machine has not, or answer nobody."""
+    port = free_port()
+    right = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+    wrong = (-1, *right[1:]), (*right[:4], ("127.0.0.1", free_port()))
+    monkeypatch.setattr(sockets.socket, "getaddrinfo", lambda *arguments, **settings: [*wrong, right])
+    for one in together(*(partial(sockets.meet, "host", port, 2, index, HANG) for index in (0, 1))):
+        one.close()
 
 
 def test_a_name_server_that_is_silent_is_waited_for_no_longer_than_others(monkeypatch):

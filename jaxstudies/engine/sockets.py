@@ -5,6 +5,7 @@ gone; and nothing is computed together.
 """
 
 import contextlib
+import errno
 import ipaddress
 import json
 import math
@@ -28,6 +29,8 @@ MARK = b"jxs1"
 HELLO_BYTES = 100
 ATTEMPT_SECONDS = 5.0
 """Silence of an address after which the next one, or the same again, is tried."""
+NAME_SECONDS = 30
+"""How long a host may be unknown: that of a process that has just started may be for a moment."""
 HELLO_SECONDS = 2.0
 GRACE_SECONDS = 5
 """Silence of process 0 beyond the time that it has named, after which it is not waited for any longer."""
@@ -225,28 +228,35 @@ def _join(host: str, port: int, count: int, index: int, timeout: float) -> socke
 
 def _reach(host: str, port: int, timeout: float) -> socket.socket:
     """Return a socket to an address, at which there may be nobody yet."""
-    deadline = time.monotonic() + timeout
-    why = "it does not answer"
+    began = time.monotonic()
     while True:
+        limit, why = timeout, "it has no address"
         try:
-            for family, kind, protocol, _, address in _look_up(host, port, deadline - time.monotonic()):
-                connected = socket.socket(family, kind, protocol)
-                connected.settimeout(max(PAUSE_SECONDS, min(ATTEMPT_SECONDS, deadline - time.monotonic())))
+            for found in _look_up(host, port, began + limit - time.monotonic()):
                 try:
-                    connected.connect(address)
-                    if connected.getsockname() != connected.getpeername():  # a port can be connected to itself
-                        return connected
+                    return _connect(found, min(ATTEMPT_SECONDS, began + limit - time.monotonic()))
                 except OSError as error:
                     why = _reason(error)
-                connected.close()
         except OSError as error:
             why = _reason(error)
             if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
-                deadline = 0.0  # there will be no such host later, either
-        if time.monotonic() + PAUSE_SECONDS >= deadline:
-            within = f" within {timeout:g} s" if deadline else ""
-            raise NotConnected(f"no connection to process 0 at {_shown(host, port)}{within} ({why})")
+                limit = min(timeout, NAME_SECONDS)
+        if time.monotonic() + PAUSE_SECONDS >= began + limit:
+            raise NotConnected(f"no connection to process 0 at {_shown(host, port)} within {limit:g} s ({why})")
         time.sleep(PAUSE_SECONDS)
+
+
+def _connect(found: tuple, seconds: float) -> socket.socket:
+    """Return a socket to an address, as `getaddrinfo` gives it."""
+    family, kind, protocol, _, address = found
+    with contextlib.ExitStack() as undone:
+        connected = undone.enter_context(socket.socket(family, kind, protocol))
+        connected.settimeout(max(PAUSE_SECONDS, seconds))
+        connected.connect(address)
+        if connected.getsockname() == connected.getpeername():  # a port that nobody listens at can reach itself
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "itself")
+        undone.pop_all()
+    return connected
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[tuple]:
