@@ -15,6 +15,7 @@ from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.launch import launch
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
+from jaxstudies.engine import cluster
 from jaxstudies.engine.chunks import ChunksError
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.engine.programs import OutOfMemory
@@ -46,7 +47,7 @@ def main(study: Study, argv: list[str] | None = None) -> None:
     Exits with status 2 after one line on stderr if the flags or files cannot be used, with 130 or
     143 if the user or the system stops the run.
     """
-    with endings.explained(study.name, _mistake), _warnings_in_a_line(study.name):
+    with endings.explained(study.name, _mistake, cluster.leave), _warnings_in_a_line(study.name):
         _main(study, sys.argv[1:] if argv is None else argv)
 
 

@@ -21,7 +21,7 @@ def usage_error(error: BaseException) -> str | None:
 
 
 @contextlib.contextmanager
-def explained(who: str, mistake: Mistake = usage_error) -> Iterator[None]:
+def explained(who: str, mistake: Mistake = usage_error, leave: Callable[[int], NoReturn] = sys.exit) -> Iterator[None]:
     """Leave with status 2 after a line about a user's mistake, with 130 or 143 if the user or the system stops it."""
     received: list[int] = []
     try:
@@ -31,7 +31,7 @@ def explained(who: str, mistake: Mistake = usage_error) -> Iterator[None]:
         status = _explain(who, error, received, mistake)
         if status is None:
             raise
-        sys.exit(status)
+        leave(status)
 
 
 @contextlib.contextmanager

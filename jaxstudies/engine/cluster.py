@@ -4,8 +4,11 @@ The processes either know of nothing but a common directory, or are connected. B
 alone and on its own devices, and keeps them as files; a run is put together from the files of all.
 """
 
+import contextlib
 import os
 import re
+import sys
+from typing import NoReturn
 
 import jax
 
@@ -15,6 +18,8 @@ from jaxstudies.engine.sockets import ClusterError, NotConnected, Peers
 
 CONNECT_SECONDS = 300
 """How long the processes wait for one another; nodes of a cluster do not start together."""
+
+_connected: list[Peers] = []
 
 
 def connect(
@@ -39,7 +44,18 @@ def connect(
         host, port = sockets.parse_address(address)
     except ValueError as error:
         raise NotConnected(f"coordinator {address}: {error}") from error
-    return sockets.meet(host, port, count, index, timeout)
+    _connected[:] = [sockets.meet(host, port, count, index, timeout)]
+    return _connected[0]
+
+
+def leave(status: int) -> NoReturn:
+    """End this process; where it is connected, at once: what JAX still computes may crash an orderly end."""
+    if any(peer.fileno() != -1 for peers in _connected for peer in peers.sockets.values()):
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _find(
