@@ -29,6 +29,15 @@ command.main(toy.STUDY, sys.argv[1:])
 FLAGS = ["--chunk-size", "2", "--devices", "1"]
 
 
+NO_ADDRESSES = ["garbage", "host", "host:", "host:99999", "host:-1", "host:0", "::1:8476"]
+TIMEOUTS = ["0", "-1", "86401", "1e400", "nan", "x"]
+
+
+def named(address, number=1):
+    """Return the flags of one of two processes."""
+    return ["--coordinator", address, "--num-processes", "2", "--process-id", str(number)]
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone")
@@ -76,16 +85,17 @@ def run_together(server, *asked):
     return statuses, [file.read_text() if file.exists() else "" for file in files]
 
 
-def run_connected(server, outs, kill_at=None, by_slurm=False, study="toy", flags=FLAGS):
-    """Run a process per directory; return exit statuses and outputs. The last may be killed."""
+def run_connected(server, outs, kill_at=None, by_slurm=False, study="toy", flags=FLAGS, lost=-1):
+    """Run a process per directory; return exit statuses and outputs. One may be killed, by default the last."""
     port, asked = free_port(), []
+    lost = range(len(outs))[lost]
     for number, out in enumerate(outs):
         named = ["--out", str(out), *flags, "--distributed"]
         if not by_slurm:
             named += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(len(outs))]
             named += ["--process-id", str(number)]
         told = slurm(number, len(outs), port) if by_slurm else {}
-        asked.append((study, named, kill_at if number == len(outs) - 1 else None, told))
+        asked.append((study, named, kill_at if number == lost else None, told))
     return run_together(server, *asked)
 
 
@@ -101,14 +111,42 @@ def test_connected_processes_equal_one_alone(server, alone, tmp_path, names, by_
         assert not list(out.iterdir())
 
 
+def test_a_run_is_made_afresh_together(server, alone, tmp_path):
+    """Nobody begins before all have removed what was there."""
+    for flags in (FLAGS, [*FLAGS, "--fresh"]):
+        statuses, outputs = run_connected(server, [tmp_path] * 3, flags=flags)
+        assert statuses == [0] * 3, outputs
+        assert_same_runs(tmp_path, alone)
+    assert "already" not in outputs[0]
+
+
 def test_a_process_that_dies_is_said_and_nothing_is_lost(server, alone, tmp_path):
     outs = [tmp_path / "0", tmp_path / "1"]
     (status, killed), (output, _) = run_connected(server, outs, kill_at=20)
     assert (status, killed) == (2, -signal.SIGKILL)
     line = output.strip().splitlines()[-1]
-    assert "another process has gone" in line and "Traceback" not in output
+    assert "process 1 has gone" in line and "Traceback" not in output
     kept = {path.name for out in outs for path in out.glob("parts/*/[!.]*.npz")}
     assert len(kept) >= 4  # all chunks of the survivor's share
+    statuses, outputs = run_connected(server, outs)
+    assert statuses == [0, 0], outputs
+    assert_same_runs(outs[0], alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("kill_at", [2, 4, 8, 20, 37, 45, 55])
+def test_whichever_process_dies_whenever_the_other_says_so(server, alone, tmp_path, lost, kill_at):
+    """Before all are connected, while they agree, in the middle and while they bring together; the rerun is whole."""
+    outs, left = [tmp_path / "0", tmp_path / "1"], 1 - lost
+    flags = [*FLAGS, "--connect-timeout", "3"]
+    statuses, outputs = run_connected(server, outs, kill_at, flags=flags, lost=lost)
+    if statuses[left] != 0:  # the other's last operations are its own affair
+        said = outputs[left].replace("\r", "\n").strip().splitlines()
+        assert statuses[left] == 2 and said[-1].startswith("toy: error: "), outputs
+        expected = ("has gone", "has not come to process 0", "no connection to process 0", "has closed the connection")
+        assert sum(words in said[-1] for words in expected) == 1
+        assert not any(words in outputs[left] for words in ("Traceback", "@ ", "Fatal"))
     statuses, outputs = run_connected(server, outs)
     assert statuses == [0, 0], outputs
     assert_same_runs(outs[0], alone)
@@ -132,12 +170,20 @@ def test_processes_that_share_a_study_of_ours_equal_one_alone(server, tmp_path):
         assert (outs[0] / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_processes_that_differ_are_refused(monkeypatch):
-    said = iter([1, 1, 2, 1])
-    monkeypatch.setattr(cluster.jax, "process_count", lambda: 2)
-    monkeypatch.setattr(cluster, "broadcast", lambda content, source=0: next(said))
-    with pytest.raises(cluster.ClusterError, match="process 1"):
-        cluster.agree(1)
+@pytest.mark.slow
+def test_lenet_is_shared_too(server, tmp_path):
+    """Its settings ask for JAX's devices."""
+    flags = ["--dataset", "digits", "--seeds", "2", "--epochs", "1", "--arms", "plain", "--devices", "1"]
+    statuses, outputs = run_connected(server, [tmp_path, tmp_path], study="lenet", flags=flags)
+    assert statuses == [0, 0], outputs
+    assert pq.read_table(tmp_path / "runs.parquet").num_rows == 2
+
+
+def test_jax_may_have_started_before(alone, tmp_path):
+    """As here, or by what a study's file computes when it is imported."""
+    flags = ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "1", "--process-id", "0"]
+    command.main(toy.STUDY, [*FLAGS, "--out", str(tmp_path), "--distributed", *flags])
+    assert_same_runs(tmp_path, alone)
 
 
 def test_shards_in_one_directory_equal_one_alone(alone, tmp_path, capsys):
@@ -182,6 +228,48 @@ def test_a_terminated_run_goes_on(alone, tmp_path):
         assert "the same command goes on from the last finished chunk" in line
 
 
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_process_that_waits_for_others_can_be_stopped(tmp_path, stop, status):
+    port = free_port()
+    flags = ["--distributed", *named(f"[::1]:{port}", 0), "--connect-timeout", "600", "--out", str(tmp_path)]
+    asked = [sys.executable, "-c", RUN.format(here=str(HERE)), *flags]
+    process = subprocess.Popen(asked, stderr=subprocess.PIPE)
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except OSError:
+            time.sleep(0.05)
+    process.send_signal(stop)
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == status
+    (line,) = output.decode().strip().splitlines()
+    assert "the same command goes on" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_connected_processes_that_are_stopped_go_on(server, tmp_path, stop, status):
+    """All at once, as Ctrl-C in a terminal or a batch system stops them."""
+    own = ["--seeds", "4000", "--chunk-size", "8", "--devices", "1", "--out", str(tmp_path)]
+    flags = [*own, "--distributed", "--num-processes", "2", "--coordinator", f"127.0.0.1:{free_port()}"]
+    asked = [[sys.executable, "-c", RUN.format(here=str(HERE)), *flags, "--process-id", str(i)] for i in (0, 1)]
+    processes = [subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) for words in asked]
+    while len(list(tmp_path.glob("parts/*/*.npz"))) < 20 and all(p.poll() is None for p in processes):
+        time.sleep(0.01)
+    for process in processes:
+        process.send_signal(stop)
+    for process in processes:
+        _, output = process.communicate(timeout=60)
+        assert process.returncode == status, output
+        assert "the same command goes on from the last finished chunk" in output.decode().strip().splitlines()[-1]
+    before = len(list(tmp_path.glob("parts/*/*.npz")))
+    assert before >= 20
+    (status,), (output,) = run_together(server, ("toy", own))
+    assert status == 0, output
+    assert pq.read_table(tmp_path / "runs.parquet").num_rows == 8000
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
@@ -192,7 +280,12 @@ def test_a_terminated_run_goes_on(alone, tmp_path):
         (["--shard", "1/2", "--distributed"], "--shard"),
         (["--process-id", "0"], "--process-id"),
         (["--distributed", "--coordinator", "localhost:1"], "--num-processes"),
-        (["--distributed", "--coordinator", "x:1", "--num-processes", "2", "--process-id", "2"], "--process-id 2"),
+        (["--distributed", *named("x:1", 2)], "--process-id 2"),
+        *((["--distributed", *named(text)], f"--coordinator {text}: must be HOST:PORT") for text in NO_ADDRESSES),
+        (["--distributed", *named("x" * 5000)], f"--coordinator {'x' * 60}...: must be HOST:PORT"),
+        (["--distributed", *named("a\nb:1")], r"--coordinator a\nb:1: must be HOST:PORT"),
+        (["--connect-timeout", "5"], "--connect-timeout: only with --distributed"),
+        *((["--distributed", "--connect-timeout", text], f"--connect-timeout {text}: must be") for text in TIMEOUTS),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, capsys, flags, named):
@@ -204,11 +297,7 @@ def test_a_mistake_is_one_line(tmp_path, capsys, flags, named):
     assert not (tmp_path / "out").exists()
 
 
-def test_without_a_cluster_the_way_out_is_named(monkeypatch, tmp_path, capsys):
-    def no_cluster(*arguments, **settings):
-        raise ValueError("coordinator_address should be defined.")
-
-    monkeypatch.setattr(cluster.jax.distributed, "initialize", no_cluster)
+def test_without_a_cluster_the_way_out_is_named(tmp_path, capsys):
     with pytest.raises(ClusterError, match="name its coordinator") as error:
         cluster.connect(None, None, None)
     assert "--" not in str(error.value)

@@ -15,7 +15,7 @@ from jaxstudies import configs, results, study
 from jaxstudies.commands import command
 from jaxstudies.engine.monte_carlo import shapes_of
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.networks import activations, convnets
+from jaxstudies.networks import activations
 from jaxstudies.output import default_figures, files, plotting
 from jaxstudies.output.words import distinct_words, words
 from jaxstudies.study import Results, task_of
@@ -157,10 +157,6 @@ def test_a_name_that_is_none_trains_nothing():
         task_of(ours, config, 1)
     with pytest.raises(ValueError, match="activation 'Dense': one of tanh"):
         activations.activation_named("Dense")
-    network = convnets.LeNet5()
-    object.__setattr__(network, "dropout_position", "behind")
-    with pytest.raises(ValueError, match="dropout_position 'behind': one of"):
-        network.init(jax.random.key(0), jnp.zeros((1, 784)))
 
 
 @pytest.mark.parametrize("name", ["born_dead", "depth_width", "dying_relu", "initialization", "lenet", "order_chaos"])

@@ -16,8 +16,8 @@ from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import cluster
 from jaxstudies.engine.chunks import ChunksError
-from jaxstudies.engine.cluster import ClusterError
 from jaxstudies.engine.programs import OutOfMemory
+from jaxstudies.engine.sockets import ClusterError, NotConnected
 from jaxstudies.errors import DirectoryError, Notice, OtherVersions, StudyError
 from jaxstudies.networks.originals import DataError
 from jaxstudies.output import owned, table
@@ -27,7 +27,8 @@ from jaxstudies.study import Study
 WAYS_OUT = {
     OtherVersions: ", or --fresh begins anew and sets the old chunks aside",
     DirectoryError: "",
-    ClusterError: "; see --distributed, --coordinator, --num-processes and --process-id",
+    NotConnected: "; see --coordinator, --num-processes, --process-id and --connect-timeout",
+    ClusterError: "",
     ChunksError: "; --out names another directory",
     OutOfMemory: "; --devices takes fewer at once",
     UsageError: "",

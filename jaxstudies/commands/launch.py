@@ -8,48 +8,48 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import jax
-
 from jaxstudies import jobs
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import cluster, devices
 from jaxstudies.engine.monte_carlo import Execution
-from jaxstudies.engine.shares import ALONE, Share, Unfinished, parse_share
+from jaxstudies.engine.shares import Share, Unfinished, parse_share
+from jaxstudies.engine.sockets import Peers, broadcast, wait_for_all
 from jaxstudies.jobs import Job
 from jaxstudies.output import files, locks, owned, provenance, table
 from jaxstudies.study import Study
 
 
-def connect(options: Options) -> Share:
-    """Return this process's share, after connecting it to the others if there are any."""
+def connect(options: Options) -> Peers | None:
+    """Connect this process to the others, if it is to be, and check its devices."""
     devices.use_all_cores()
-    share = parse_share(options.shard) if options.shard is not None else ALONE
+    peers = None
     if options.distributed:
-        share = cluster.connect(options.coordinator, options.num_processes, options.process_id)
+        timeout = options.connect_timeout or cluster.CONNECT_SECONDS
+        peers = cluster.connect(options.coordinator, options.num_processes, options.process_id, timeout)
     try:
         devices.choose_devices(options.devices)
     except ValueError as error:
         present = len(devices.choose_devices())
         raise UsageError(f"--devices {options.devices}: {present} devices are present") from error
-    return share
+    return peers
 
 
 def launch(
     study: Study, config: Dataclass, seeds: Seeds, options: Options, out: Path, report: Callable[[], None]
 ) -> None:
     """Run a study into a directory, or go on with it; then call `report`, if all is there."""
-    share = connect(options)
+    peers = connect(options)
     execution = Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE)
     try:
         job = jobs.prepare(study, config, out, seeds.seeds, seeds.seed, execution)
     except (TypeError, ValueError) as error:
         raise UsageError(str(error).replace("chunk_size", "--chunk-size")) from error
     if options.shard is not None:
-        _run_shard(job, share, report)
-    elif options.distributed:
-        _run_connected(job, share, options.fresh, report)
+        _run_shard(job, parse_share(options.shard), report)
+    elif peers is not None:
+        _run_connected(job, peers, options.fresh, report)
     else:
         _run_alone(job, options.fresh, report)
 
@@ -117,22 +117,22 @@ def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
             report()
 
 
-def _run_connected(job: Job, share: Share, fresh: bool, report: Callable[[], None]) -> None:
+def _run_connected(job: Job, peers: Peers, fresh: bool, report: Callable[[], None]) -> None:
+    share, leads = Share(peers.index, peers.count), peers.index == 0
     with share_held(job.directory, share):
-        cluster.agree(job.chunks.directory.name)
-        leads = share.index == 0
-        finished = cluster.broadcast(leads and not fresh and jobs.is_finished(job))
+        cluster.agree(peers, job.chunks.directory.name)
+        finished = broadcast(peers, leads and not fresh and jobs.is_finished(job))
         if fresh:
             jobs.discard(job)
-            cluster.broadcast(None)  # nobody begins before all have removed
+            wait_for_all(peers)  # nobody begins before all have removed
         elif not finished:
             job = say_what_is_new(job) if leads else job
-            job = job._replace(first_seed=cluster.broadcast(job.first_seed))
+            job = job._replace(first_seed=broadcast(peers, job.first_seed))
         apart = False
         if not finished:
             jobs.compute_share(job, share)
-            apart = cluster.bring_together(job.chunks)
-        jax.distributed.shutdown()
+            apart = cluster.bring_together(peers, job.chunks)
+        peers.close()
         if leads:
             if finished:
                 say_what_is_there(job)

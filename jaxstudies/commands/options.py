@@ -11,6 +11,7 @@ from jaxstudies.commands import flags, levels
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine.shares import parse_share
+from jaxstudies.engine.sockets import parse_address
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +49,15 @@ class Options:
     share; whichever finds all shares there puts the run together."""
     distributed: bool = False
     """Share the run with the other processes of a SLURM, Open MPI, Kubernetes or TPU job, or with
-    those that the next three flags name, by JAX's distributed runtime; process 0 puts it
-    together."""
+    those that the next three flags name; process 0 puts it together."""
     coordinator: str | None = None
     """HOST:PORT of process 0, where JAX does not find the processes by itself."""
-    num_processes: Annotated[int, at.Ge(1)] | None = None
+    num_processes: Annotated[int, at.Interval(ge=1, le=100_000)] | None = None
     """Number of processes, with --coordinator."""
     process_id: Annotated[int, at.Ge(0)] | None = None
     """Number of this process, from 0, with --coordinator."""
+    connect_timeout: Annotated[int, at.Interval(ge=1, le=86_400)] | None = None
+    """Seconds to wait until all processes are there, with --distributed (300)."""
 
 
 def parse(
@@ -101,9 +103,16 @@ def check(options: Options) -> None:
             raise UsageError("--shard: the processes of --distributed have their shares already")
         if options.fresh:
             raise UsageError("--fresh: a shard cannot know whose chunks are new; remove DIR/parts")
-    if given and not options.distributed:
-        raise UsageError(f"{given[0]}: only with --distributed")
+    waits = ["--connect-timeout"] * (options.connect_timeout is not None)
+    if (named := given + waits) and not options.distributed:
+        raise UsageError(f"{named[0]}: only with --distributed")
     if given and missing:
         raise UsageError(f"{missing[0]}: needed with {given[0]}")
     if number is not None and count is not None and number >= count:
         raise UsageError(f"--process-id {number}: must be less than --num-processes, {count}")
+    if (address := options.coordinator) is not None:
+        try:
+            parse_address(address)
+        except ValueError as error:
+            shown = ascii(address)[1:-1]
+            raise UsageError(f"--coordinator {shown[:60]}{'...' * (len(shown) > 60)}: {error}") from error

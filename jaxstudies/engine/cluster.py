@@ -1,101 +1,102 @@
 """Processes that share a run: whose which chunk is, and how all chunks come together.
 
-The processes either know of nothing but a common directory, or JAX's distributed runtime connects them. Both ways each
-computes its own chunks, alone and on its own devices, and keeps them as files; a run is put together from the files of
-all.
+The processes either know of nothing but a common directory, or are connected. Both ways each computes its own chunks,
+alone and on its own devices, and keeps them as files; a run is put together from the files of all.
 """
 
 import contextlib
-import json
 import os
+import re
 import sys
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
+from jaxstudies.engine import sockets
 from jaxstudies.engine.chunks import Chunks
-from jaxstudies.engine.shares import Share
+from jaxstudies.engine.sockets import ClusterError, NotConnected, Peers
 
-HEARTBEAT_SECONDS = 3600
-"""Silence after which the runtime ends all processes. A process that dies is noticed when the
-files are brought together, by when the others have finished their shares."""
+CONNECT_SECONDS = 300
+"""How long the processes wait for one another; nodes of a cluster do not start together."""
 
-
-class ClusterError(Exception):
-    """The processes cannot be connected, or one of them has gone."""
+_connected: list[Peers] = []
 
 
-def connect(coordinator: str | None, num_processes: int | None, process_id: int | None) -> Share:
-    """Connect this process to the others by JAX's runtime; what is None is found out by JAX.
+def connect(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    timeout: float = CONNECT_SECONDS,
+) -> Peers:
+    """Connect this process to the others of a run; what is None is found out by JAX.
+
+    Args:
+        coordinator: HOST:PORT of process 0.
+        num_processes: Number of processes.
+        process_id: Number of this one, from 0.
+        timeout: Seconds to wait until all are there.
 
     Raises:
-        ClusterError: JAX finds no cluster, or the others do not answer.
+        NotConnected: No cluster is found, or the others do not come.
     """
-    # It would take SIGTERM for itself, after which a process goes on to the end.
-    with contextlib.suppress(AttributeError):  # before it could be chosen
-        jax.config.update("jax_enable_preemption_service", False)
+    address, count, index = _find(coordinator, num_processes, process_id, timeout)
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
-        # Connections are made by the first transfer, which waits half a minute, not longer.
-        multihost_utils.sync_global_devices("connected")
+        host, port = sockets.parse_address(address)
     except ValueError as error:
-        raise ClusterError(
-            "no cluster was found; name its coordinator, the number of processes, and which is this"
-        ) from error
-    except RuntimeError as error:
-        raise ClusterError(f"no connection ({str(error).splitlines()[0]})") from error
-    return Share(jax.process_index(), jax.process_count())
+        raise NotConnected(f"coordinator {address}: {error}") from error
+    _connected[:] = [sockets.meet(host, port, count, index, timeout)]
+    return _connected[0]
 
 
 def leave(status: int) -> NoReturn:
-    """End this process; where it is connected, without waiting for the others."""
-    if jax.distributed.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
+    """End this process; where it is connected, at once: what JAX still computes may crash an orderly end."""
+    if any(peer.fileno() != -1 for peers in _connected for peer in peers.sockets.values()):
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
 
 
-@contextlib.contextmanager
-def _answered() -> Iterator[None]:
-    """Say in one line that another process does not answer."""
+def _find(
+    coordinator: str | None, num_processes: int | None, process_id: int | None, timeout: float
+) -> tuple[str, int, int]:
+    """Return address, number of processes and which this is; take the GPUs that are meant for it."""
+    address, count, index = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS"), num_processes, process_id
+    local, why, ids = None, "", os.environ.get("JAX_LOCAL_DEVICE_IDS")
     try:
-        yield
-    except RuntimeError as error:
-        raise ClusterError(
-            "another process has gone; what is finished is kept, and the same command goes on from "
-            f"there ({str(error).splitlines()[0]})"
-        ) from error
+        # `jax.distributed.initialize` asks this, and goes on to connect; there is no public way to ask alone.
+        from jax._src.clusters import ClusterEnv
+
+        address, count, index, local = ClusterEnv.auto_detect_unset_distributed_params(
+            address, count, index, [int(number) for number in ids.split(",")] if ids else None, None, int(timeout)
+        )
+    except Exception as error:  # from JAX's inside, and from whatever it asks
+        why = f" ({[*str(error).splitlines(), type(error).__name__][0]})"
+    if address is None or count is None or index is None:
+        raise NotConnected(
+            f"no cluster was found{why}; name its coordinator, the number of processes, and which is this"
+        )
+    if not 0 <= index < count:
+        raise NotConnected(f"process_id {index}: must be from 0 to {count - 1}, less than the number of processes")
+    if local:
+        for platform in ("cuda", "rocm"):
+            jax.config.update(f"jax_{platform}_visible_devices", ",".join(map(str, local)))
+    return address, count, index
 
 
-def _broadcast_bytes(content: bytes, source: int) -> bytes:
-    mine = jax.process_index() == source
-    with _answered():
-        size = multihost_utils.broadcast_one_to_all(np.int32(len(content)), is_source=mine)
-        buffer = np.frombuffer(content, np.uint8) if mine else np.zeros(int(size), np.uint8)
-        received = multihost_utils.broadcast_one_to_all(buffer, is_source=mine)
-    return np.asarray(received).tobytes()
-
-
-def broadcast(content: object, source: int = 0) -> Any:
-    """Return the JSON-like object of one process on every process, or raise ClusterError."""
-    return json.loads(_broadcast_bytes(json.dumps(content).encode(), source))
-
-
-def agree(content: object) -> None:
+def agree(peers: Peers, content: object) -> None:
     """Check that a JSON-like object is the same on all processes, or raise ClusterError."""
-    for source in range(jax.process_count()):
-        if broadcast(content, source) != broadcast(content):
-            raise ClusterError(
-                f"process {source} has another configuration, code, data or version than process 0, "
-                "or another number of devices"
-            )
+    told = sockets.gather(peers, content)
+    other = sockets.broadcast(peers, next((number for number, one in enumerate(told) if one != told[0]), None))
+    if other is not None:
+        raise ClusterError(
+            f"process {other} has another configuration, code, data or version than process 0, "
+            "or another number of devices"
+        )
 
 
-def bring_together(chunks: Chunks) -> bool:
+def bring_together(peers: Peers, chunks: Chunks) -> bool:
     """Wait for all processes, then copy to process 0 the chunks that it lacks and others have.
 
     Where the processes share a file system there is nothing to copy. Where one has gone, what each
@@ -104,16 +105,21 @@ def bring_together(chunks: Chunks) -> bool:
     Returns:
         Whether this process turned out to have chunks that process 0 does not see.
     """
-    with _answered():
-        multihost_utils.sync_global_devices("shares are done")
-    own = chunks.names()
-    there = set(broadcast(own))
-    apart = not there.issuperset(own)
-    for source in range(jax.process_count()):
-        mine = jax.process_index() == source
-        for name in sorted(set(broadcast(own, source)) - there):
-            there.add(name)
-            content = _broadcast_bytes(chunks.content(name) if mine else b"", source)
-            if jax.process_index() == 0:
-                chunks.keep(name, content)
+    told = sockets.gather(peers, chunks.names())
+    own = set(chunks.names())  # now that all are done
+    coming: set[str] = set()
+    asked: list[tuple[bool, list[str]]] = []
+    for names in told:
+        lacking = {name for name in names if re.fullmatch(r"[\w-]+", name)} - own
+        asked.append((bool(lacking), sorted(lacking - coming)))
+        coming |= lacking
+    apart, wanted = sockets.scatter(peers, asked)
+    if peers.index != 0:
+        for name in wanted:
+            sockets.send_bytes(peers, 0, chunks.content(name))
+    else:
+        for number in peers.sockets:
+            for name in asked[number][1]:
+                chunks.keep(name, sockets.receive_bytes(peers, number))
+    sockets.broadcast(peers, None)  # all is kept: nobody removes anything before
     return apart
