@@ -145,8 +145,10 @@ def test_what_else_of_a_study_goes_wrong_is_one_line_and_costs_no_run(tmp_path, 
 
 
 def test_one_claim_need_not_stand_in_a_tuple(monkeypatch):
-    monkeypatch.setattr(toy, "CLAIMS", toy.CLAIMS[0])
-    assert (toy.CLAIMS[0],) == study.from_module(toy).CLAIMS
+    one = toy.CLAIMS[0]
+    monkeypatch.setattr(toy, "CLAIMS", one)
+    read = study.from_module(toy)
+    assert (one,) == read.CLAIMS
 
 
 def test_a_name_that_is_none_trains_nothing():

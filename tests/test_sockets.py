@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxstudies.engine import cluster, sockets
+from jaxstudies.engine import cluster, meeting, sockets
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.sockets import ClusterError, ProcessGone
 
@@ -39,15 +39,15 @@ def together(*calls) -> list:
         return [future.result(HANG) for future in [pool.submit(outcome, call) for call in calls]]
 
 
-def meeting(port, *members, timeout=0.5):
+def gathering(port, *members, timeout=0.5):
     """Let processes meet, each (index, count)."""
-    return together(*(partial(sockets.meet, "127.0.0.1", port, count, index, timeout) for index, count in members))
+    return together(*(partial(meeting.meet, "127.0.0.1", port, count, index, timeout) for index, count in members))
 
 
 @contextlib.contextmanager
 def connected(count):
     """Yield processes that have met."""
-    peers = meeting(free_port(), *((index, count) for index in range(count)), timeout=HANG)
+    peers = gathering(free_port(), *((index, count) for index in range(count)), timeout=HANG)
     try:
         yield peers
     finally:
@@ -76,7 +76,7 @@ def answering(answer: bytes | None = None):
 @given(st.one_of(st.text(), st.from_regex(r"[\[\]a-z.:\d-]{0,20}:-?\d{0,6}", fullmatch=True)))
 def test_an_address_is_one_or_refused(text):
     with contextlib.suppress(ValueError):
-        host, port = sockets.parse_address(text)
+        host, port = meeting.parse_address(text)
         assert host and 1 <= port <= 65535 and text.endswith(f":{port:0{len(text.rpartition(':')[2])}d}")
 
 
@@ -96,10 +96,10 @@ NO_ADDRESSES += ["[::1", "[host]:80", "x" * 5000, "x" * 5000 + ":1", "h:１", "h
 )
 def test_addresses(text, address):
     if address:
-        assert sockets.parse_address(text) == address
+        assert meeting.parse_address(text) == address
     else:
         with pytest.raises(ValueError, match="HOST:PORT"):
-            sockets.parse_address(text)
+            meeting.parse_address(text)
 
 
 def test_all_hear_of_all():
@@ -144,16 +144,16 @@ def test_nobody_goes_on_alone():
 )
 def test_all_that_are_there_say_why_not_all_come_together(members, said):
     port = free_port()
-    errors = meeting(port, *members)
+    errors = gathering(port, *members)
     assert [str(error) for error in errors] == [said.format(port=port)] * len(members)
 
 
 def test_a_port_in_use_is_said_at_once():
     """Also if it is another process 0 that uses it: two runs never mix."""
     with answering() as port:
-        (error,) = meeting(port, (0, 2), timeout=HANG)
+        (error,) = gathering(port, (0, 2), timeout=HANG)
         assert str(error) == f"process 0 cannot listen at port {port} (Address already in use)"
-    errors = sorted(str(error) for error in meeting(free_port(), (0, 2), (0, 2)))
+    errors = sorted(str(error) for error in gathering(free_port(), (0, 2), (0, 2)))
     assert "Address already in use" in errors[0] and "process 1 of 2 has not come" in errors[1]
 
 
@@ -164,23 +164,23 @@ def test_who_goes_before_all_have_come_is_said_at_once(lost):
     if lost == 1:
 
         def die():
-            with sockets._reach("127.0.0.1", port, HANG) as reached:
-                sockets._send(reached, [1, 3])
+            with meeting._reach("127.0.0.1", port, HANG) as reached:
+                sockets.send(reached, [1, 3])
 
-        (error, _) = together(partial(sockets.meet, "127.0.0.1", port, 3, 0, HANG), die)
+        (error, _) = together(partial(meeting.meet, "127.0.0.1", port, 3, 0, HANG), die)
         assert str(error) == "process 1 has gone before all were connected"
     else:
         with answering(b"") as port:
-            (error,) = meeting(port, (1, 3), timeout=HANG)
+            (error,) = gathering(port, (1, 3), timeout=HANG)
         assert str(error) == f"process 0 at 127.0.0.1:{port} has closed the connection before all were connected"
 
 
 def test_what_else_answers_is_told_from_process_0():
     with answering(b"HTTP/1.0 400 Bad Request\r\n\r\n") as port:
-        (error,) = meeting(port, (1, 2), timeout=HANG)
+        (error,) = gathering(port, (1, 2), timeout=HANG)
         assert str(error) == f"process 0 at 127.0.0.1:{port}: something else answers there"
     with answering() as port:
-        (error,) = meeting(port, (1, 2))
+        (error,) = gathering(port, (1, 2))
         assert str(error) == f"process 0 at 127.0.0.1:{port} has not answered within 0.5 s"
 
 
@@ -190,12 +190,12 @@ def test_strangers_do_no_harm(monkeypatch, said):
     port = free_port()
 
     def intrude():
-        with sockets._reach("127.0.0.1", port, HANG) as reached:
+        with meeting._reach("127.0.0.1", port, HANG) as reached:
             reached.sendall(said)
             time.sleep(0.3)
-        return sockets.meet("127.0.0.1", port, 2, 1, HANG)
+        return meeting.meet("127.0.0.1", port, 2, 1, HANG)
 
-    first, second = together(partial(sockets.meet, "127.0.0.1", port, 2, 0, HANG), intrude)
+    first, second = together(partial(meeting.meet, "127.0.0.1", port, 2, 0, HANG), intrude)
     assert (first.index, second.index) == (0, 1)
     first.close()
     second.close()
@@ -206,9 +206,9 @@ def test_a_host_that_is_not_known_is_not_waited_for_as_long(monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(sockets, "NAME_SECONDS", 0.3)
-    monkeypatch.setattr(sockets.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(meeting.socket, "getaddrinfo", unknown)
     with pytest.raises(ClusterError, match=r"process 0 at nohost:1 within 0.3 s \(Name or service not known\)"):
-        sockets.meet("nohost", 1, 2, 1, HANG)
+        meeting.meet("nohost", 1, 2, 1, HANG)
 
 
 def test_every_address_of_a_host_is_tried(monkeypatch):
@@ -216,16 +216,16 @@ def test_every_address_of_a_host_is_tried(monkeypatch):
     port = free_port()
     right = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
     wrong = (-1, *right[1:]), (*right[:4], ("127.0.0.1", free_port()))
-    monkeypatch.setattr(sockets.socket, "getaddrinfo", lambda *arguments, **settings: [*wrong, right])
-    for one in together(*(partial(sockets.meet, "host", port, 2, index, HANG) for index in (0, 1))):
+    monkeypatch.setattr(meeting.socket, "getaddrinfo", lambda *arguments, **settings: [*wrong, right])
+    for one in together(*(partial(meeting.meet, "host", port, 2, index, HANG) for index in (0, 1))):
         one.close()
 
 
 def test_a_name_server_that_is_silent_is_waited_for_no_longer_than_others(monkeypatch):
     end = threading.Event()
-    monkeypatch.setattr(sockets.socket, "getaddrinfo", lambda *arguments, **settings: end.wait(HANG) and [])
+    monkeypatch.setattr(meeting.socket, "getaddrinfo", lambda *arguments, **settings: end.wait(HANG) and [])
     with pytest.raises(ClusterError, match=r"nohost:1 within 0.3 s \(the name server does not answer\)"):
-        sockets.meet("nohost", 1, 2, 1, 0.3)
+        meeting.meet("nohost", 1, 2, 1, 0.3)
     end.set()
 
 

@@ -10,8 +10,8 @@ import tyro
 from jaxstudies.commands import flags, levels
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.configs import Dataclass
+from jaxstudies.engine.meeting import parse_address
 from jaxstudies.engine.shares import parse_share
-from jaxstudies.engine.sockets import parse_address
 
 
 @dataclasses.dataclass(frozen=True)

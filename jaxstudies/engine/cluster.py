@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import jax
 
-from jaxstudies.engine import sockets
+from jaxstudies.engine import meeting, sockets
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.sockets import ClusterError, NotConnected, Peers
 
@@ -41,10 +41,10 @@ def connect(
     """
     address, count, index = _find(coordinator, num_processes, process_id, timeout)
     try:
-        host, port = sockets.parse_address(address)
+        host, port = meeting.parse_address(address)
     except ValueError as error:
         raise NotConnected(f"coordinator {address}: {error}") from error
-    _connected[:] = [sockets.meet(host, port, count, index, timeout)]
+    _connected[:] = [meeting.meet(host, port, count, index, timeout)]
     return _connected[0]
 
 
