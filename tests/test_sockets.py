@@ -186,7 +186,7 @@ def test_what_else_answers_is_told_from_process_0():
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n", b"jxs1" + bytes(7) + b"\2[]", b"jxs1" + b"\xff" * 8])
 def test_strangers_do_no_harm(monkeypatch, said):
-    monkeypatch.setattr(sockets, "HELLO_SECONDS", 0.1)
+    monkeypatch.setattr(meeting, "HELLO_SECONDS", 0.1)
     port = free_port()
 
     def intrude():
@@ -205,7 +205,7 @@ def test_a_host_that_is_not_known_is_not_waited_for_as_long(monkeypatch):
     def unknown(*arguments, **settings):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(sockets, "NAME_SECONDS", 0.3)
+    monkeypatch.setattr(meeting, "NAME_SECONDS", 0.3)
     monkeypatch.setattr(meeting.socket, "getaddrinfo", unknown)
     with pytest.raises(ClusterError, match=r"process 0 at nohost:1 within 0.3 s \(Name or service not known\)"):
         meeting.meet("nohost", 1, 2, 1, HANG)
