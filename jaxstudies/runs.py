@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import PyTree
 
-from jaxstudies import arguments, jobs, results
+from jaxstudies import arguments, jobs, locks, results
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import gather, monte_carlo
 from jaxstudies.engine.chunks import Memory
@@ -23,7 +23,7 @@ from jaxstudies.engine.design import Design, Simulate
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.errors import Notice, warn
 from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
-from jaxstudies.output import files, live, locks, nonfinite, owned, table
+from jaxstudies.output import files, live, nonfinite, owned, table
 from jaxstudies.study import Results, Study, levels_of, task_of
 
 

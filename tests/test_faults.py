@@ -22,17 +22,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_table import old_table
 
+from jaxstudies import locks
 from jaxstudies.commands import answer, command
 from jaxstudies.engine import chunks, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.errors import DirectoryError
 from jaxstudies.evidence import claims
-from jaxstudies.output import locks, provenance, reach, table
+from jaxstudies.output import provenance, reach, table
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from jaxstudies.output import locks
+from jaxstudies import locks
 with locks.sole_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -20,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxstudies
+from jaxstudies import locks, ours
 from jaxstudies.commands import command, docs_command, main, report_command
 from jaxstudies.engine import chunks
 from jaxstudies.errors import DirectoryError
-from jaxstudies.output import files, locks, owned, page, table
+from jaxstudies.output import files, owned, page, table
 
 SECRET = "of the user's"
 USERS = [
@@ -58,13 +59,13 @@ def run(study, out, *flags, status=None):
 
 
 def contents(directory):
-    return {p.name: p.read_bytes() for p in directory.iterdir() if p.is_file() and not p.name.startswith(files.OURS)}
+    return {p.name: p.read_bytes() for p in directory.iterdir() if p.is_file() and not p.name.startswith(ours.OURS)}
 
 
 def test_files_of_the_users_outlast_runs_kills_and_fresh_runs(tmp_path):
     for name in USERS:
         (tmp_path / name).write_text(SECRET)
-    leftover = tmp_path / f"{files.OURS}0123456789abcdef.tmp.png"
+    leftover = tmp_path / f"{ours.OURS}0123456789abcdef.tmp.png"
     leftover.write_text("")
     run(draw_some("a"), tmp_path, "--pdf")
     run(draw_some("b"), tmp_path, "--fresh")
@@ -134,7 +135,7 @@ def test_a_kill_between_table_and_figures_leaves_nothing_old_for_good(tmp_path, 
 
 def test_the_page_shows_what_the_study_drew(tmp_path):
     run(draw_some("a"), tmp_path)
-    for name in ("mine.png", f"{files.OURS}0123456789abcdef.tmp.png", "replay-1.png"):
+    for name in ("mine.png", f"{ours.OURS}0123456789abcdef.tmp.png", "replay-1.png"):
         (tmp_path / name).write_bytes((tmp_path / "a.png").read_bytes())
     assert list(page.read_section(tmp_path).figures) == ["a"]
     (tmp_path / owned.LIST).unlink()
@@ -226,8 +227,8 @@ def test_links_lead_nowhere(tmp_path, capsys):
 def test_a_temporary_name_is_not_foreseen_and_never_one_that_is_there(tmp_path, monkeypatch):
     target = tmp_path / "target"
     target.write_text(SECRET)
-    monkeypatch.setattr(files.secrets, "token_hex", lambda number: "0" * 2 * number)
-    (tmp_path / f"{files.OURS}{'0' * 16}.tmp.json").symlink_to(target)
+    monkeypatch.setattr(ours.secrets, "token_hex", lambda number: "0" * 2 * number)
+    (tmp_path / f"{ours.OURS}{'0' * 16}.tmp.json").symlink_to(target)
     with pytest.raises(FileExistsError):
         files.write_json(tmp_path / "a.json", {})
     assert target.read_text() == SECRET and not (tmp_path / "a.json").exists()

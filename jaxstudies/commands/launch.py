@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from jaxstudies import jobs
+from jaxstudies import jobs, locks, ours
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
@@ -17,7 +17,7 @@ from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.engine.shares import Share, Unfinished, parse_share
 from jaxstudies.engine.sockets import Peers, broadcast, wait_for_all
 from jaxstudies.jobs import Job
-from jaxstudies.output import files, locks, owned, provenance, table
+from jaxstudies.output import owned, provenance, table
 from jaxstudies.study import Study
 
 
@@ -84,7 +84,7 @@ def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
             say_what_is_there(job)
         else:
             jobs.finish(say_what_is_new(job))
-        files.remove_leftovers(job.directory)
+        ours.remove_leftovers(job.directory)
         report()
 
 
@@ -113,7 +113,7 @@ def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
                 except Unfinished as error:
                     print(f"{done}; {error}, the last share puts the run together")
                     return
-            files.remove_leftovers(job.directory)
+            ours.remove_leftovers(job.directory)
             report()
 
 
@@ -138,7 +138,7 @@ def _run_connected(job: Job, peers: Peers, fresh: bool, report: Callable[[], Non
                 say_what_is_there(job)
             else:
                 jobs.finish(job)
-            files.remove_leftovers(job.directory)
+            ours.remove_leftovers(job.directory)
             report()
             return
         if apart:

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import tyro
 
+from jaxstudies import locks
 from jaxstudies.commands import endings, flags
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine.programs import OutOfMemory
 from jaxstudies.errors import DirectoryError
 from jaxstudies.networks.mnist import DataError
-from jaxstudies.output import locks, owned, plotting, portrait, table
+from jaxstudies.output import owned, plotting, portrait, table
 from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.output.words import words

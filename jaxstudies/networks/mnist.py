@@ -6,21 +6,33 @@ A hash of their content asserts that MNIST is the same, in the same order, from 
 import hashlib
 import os
 import zlib
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import get_args
 from zipfile import BadZipFile
 
 import numpy as np
 
+from jaxstudies import locks, ours
+from jaxstudies.errors import DirectoryError
 from jaxstudies.networks import preparation
 from jaxstudies.networks.names import DatasetName
-from jaxstudies.networks.originals import DATA_DIR_VARIABLE, VERSION, DataError, Digits, Images, find_originals
+from jaxstudies.networks.originals import (
+    DATA_DIR_VARIABLE,
+    VERSION,
+    DataError,
+    Digits,
+    Images,
+    expanded,
+    find_originals,
+)
 
 EXPECTED = {
     "mnist": (60_000, 10_000, "1f08e55ef58616522ef80fda38acf45337c424ab11968299ccab84abbbf631a1"),
     "digits": (1_437, 360, "2384f75ba119ef16c1e127b5e05dcf8ac5320de3b77651afe924b90784373b9f"),
 }
 """Numbers of examples to train and to test with, and the hash of all content."""
+CACHE = f"{ours.OURS}mnist-{VERSION}.npz"
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -41,7 +53,10 @@ def load(name: DatasetName, data_dir: str | Path | None = None) -> Digits:
     if name != "mnist":
         raise ValueError(f"data set {name!r}: one of {', '.join(get_args(DatasetName))}")
     chosen = data_dir or os.environ.get(DATA_DIR_VARIABLE)
-    return load_mnist(Path(chosen).expanduser() if chosen else None)
+    try:
+        return load_mnist(expanded(chosen) if chosen else None)
+    except DirectoryError as error:  # something is in the place of the lock
+        raise DataError(f"{error.directory}: {error.why}") from error
 
 
 def load_digits() -> Digits:
@@ -58,21 +73,39 @@ def load_digits() -> Digits:
 
 def load_mnist(data_dir: Path | None) -> Digits:
     """Load MNIST from its cache, the prepared directory, the original files or the network."""
-    default = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    default = expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     originals = find_originals(data_dir) if data_dir else None
     root = default if originals or not data_dir else data_dir
-    cache, prepared = root / f"mnist-{VERSION}-arrays.npz", root / "mnist" / VERSION
-    if cached := read_cache(cache):
+    if cached := read_cache(root / CACHE):
         return cached
     try:
-        if not prepared.is_dir():
-            preparation.prepare(root, originals)
-        data = Digits(*map(in_canonical_order, preparation.read_prepared(prepared)))
-        write_cache(cache, check("mnist", data, str(prepared)))
+        if not (root / "mnist" / VERSION).is_dir():
+            root.mkdir(parents=True, exist_ok=True)
+        with held(root):
+            return read_cache(root / CACHE) or make(root, originals)
     except OSError as error:
         problem = f"MNIST cannot be kept in {root} ({error.strerror or error})"
         instead = "name as data_dir or TFDS_DATA_DIR one that can be written to, or take the dataset digits"
         raise DataError(f"{problem}; {instead}") from error
+
+
+def held(root: Path) -> AbstractContextManager:
+    """Hold a directory in which MNIST is prepared, once no other process does."""
+    if not os.access(root, os.W_OK):  # all is there, or nothing can be made
+        return nullcontext()
+    return locks.hold(
+        root / f"{ours.OURS}mnist-lock", wait=f"{root}: waiting for another process, which prepares MNIST"
+    )
+
+
+def make(root: Path, originals: Path | None) -> Digits:
+    """Prepare MNIST if it is not, read it, and keep its arrays, where that can be."""
+    prepared = root / "mnist" / VERSION
+    if not prepared.is_dir():
+        preparation.prepare(root, originals)
+    data = check("mnist", Digits(*map(in_canonical_order, preparation.read_prepared(prepared))), str(prepared))
+    with suppress(OSError):  # it is only slower without
+        write_cache(root / CACHE, data)
     return data
 
 
@@ -114,9 +147,6 @@ def read_cache(path: Path) -> Digits | None:
 
 def write_cache(path: Path, data: Digits) -> None:
     """Keep arrays in a file, which appears whole or not at all."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
-        np.savez(temporary, **dict(zip(ARRAYS, (*data.train, *data.test), strict=True)))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with ours.temporary(path) as beside:
+        np.savez(beside, **dict(zip(ARRAYS, (*data.train, *data.test), strict=True)))
+        os.replace(beside, path)

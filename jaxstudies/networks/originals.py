@@ -49,21 +49,32 @@ class Digits(NamedTuple):
 
 def find_originals(directory: Path) -> Path | None:
     """Return the directory if the original files are in it, undamaged, or None if none of them is."""
-    if directory.exists() and not directory.is_dir():
-        raise DataError(f"data_dir {directory}: is a file; name a directory")
-    missing = [file.name for file in FILES.values() if not (directory / file.name).is_file()]
-    if len(missing) == len(FILES):
-        return None
-    if missing:
-        raise DataError(f"data_dir {directory}: {', '.join(missing)} missing beside the others")
-    for file in FILES.values():
-        path = directory / file.name
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        if len(content) != file.size:
-            raise DataError(f"{path}: {len(content)} bytes, not {file.size}; fetch it again")
-        if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise DataError(f"{path}: damaged, its SHA-256 is not MNIST's; fetch it again")
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise DataError(f"data_dir {directory}: is a file; name a directory")
+        missing = [file.name for file in FILES.values() if not (directory / file.name).is_file()]
+        if len(missing) == len(FILES):
+            return None
+        if missing:
+            raise DataError(f"data_dir {directory}: {', '.join(missing)} missing beside the others")
+        for file in FILES.values():
+            check(file, (directory / file.name).read_bytes(), str(directory / file.name))
+    except OSError as error:
+        raise DataError(f"data_dir {error.filename or directory}: cannot be read ({error.strerror})") from error
     return directory
+
+
+def check(file: File, content: bytes, where: str) -> None:
+    """Raise DataError unless the content is that of a file."""
+    if len(content) != file.size:
+        raise DataError(f"{where}: {len(content)} bytes, not {file.size}; fetch it again")
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise DataError(f"{where}: damaged, its SHA-256 is not MNIST's; fetch it again")
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with `~` filled in, or raise DataError."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{path}: there is no such home directory; name another data_dir") from error

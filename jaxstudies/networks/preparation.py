@@ -1,16 +1,24 @@
 """MNIST by tensorflow-datasets without TensorFlow: prepared from the original files or a download, and read again."""
 
+import contextlib
 import gzip
+import io
 import os
+import queue
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 
-from jaxstudies.networks.originals import DATA_DIR_VARIABLE, FILES, DataError, Digits, Images
+from jaxstudies import ours
+from jaxstudies.networks.originals import DATA_DIR_VARIABLE, FILES, VERSION, DataError, Digits, File, Images, check
 
 URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"  # as in tensorflow-datasets
 NETWORK_TIMEOUT = 2.5  # seconds in which the server must answer before a download is tried
+STALL_SECONDS = 10.0  # of silence, after which a download is given up
+DOWNLOAD_SECONDS = 600.0  # in which all has to be there: 11 MB
 
 
 def read_prepared(directory: Path) -> Digits:
@@ -36,37 +44,41 @@ def read_prepared(directory: Path) -> Digits:
 
 
 def prepare(root: Path, originals: Path | None) -> None:
-    """Have tensorflow-datasets prepare MNIST in `root`, from the original files or a download."""
-    import requests
-    import tensorflow_datasets as tfds
+    """Have tensorflow-datasets prepare MNIST in `root`, from the original files or a download.
 
+    It appears whole or not at all: what is made before lies under a temporary name, and goes with it. No other process
+    may be preparing there.
+    """
     if not originals:
         check_network(root)
-    root.mkdir(parents=True, exist_ok=True)
-    builder = make_builder(root)
-    config, file_format = tfds.download.DownloadConfig(manual_dir=originals), tfds.core.FileFormat.ARRAY_RECORD
-    try:
-        builder.download_and_prepare(download_dir=root / "downloads", download_config=config, file_format=file_format)
-    except Exception as error:  # its own, those of the network library, and the file system's
-        if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-            raise
-        raise without_data(root, f"preparing it failed: {first_line(error)}") from error
+    import tensorflow_datasets as tfds
+
+    print(f"{root}: preparing MNIST, this once", file=sys.stderr, flush=True)
+    ours.remove_leftovers(root)
+    with ours.temporary_directory(root / "mnist") as made:
+        builder = make_builder(made, originals or download(root, made))
+        how = {"download_dir": made / "downloads", "file_format": tfds.core.FileFormat.ARRAY_RECORD}
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # it would speak of a place that will not be there
+                builder.download_and_prepare(**how)
+        except Exception as error:  # its own, and the file system's
+            if isinstance(error, OSError):
+                raise
+            raise without_data(root, f"preparing it failed: {first_line(error)}") from error
+        (root / "mnist").mkdir(exist_ok=True)
+        os.replace(made / "mnist" / VERSION, root / "mnist" / VERSION)
 
 
-def make_builder(root: Path):
-    """Return tensorflow-datasets' builder of MNIST, taught to read and encode by gzip, NumPy and Pillow."""
+def make_builder(root: Path, originals: Path):
+    """Return tensorflow-datasets' builder of MNIST, taught to read the originals and to encode by NumPy and Pillow."""
     from PIL import Image
-    from tensorflow_datasets.core.download.checksums import UrlInfo
-    from tensorflow_datasets.core.utils import Size
     from tensorflow_datasets.image_classification import mnist
 
-    known = {URL + file.name: UrlInfo(Size(file.size), file.sha256, file.name) for file in FILES.values()}
-
     class Builder(mnist.MNIST, skip_registration=True):  # type: ignore[call-arg]
-        name, url_infos = "mnist", known  # the hashes are checked by tensorflow-datasets
+        name = "mnist"
 
         def _split_generators(self, dl_manager):
-            paths = dl_manager.download({key: URL + file.name for key, file in FILES.items()})
+            paths = {key: originals / file.name for key, file in FILES.items()}
             generate = self._generate_examples
             return {split: generate(paths[f"{split}_data"], paths[f"{split}_labels"]) for split in Digits._fields}
 
@@ -76,6 +88,50 @@ def make_builder(root: Path):
                 yield index, {"image": Image.fromarray(image), "label": int(label)}
 
     return Builder(data_dir=root)
+
+
+def download(root: Path, into: Path) -> Path:
+    """Fetch the original files into a directory, which is returned; each is checked before it is kept."""
+    until = time.monotonic() + DOWNLOAD_SECONDS
+    for file in FILES.values():
+        content = fetch(root, file, until - time.monotonic())
+        try:
+            check(file, content, URL + file.name)
+        except DataError as error:
+            raise without_data(root, str(error)) from error
+        (into / file.name).write_bytes(content)
+    return into
+
+
+def fetch(root: Path, file: File, seconds: float) -> bytes:
+    """Return what a server has of a file, no more than its size, or raise DataError where that takes too long."""
+    import requests
+    import urllib3
+
+    url, answer = URL + file.name, queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            with requests.get(url, stream=True, timeout=(NETWORK_TIMEOUT, STALL_SECONDS)) as response:
+                response.raise_for_status()
+                content = bytearray()
+                for part in response.raw.stream(2**16, decode_content=False):
+                    content += part
+                    if len(content) > file.size:
+                        break
+            answer.put(bytes(content))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            answer.put(error)
+
+    # A timeout is one of silence: a byte now and then would go on for ever, so it is left to a thread.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        content = answer.get(timeout=max(seconds, 0.0))
+    except queue.Empty:
+        raise without_data(root, f"{url} was not there within {DOWNLOAD_SECONDS:g} s") from None
+    if isinstance(content, Exception):
+        raise without_data(root, f"{url} cannot be fetched ({type(content).__name__})") from content
+    return content
 
 
 def read_idx(path: str | os.PathLike, header: int) -> np.ndarray:

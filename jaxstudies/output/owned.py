@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxstudies.errors import DirectoryError
+from jaxstudies.ours import OURS, temporary
 from jaxstudies.output import files, table
 
-LIST = f"{files.OURS}files.json"
+LIST = f"{OURS}files.json"
 RUNS = "runs.parquet"
 NAMES = (RUNS, "config.json", "claims.json", "effects.parquet", "summary.csv", "times.csv")
 """Files that every run leaves."""
@@ -87,7 +88,7 @@ def prepare(directory: Path, names: Iterable[str]) -> None:
         if directory.exists() and not directory.is_dir():
             raise DirectoryError(directory, "is a file; name a directory")
         directory.mkdir(parents=True, exist_ok=True)
-        with files.temporary(directory / RUNS):
+        with temporary(directory / RUNS):
             pass
         check(directory, names)
 

@@ -1,15 +1,15 @@
 """Who may write into a directory: one run, or the processes that share one."""
 
 import contextlib
-import math
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from jaxstudies.errors import DirectoryError, Notice, warn
-from jaxstudies.output.files import OURS
+from jaxstudies.ours import OURS
 
 LOCK = f"{OURS}lock"
 PATIENCE = 1.0
@@ -23,37 +23,43 @@ class NoLocks(Notice):
 @contextlib.contextmanager
 def sole_writer(directory: Path) -> Iterator[None]:
     """Hold a directory for one run, or raise DirectoryError. The lock goes with the process, however that ends."""
-    with _lock(directory / LOCK):
+    with hold(directory / LOCK):
         yield
 
 
 @contextlib.contextmanager
 def shared_writer(directory: Path, share: str) -> Iterator[None]:
     """Hold a directory for a share of a run, or raise DirectoryError if a whole run or the same share does."""
-    with _lock(directory / LOCK, shared=True), _lock(directory / f"{LOCK}.{share}"):
+    with hold(directory / LOCK, shared=True), hold(directory / f"{LOCK}.{share}"):
         yield
 
 
 @contextlib.contextmanager
 def finishing(directory: Path) -> Iterator[None]:
     """Wait until no other process of a shared run is putting it together, and hold it."""
-    with _lock(directory / f"{LOCK}.finish", wait=True):
+    with hold(
+        directory / f"{LOCK}.finish", wait=f"{directory}: waiting for another share, which puts the run together"
+    ):
         yield
 
 
 @contextlib.contextmanager
-def _lock(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+def hold(path: Path, *, shared: bool = False, wait: str = "") -> Iterator[None]:
+    """Hold the lock that a file is, which is made, and removed in the end.
+
+    Where another holds it, what `wait` says is told, and waited for; without a word DirectoryError is raised.
+    """
     try:
         import fcntl
     except ImportError:  # Windows has no such locks
         yield
         return
-    kind, until = fcntl.LOCK_SH if shared else fcntl.LOCK_EX, math.inf if wait else time.monotonic() + PATIENCE
+    kind, began, said = fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic(), False
     while True:
         descriptor = _open(path)
         try:
             # Whoever opened the file before its last holder removed it has locked nothing.
-            if _hold(path, descriptor, kind if wait else kind | fcntl.LOCK_NB) and _is_there(path, descriptor):
+            if _locked(path, descriptor, kind | fcntl.LOCK_NB) and _is_there(path, descriptor):
                 try:
                     yield
                 finally:
@@ -64,8 +70,14 @@ def _lock(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[N
                 return
         finally:
             os.close(descriptor)
-        if time.monotonic() > until:
-            raise DirectoryError(path.parent, "another run is writing there; wait for it, or name another directory")
+        if time.monotonic() > began + PATIENCE:
+            if not wait:
+                raise DirectoryError(
+                    path.parent, "another run is writing there; wait for it, or name another directory"
+                )
+            if not said:
+                print(wait, file=sys.stderr, flush=True)
+                said = True
         time.sleep(0.02)
 
 
@@ -92,7 +104,7 @@ def _open(path: Path) -> int:
     return descriptor
 
 
-def _hold(path: Path, descriptor: int, kind: int) -> bool:
+def _locked(path: Path, descriptor: int, kind: int) -> bool:
     """Lock an open file; return whether that came off. Where there are no locks it counts as done, and is said."""
     import fcntl
 
