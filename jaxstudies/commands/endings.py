@@ -97,10 +97,13 @@ def _interruptible(received: list[int]) -> Iterator[None]:
 
     names = ("SIGINT", "SIGTERM", "SIGALRM")
     signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {signum: signal.signal(signum, interrupt) for signum in signals}
+    before, hook = {signum: signal.signal(signum, interrupt) for signum in signals}, sys.unraisablehook
+    # Nothing is said of it either.
+    sys.unraisablehook = lambda dropped: None if dropped.exc_type is KeyboardInterrupt else hook(dropped)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import io
 import math
+import os
 import re
 import sys
 import textwrap
@@ -20,6 +21,8 @@ import tyro
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.configs import Dataclass
 
+LEAST, LARGEST = 1.4e-45, 3.4028234663852886e38
+"""Sizes of numbers of 32 bits."""
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 NUMBERS = {"INT": ("a whole number", r"[-+]?\d+"), "FLOAT": ("a number", r"[-+]?[\d.]+(e[-+]?\d+)?")}
 
@@ -148,11 +151,20 @@ def check_values(part: object) -> None:
         for number in (number for number in numbers if number is not None):
             if isinstance(number, float) and not math.isfinite(number):
                 raise UsageError(f"{flag} {number}: a finite number is needed")
+            if isinstance(number, float) and number and not LEAST <= abs(number) <= LARGEST and not has_64_bits():
+                raise UsageError(
+                    f"{flag} {number}: must have a size from {LEAST:.3g} to {LARGEST:.3g}, as 32 bits have"
+                )
             for low, high, inclusive_low in bounds(hint):
                 if number > high or number < low or (number == low and not inclusive_low):
                     least = f"at least {low:g}" if inclusive_low else f"more than {low:g}"
                     most = "" if high == math.inf else f" and at most {high:.10g}"
                     raise UsageError(f"{flag} {number}: must be {least}{most}")
+
+
+def has_64_bits() -> bool:
+    """Return whether JAX is told to compute with 64 bits, as far as the environment says."""
+    return os.environ.get("JAX_ENABLE_X64", "0").lower() not in ("", "0", "false", "no", "off", "n", "f")
 
 
 def bounds(hint: object) -> Iterator[tuple[float, float, bool]]:

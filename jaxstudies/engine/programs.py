@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from tqdm import tqdm
 
-from jaxstudies.engine import prng, tracing
+from jaxstudies.engine import memory, prng, tracing
 from jaxstudies.engine.blocks import Block, Plan, Size
 from jaxstudies.engine.design import Group, Simulate
 from jaxstudies.engine.devices import Devices, make_mesh
@@ -120,7 +120,10 @@ def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compil
     with jax.default_matmul_precision("highest"):
         lowered = prng.lower(jax.jit(mapped).trace(*arguments), mesh.devices.flat[0].platform)
     # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
-    return lowered.compile({"xla_llvm_disable_expensive_passes": True})
+    compiled = lowered.compile({"xla_llvm_disable_expensive_passes": True})
+    if mesh.devices.flat[0].platform == "cpu":
+        memory.check(compiled, mesh.devices.size)
+    return compiled
 
 
 class Launch(NamedTuple):
@@ -204,16 +207,22 @@ def _put(values: Columns, columns: Columns, block: Block, launch: Launch) -> Non
 
 
 def halve(size: Size, devices: Devices, error: Exception) -> Size:
-    """Return about half of a size that was too large, and say so; raise anything but a lack of memory."""
+    """Return about half of a size that was too large, or less of one that is known to be, and say so.
+
+    Whatever is no lack of memory is raised again.
+    """
     if is_debugged() or not (isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")):
         raise error
     by_seed, by_setting = make_mesh(size, devices).devices.shape
-    if size.seeds > by_seed:
-        half = size._replace(seeds=-(-size.seeds // (2 * by_seed)) * by_seed)
-    elif size.settings > by_setting:
-        half = size._replace(settings=-(-size.settings // (2 * by_setting)) * by_setting)
-    else:
-        raise OutOfMemory(f"out of memory with one run on each of {len(devices)} devices") from error
+    half, least = size, Size(by_setting, by_seed)
+    for _ in range(math.ceil(math.log2(error.times)) if isinstance(error, memory.TooLarge) else 1):
+        if half.seeds > by_seed:
+            half = half._replace(seeds=-(-half.seeds // (2 * by_seed)) * by_seed)
+        elif half.settings > by_setting:
+            half = half._replace(settings=-(-half.settings // (2 * by_setting)) * by_setting)
+    if size == least:
+        why = f" ({error})" if isinstance(error, memory.TooLarge) else ""
+        raise OutOfMemory(f"out of memory with one run on each of {len(devices)} devices{why}") from error
     now, then = math.prod(size), math.prod(half)
     tqdm.write(f"out of memory with {now:,} runs at once: going on with {then:,}", file=sys.stderr)
     return half

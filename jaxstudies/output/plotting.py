@@ -124,7 +124,17 @@ def cut_below(mean: ArrayLike, low: ArrayLike) -> tuple[np.ndarray, str]:
 def say_empty(ax: Axes, what: str = "no finite run") -> None:
     """Say in a panel why nothing is drawn in it."""
     ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center", color="0.4")
-    ax.set_yticks([])
+    if len(ax.get_shared_y_axes().get_siblings(ax)) == 1:
+        ax.set_yticks([])
+
+
+def without_runs(title: str) -> Figure:
+    """Return a figure that says that there is nothing to draw."""
+    figure, ax = plt.subplots(figsize=(6, 2))
+    say_empty(ax)
+    ax.set_axis_off()
+    figure.suptitle(title)
+    return figure
 
 
 def count_drawn(drawn: int, among: int) -> str:

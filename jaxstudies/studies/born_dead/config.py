@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 
 from jaxstudies.networks.names import InitializerName, TargetName
 
@@ -26,15 +26,15 @@ class Config:
     """Standard deviation of the weights with --init normal."""
     target: TargetName = "abs"
     """Function to learn; abs_sum_diff is [|x1+x2|, |x1-x2|], the others have one input."""
-    epochs: Annotated[int, Ge(0)] = 0
+    epochs: Annotated[int, Interval(ge=0, le=10**6)] = 0
     """Passes through the data; with 0 nothing is trained."""
     trained_seeds: Annotated[int, Interval(ge=1, le=10**9)] = 1000
     """Networks trained per depth and width, at most --seeds."""
     loss: Literal["mse", "mae"] = "mse"
     """Loss."""
-    num_examples: Annotated[int, Ge(1)] = 3000
+    num_examples: Annotated[int, Interval(ge=1, le=10**8)] = 3000
     """Training points of each network, uniform in [-sqrt 7, sqrt 7]."""
-    batch_size: Annotated[int, Ge(1)] = 64
+    batch_size: Annotated[int, Interval(ge=1, le=10**8)] = 64
     """Points per step."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Learning rate of Adam."""

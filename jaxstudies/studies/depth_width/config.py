@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 
 from jaxstudies.studies.depth_width.shapes import Shape, choose_shapes
 
@@ -19,7 +19,7 @@ class Config:
     shapes: tuple[str, ...] = ("paper",)
     """Sets of shapes or shapes: paper (one and two layers, and the notebook's of three), notebook,
     all (143), or hidden widths such as 64-64,128."""
-    epochs: Annotated[int, Ge(1)] = 10
+    epochs: Annotated[int, Interval(ge=1, le=10**6)] = 10
     """Passes through the data."""
     recipes: tuple[Literal["sgd", "adam"], ...] = ("sgd", "adam")
     """sgd: Nesterov momentum, batch norm in two and three layers; adam: cosine decay, no norm."""
@@ -28,7 +28,7 @@ class Config:
     squared error depends; --raw has the notebook's own, 1e-7 for one layer and else 1e-4."""
     adam_rates: tuple[Annotated[float, Gt(0)], ...] = (3e-3, 1e-2)
     """Learning rates of Adam at the start of the decay."""
-    batch_size: Annotated[int, Ge(1)] = 1000
+    batch_size: Annotated[int, Interval(ge=1, le=10**8)] = 1000
     """Points per step."""
     num_examples: Annotated[int, Interval(ge=100, le=10**8)] = 100_000
     """Points: 72 % to train, 8 % to choose the learning rate, 20 % to test."""
@@ -44,7 +44,7 @@ class Config:
     """Standard deviation of the frequencies, in radians per standard deviation of an input."""
     activation: Literal["relu", "sine"] = "relu"
     """Activation of the hidden layers."""
-    modern_epochs: Annotated[int, Ge(0)] | None = None
+    modern_epochs: Annotated[int, Interval(ge=0, le=10**6)] | None = None
     """Budget of 128-256-128 on Fourier features (6 times --epochs, if those are at least 10: with
     few it would only lose); 0 leaves it out."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 
 from jaxstudies.networks.names import InitializerName, TargetName
 
@@ -34,15 +34,15 @@ class Config:
     """Standard deviation of the weights with --inits normal."""
     linear_first_layer: bool = False
     """Put a layer without activation before the hidden layers, as the source notebook did."""
-    epochs: Annotated[int, Ge(0)] = 20
+    epochs: Annotated[int, Interval(ge=0, le=10**6)] = 20
     """Passes through the data."""
-    num_examples: Annotated[int, Ge(1)] = 3000
+    num_examples: Annotated[int, Interval(ge=1, le=10**8)] = 3000
     """Training points of each network, uniform in [-sqrt 7, sqrt 7]."""
-    batch_size: Annotated[int, Ge(1)] = 64
+    batch_size: Annotated[int, Interval(ge=1, le=10**8)] = 64
     """Points per step."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Learning rate of Adam."""
-    long_epochs: Annotated[int, Ge(0)] = 60
+    long_epochs: Annotated[int, Interval(ge=0, le=10**6)] = 60
     """A budget long enough to tell which constant a collapsed network outputs, where the study's
     own is not, run for the first 250 seeds; 0 leaves that out."""
     map: bool = False

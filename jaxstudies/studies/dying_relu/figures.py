@@ -44,7 +44,7 @@ CAPTIONS = {
 def plot(results: Results) -> dict[str, Figure]:
     """Draw the figures: shares, R^2, units by layer, learned functions.
 
-    Units and functions are left out where there are no profiles.
+    Units and functions are left out where there are no profiles, or no finite networks.
     """
     runs = results.runs
     study = runs[(runs["part"] == "study") & runs["seed"].notna()]
@@ -52,11 +52,10 @@ def plot(results: Results) -> dict[str, Figure]:
     networks = study[(study[SETTING] == first[SETTING]).all(axis=1) & ~study["nonfinite"].astype(bool)]
     groups, name = dict(list(networks.groupby("activation", sort=False))), name_setting(first)
     drawn = {"shares": plot_shares(summarize(results)), "r2": plot_r2(groups, name)}
-    if "units" not in runs:
-        return drawn
-    drawn["units"] = plot_units(groups, name)
-    if TARGETS[first["target"]].dimension == 1:
-        drawn["functions"] = plot_functions(groups, name, first["target"])
+    if "units" in runs and groups:
+        drawn["units"] = plot_units(groups, name)
+        if TARGETS[first["target"]].dimension == 1:
+            drawn["functions"] = plot_functions(groups, name, first["target"])
     return drawn
 
 
@@ -125,6 +124,9 @@ def plot_functions(groups: dict[str, pd.DataFrame], name: str, target: str, most
 
 def plot_r2(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     """Draw the distribution of R^2 after training as a histogram and as shares below a value."""
+    title = f"What the networks explain ({name})"
+    if not groups:
+        return plotting.without_runs(title)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     for activation, networks in groups.items():
         values, n = np.sort(table.stacked(networks, "r2")[:, 1]).clip(-1, 1), len(networks)
@@ -138,7 +140,7 @@ def plot_r2(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     right.grid(alpha=0.3)
     plt.setp((left, right), xticks=[-1, -0.5, 0, 0.5, 1])
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle(f"What the networks explain ({name})")
+    figure.suptitle(title)
     return figure
 
 

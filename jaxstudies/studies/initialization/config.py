@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 
 from jaxstudies.networks.names import ActivationName, DatasetName
 
@@ -28,7 +28,7 @@ class Config:
     """Activations, paired on the same seeds and images."""
     inits: tuple[InitName, ...] = ("normal", "glorot_normal", "he_normal", "lecun_normal", "orthogonal", "lsuv")
     """Initializations of all layers; lsuv is for ReLU networks, and left out with others."""
-    sigmas: tuple[Annotated[float, Gt(0)], ...] = (0.10, 0.14, 0.28)
+    sigmas: tuple[Annotated[float, Interval(gt=0, le=1e6)], ...] = (0.10, 0.14, 0.28)
     """Standard deviations of the weights with normal."""
     depth: Annotated[int, Interval(ge=2, le=1000)] = 5
     """Hidden layers with an activation."""
@@ -36,15 +36,15 @@ class Config:
     """Units per hidden layer."""
     linear_first_layer: bool = True
     """Put a layer without activation before the hidden layers, as the source notebook did."""
-    num_images: Annotated[int, Ge(1)] = 10_000
+    num_images: Annotated[int, Interval(ge=1, le=10**6)] = 10_000
     """Training images sent through each network, drawn afresh for each seed."""
-    epochs: Annotated[int, Ge(0)] = 0
+    epochs: Annotated[int, Interval(ge=0, le=10**6)] = 0
     """Passes through the training images; 0 looks at the networks as initialized only."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
     """Optimizer of the training; the source notebook names RMSprop."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Learning rate."""
-    batch_size: Annotated[int, Ge(1)] = 128
+    batch_size: Annotated[int, Interval(ge=1, le=10**6)] = 128
     """Images per training step."""
     phase: bool = False
     """No longer here: the order-chaos diagram is a study of its own, scripts/order_chaos.py."""

@@ -17,7 +17,7 @@ from jaxstudies.evidence.intervals import mean_intervals
 from jaxstudies.networks.names import ActivationName
 from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
-from jaxstudies.output.words import STAGES, words
+from jaxstudies.output.words import STAGES, distinct_words, words
 from jaxstudies.studies.initialization.config import Config
 from jaxstudies.studies.initialization.summary import at_stage, summarize
 from jaxstudies.study import Results
@@ -48,18 +48,16 @@ POINTS = 300
 """Heights at which a violin is drawn: enough for its body where a hair takes most of them."""
 
 
-def name_init(init: str, sigma: float) -> str:
-    """Return an initialization in words."""
-    return words(init) if np.isnan(sigma) else f"σ = {sigma:.2f}"
-
-
 def styled(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, float, dict[str, str]]]:
     """List each initialization's rows, how far aside its points stand (to be seen), and its style."""
     groups = list(rows.groupby(["init", "sigma"], sort=False, dropna=False))
+    sigmas = [f"σ = {sigma}" for sigma in distinct_words(sigma for (_, sigma), _ in groups)]
     asides = 0.07 * (np.arange(len(groups)) - (len(groups) - 1) / 2)
     return [
-        (group, aside, {"label": name_init(*init), "color": color, "marker": marker})
-        for (init, group), aside, color, marker in zip(groups, asides, cycle(COLORS), cycle(MARKERS))
+        (group, aside, {"label": words(init) if np.isnan(sigma) else name, "color": color, "marker": marker})
+        for ((init, sigma), group), name, aside, color, marker in zip(
+            groups, sigmas, asides, cycle(COLORS), cycle(MARKERS)
+        )
     ]
 
 
@@ -81,17 +79,27 @@ def violins(axes: np.ndarray, values: list[np.ndarray], color: str) -> None:
     for ax, layers in zip(axes, values, strict=True):
         finite = {number: layer[np.isfinite(layer)] for number, layer in enumerate(layers, 1)}
         drawn = {number: layer for number, layer in finite.items() if len(layer)}
+        ax.set_xticks(list(finite))
+        if not drawn:
+            plotting.say_empty(ax)
+            ax.set_xlim(0.5, len(finite) + 0.5)
+            continue
         quartiles = [[0.25, 0.5, 0.75]] * len(drawn)
         parts = ax.violinplot(list(drawn.values()), list(drawn), quantiles=quartiles, **style)
         parts["cquantiles"].set(color="0.2", linewidth=0.7, linestyle="--")
         for body in ax.findobj(PolyCollection):
             body.set(facecolor=color, edgecolor="0.3", linewidth=0.7, alpha=1)
-        ax.set_xticks(list(finite))
     # Below, a violin may end in a hair that is many times as long as its body.
-    shown = np.concatenate([layers.ravel() for layers in values])
-    low, high = np.nanpercentile(shown, 2), np.nanmax(shown)
-    bottom = max(low - 0.2 * (high - low), np.nanmin(shown) - 0.05 * (high - low))
-    axes[0].set_ylim(bottom, high + 0.05 * (high - low))
+    shown = finite_of(np.concatenate([layers.ravel() for layers in values]))
+    if len(shown) and shown.max() > shown.min():
+        low, high = np.percentile(shown, 2), shown.max()
+        bottom = max(low - 0.2 * (high - low), shown.min() - 0.05 * (high - low))
+        axes[0].set_ylim(bottom, high + 0.05 * (high - low))
+
+
+def finite_of(values: np.ndarray) -> np.ndarray:
+    """Return what is finite, flat."""
+    return values[np.isfinite(values)]
 
 
 def log10(values: np.ndarray) -> np.ndarray:
@@ -108,8 +116,10 @@ def plot_violins(born: pd.DataFrame, config: Config) -> Figure:
     figure, axes = plt.subplots(2, len(listed), figsize=(1.2 + 1.95 * len(listed), 5.6), sharey="row", squeeze=False)
     activations = [np.hstack([*at_stage(rows, "activation_sample")]) for rows, _, _ in listed]
     gradients = [log10(np.abs(np.hstack([*at_stage(rows, "gradient_sample")]))) for rows, _, _ in listed]
-    sizes = [np.percentile(np.abs(values), 99) for values in activations]
-    logarithmic = min(map(np.min, activations)) >= 0 and max(sizes) > 10 * min(sizes)
+    sizes = [np.percentile(np.abs(some), 99) for values in activations if len(some := finite_of(values))]
+    logarithmic = all(np.all(finite_of(values) >= 0) for values in activations) and max(sizes, default=0) > 10 * min(
+        sizes, default=0
+    )
     activations = [log10(values) for values in activations] if logarithmic else activations
     violins(axes[0], activations, plotting.COLORS[5])
     violins(axes[1], gradients, plotting.COLORS[4])

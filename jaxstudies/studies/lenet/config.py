@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 
 from jaxstudies.networks.names import DatasetName, DropoutPosition
 
@@ -28,7 +28,7 @@ class Config:
     """Where MNIST lies (JAXSTUDIES_DATA_DIR, else where tensorflow-datasets keeps it)."""
     epochs: Annotated[int, Interval(ge=1, le=1000)] | None = None
     """Passes through the training images (5; MNIST on an accelerator 15)."""
-    batch_size: Annotated[int, Ge(2)] | None = None
+    batch_size: Annotated[int, Interval(ge=2, le=10**6)] | None = None
     """Images per step (128; of the few digits 32)."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Learning rate of Adam."""
@@ -39,7 +39,7 @@ class Config:
     """Share of input pixels dropped."""
     hidden_rate: Annotated[float, Interval(ge=0, le=0.99)] = 0.5
     """Share of hidden activations dropped."""
-    train_evaluated: Annotated[int, Ge(1)] = 10_000
+    train_evaluated: Annotated[int, Interval(ge=1, le=10**6)] = 10_000
     """Training images on which loss and accuracy are evaluated, at most: the last ones."""
     bn_momentum: Annotated[float, Interval(ge=0, le=0.9999)] = 0.99
     """Share of batch norm's running averages kept at a step."""
