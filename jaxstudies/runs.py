@@ -19,7 +19,7 @@ from jaxstudies import arguments, jobs, locks, results
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import gather, monte_carlo
 from jaxstudies.engine.chunks import Memory
-from jaxstudies.engine.design import Design, Simulate
+from jaxstudies.engine.design import Simulate
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.errors import Notice, warn
 from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
@@ -91,7 +91,7 @@ def map_seeds(
     by_name = functools.partial(_call_by_place, simulate, names)
     study = study_of({}, by_name, dict(zip(names, shared, strict=True)))
     if how.directory is not None:
-        return table.to_arrays(rows_of(study, study.Config(), [simulate], how)[0])
+        return table.to_arrays(rows_of(study, study.Config(), [simulate], how))
     task, kept = task_of(study, study.Config(), how.num_seeds, how.seed, how.execution), Memory()
     with stoppable(how):
         monte_carlo.shapes_of(task)
@@ -167,14 +167,13 @@ def run(
     filled = filled_in(config)
     arguments.names("data", data or {})
     study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))
-    blocks, design = rows_of(study, filled, code_of(study, filled), how, owned.NAMES)
-    kept = list(blocks)
+    kept = list(rows_of(study, filled, code_of(study, filled), how, owned.NAMES))
     runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
     verdicts, effects = judge_all(study.CLAIMS, results.selector(runs, study.AXES))
     for verdict in verdicts:
         print(sentence(verdict))
     if (found := nonfinite.count(kept)).runs:
-        print(nonfinite.in_words(found, design.labels))
+        print(nonfinite.in_words(found))
     if how.directory is not None:
         keep_results(study, filled, runs, verdicts, effects, how.directory)
     return runs
@@ -271,13 +270,13 @@ def code_of(study: Study, config: Dataclass) -> list[object]:
 
 def rows_of(
     study: Study, config: Dataclass, code: list[object], how: How, files_left: Iterable[str] = (owned.RUNS,)
-) -> tuple[Iterable[pa.Table], Design]:
-    """Run a study, in a directory if there is one; return its rows, and its design."""
+) -> Iterable[pa.Table]:
+    """Run a study, in a directory if there is one; return its rows."""
     where = how.directory
     if where is None:
         task = task_of(study, config, how.num_seeds, how.seed, how.execution)
         with stoppable(how):
-            return monte_carlo.run_design(task, shapes=jobs.trace(study, task))[0], task.design
+            return monte_carlo.run_design(task, shapes=jobs.trace(study, task))[0]
     owned.prepare(where, files_left)
     digest = live.object_digest(code)
     if digest is None:
@@ -286,7 +285,7 @@ def rows_of(
     with stoppable(how), locks.sole_writer(where):
         if not jobs.is_finished(job):
             jobs.finish(jobs.grow(job))
-    return table.stored_blocks(where / owned.RUNS), job.task.design
+    return table.stored_blocks(where / owned.RUNS)
 
 
 def keep_results(

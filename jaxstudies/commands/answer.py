@@ -1,8 +1,11 @@
 """The end of a run: files written, figures drawn, and the answer said first."""
 
+import contextlib
 import shutil
 import sys
 import textwrap
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,16 @@ from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Study
 
 
+@contextlib.contextmanager
+def without_numpy_s_words() -> Iterator[None]:
+    """Leave out what NumPy and matplotlib say of numbers that are not finite: that is counted, and said in a line."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", "Data has no positive values|Attempt to set non-positive", UserWarning)
+        yield
+
+
+@without_numpy_s_words()
 def report(study: Study, out: Path, options: Options) -> None:
     """Write everything that follows from the table of runs, and say what it comes to."""
     try:
@@ -51,7 +64,7 @@ def report(study: Study, out: Path, options: Options) -> None:
         print_table(summary)
     say_verdicts(verdicts, everything=options.verbose)
     if wrong.runs:
-        print(nonfinite.in_words(wrong, {name: finished.runs[name].to_numpy() for name in labels}))
+        print(nonfinite.in_words(wrong))
     print(f"\n{out}/: {', '.join([*pictures, *owned.file_names(tables, '.csv').values()])},")
     number = f"{len(verdicts)} claim" + ("" if len(verdicts) == 1 else "s")
     print(f"  claims.json ({number}), effects.parquet, runs.parquet, config.json")

@@ -1,11 +1,10 @@
 """Runs that hold NaN or infinity: counted, and named in a line."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 
@@ -19,17 +18,22 @@ class NonFinite(NamedTuple):
     """How many runs by measure; a measure without any is left out."""
     settings: dict[tuple[str, ...], int]
     """How many runs by setting, as the texts of its labels."""
+    varying: dict[str, bool]
+    """Whether a label has several levels."""
 
 
 def count(blocks: Iterable[pa.Table], padded: Iterable[str] = ()) -> NonFinite:
     """Count the runs of a table with numbers that are NaN or infinite, but in measures that are padded with these."""
     measures: Counter[str] = Counter()
     settings: Counter[tuple[str, ...]] = Counter()
+    levels: dict[str, set] = {}
     total = 0
     for rows in blocks:
         total += rows.num_rows
         names = rows.schema.names
         labels, behind = names[: names.index("seed")], names[names.index("seed") + 1 :]
+        for name in labels:
+            levels.setdefault(name, set()).update(rows.column(name).unique().to_pylist()[:2])
         anywhere = np.zeros(rows.num_rows, bool)
         for name in (name for name in behind if name not in padded):
             found = _rows(rows.column(name).combine_chunks())
@@ -38,7 +42,8 @@ def count(blocks: Iterable[pa.Table], padded: Iterable[str] = ()) -> NonFinite:
         if anywhere.any():
             texts = rows.select(labels).filter(pa.array(anywhere)).to_pandas().astype(str)
             settings.update(texts.itertuples(index=False, name=None) if labels else [()] * int(anywhere.sum()))
-    return NonFinite(sum(settings.values()), total, dict(+measures), dict(settings))
+    varying = {name: len(found) > 1 for name, found in levels.items()}
+    return NonFinite(sum(settings.values()), total, dict(+measures), dict(settings), varying)
 
 
 def _rows(column: pa.Array) -> np.ndarray:
@@ -53,15 +58,11 @@ def _rows(column: pa.Array) -> np.ndarray:
     return found
 
 
-def in_words(found: NonFinite, labels: Mapping[str, np.ndarray]) -> str:
-    """Return in a line how many runs are not finite, in which measures, and in which setting most.
-
-    The columns of the labels tell which of them vary.
-    """
+def in_words(found: NonFinite) -> str:
+    """Return in a line how many runs are not finite, in which measures, and in which setting most."""
     measures = ", ".join(f"{name} ({count:,})" for name, count in found.measures.items())
     setting, count = max(found.settings.items(), key=lambda item: item[1])
-    varying = [len(pd.unique(column)) > 1 for column in labels.values()]
-    told = zip(labels, setting, varying, strict=True)
-    where = ", ".join(f"{name} {value}" for name, value, varies in told if varies)
+    told = zip(found.varying.items(), setting, strict=True)
+    where = ", ".join(f"{name} {value}" for (name, varies), value in told if varies)
     most = f"; {'most' if len(found.settings) > 1 else 'all'} with {where} ({count:,})" if where else ""
     return f"NaN or infinite: {found.runs:,} of {found.of:,} runs, in {measures}{most}"

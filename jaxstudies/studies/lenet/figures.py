@@ -86,16 +86,21 @@ def band(values: np.ndarray) -> np.ndarray:
 
 
 def set_ticks(ax: Axes, scale: str, ticks: tuple[float, ...], ends: np.ndarray, unit: float = 1) -> None:
-    """Give the y axis a scale with plain ticks alone, labeled in a unit."""
+    """Give the y axis a scale with plain ticks alone, labeled in a unit, if any of them lies between the ends."""
     ax.set_yscale(scale)
-    ax.set_yticks(ticks, [f"{tick / unit:g}" for tick in ticks])
-    ax.yaxis.set_minor_locator(NullLocator())
+    if np.any((np.array(ticks) >= ends[0]) & (np.array(ticks) <= ends[1])):
+        ax.set_yticks(ticks, [f"{tick / unit:g}" for tick in ticks])
+        ax.yaxis.set_minor_locator(NullLocator())
     ax.set_ylim(*ends)
 
 
 def set_scale(ax: Axes, measure: str, values: np.ndarray) -> None:
     """Give an axis the scale of a measure: accuracies a logit one in percent, losses a log one."""
-    ends = np.array([values.min(), values.max()], float)
+    shown = values[np.isfinite(values) & ((values > 0) | (measure == "accuracy"))]
+    if not shown.size:
+        plotting.say_empty(ax)
+        return
+    ends = np.array([shown.min(), shown.max()], float)
     if measure == "accuracy":  # with half a logit of margin
         ends = expit(logit(ends.clip(0.05, MOST)) + np.log([1 / 1.3, 1.3]))
         set_ticks(ax, "logit", ACCURACY_TICKS, ends, unit=0.01)
@@ -176,6 +181,10 @@ def draw_units(axes: np.ndarray, runs: pd.DataFrame, titles: tuple[str, str]) ->
         ax.set(title=title, xticks=range(len(LAYERS)), xticklabels=LAYERS)
         ax.grid(axis="y", alpha=0.3)
     shown = stacked(runs, "variance_shift").astype(float)
+    shown = shown[np.isfinite(shown) & (shown > 0)]
+    if not shown.size:
+        plotting.say_empty(shift)
+        return
     set_ticks(shift, "log", SHIFT_TICKS, np.array([shown.min() / 1.1, shown.max() * 1.1]))
     shift.set_ylabel("unit variance, training / evaluation")
     coadaptation.set(ylim=(0, 1), ylabel="mean |correlation| of units")

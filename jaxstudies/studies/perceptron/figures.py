@@ -100,7 +100,7 @@ def plot_example(study: pd.DataFrame, master: int) -> Figure:
     ax.fill(*zip(*polygon, strict=True), color="0.88", label="version space")
     ax.plot([0, 1], [0, 1], "k:", lw=1.2, label="true boundary")
     for rule, label, rows in lines(first, {"perceptron": 50, "hinge": 200}):
-        w1, w2 = rows["w1"].iloc[0], rows["w2"].iloc[0]
+        w1, w2 = float(rows["w1"].iloc[0]), float(rows["w2"].iloc[0])
         # The boundary is W.x = 0; it crosses the square only if the weights differ in sign.
         if w1 * w2 < 0:
             slope, label = -w1 / w2, f"{label} ({rows['accuracy'].iloc[0]:.3f})"
