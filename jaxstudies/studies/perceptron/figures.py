@@ -153,6 +153,9 @@ def draw_gains(ax: Axes, study: pd.DataFrame) -> None:
         if "perceptron" not in pair or "hinge" not in pair:
             continue
         gain = (pair["hinge"] - pair["perceptron"]).dropna().to_numpy(float)
+        if not len(gain):
+            plotting.say_empty(ax)
+            continue
         mean, low, high = stats.mean_interval(gain)
         label = f"{budgets}\nmean {mean:+.4f} [{low:+.4f}, {high:+.4f}]\n"
         label += f"hinge better {np.mean(gain > 0):.1%}, worse {np.mean(gain < 0):.1%}"
