@@ -1,7 +1,10 @@
 """The figures' style, and the few shapes of figure that the studies share."""
 
+import hashlib
+import re
 import textwrap
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +18,8 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
@@ -40,6 +45,10 @@ STYLE = {
 }
 
 CAPTION_SIZE = 9
+NOTHING_FINITE, NOTHING_POSITIVE = "no finite run", "nothing above 0"
+"""What a panel says in which no number can be drawn."""
+LONGEST_NAME = 100
+"""Bytes of a figure's name in that of its file, which ends in more and may have 255."""
 PDF_ORIGIN = ("Creator", "Producer", "CreationDate")
 
 
@@ -49,32 +58,100 @@ def use_style() -> None:
     plt.rcParams.update(STYLE)  # type: ignore[arg-type]
 
 
+def file_stems(names: Iterable[str]) -> dict[str, str]:
+    """Return figures' names as files may be called: `train_loss` of `train/loss`, and no two alike.
+
+    What would be alike, empty or cut is followed by a digest of the name.
+    """
+    stems = {name: re.sub(r"[^\w .,=+()@-]", "_", name).strip(" .") for name in names}
+    for name, stem in stems.items():
+        short = stem.encode()[:LONGEST_NAME].decode(errors="ignore")
+        alike = [other for other in stems if stems[other].casefold() == stem.casefold()]
+        if not stem or short != stem or (stem != name and len(alike) > 1):
+            stems[name] = f"{short or 'figure'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return stems
+
+
 def save(
     figures: Mapping[str, Figure], directory: Path, captions: Mapping[str, str] | None = None, *, pdf: bool = False
 ) -> list[Path]:
-    """Write each figure, its caption below, as NAME.png and, if asked, NAME.pdf; close it; return the paths."""
+    """Write each figure, its caption below, as NAME.png and, if asked, NAME.pdf; close it; return the paths.
+
+    Panels in which no number can be drawn say so.
+    """
     paths = []
-    for name, figure in figures.items():
+    for (name, figure), stem in zip(figures.items(), file_stems(figures).values(), strict=True):
         for suffix in (".png", ".pdf") if pdf else (".png",):
-            paths.append(directory / f"{name}{suffix}")
+            paths.append(directory / f"{stem}{suffix}")
             write_atomic(paths[-1], partial(write_figure, figure, (captions or {}).get(name, "")))
         plt.close(figure)
     return paths
 
 
+def what_is_missing(ax: Axes) -> str:
+    """Return why a panel into which something was drawn shows no number; empty where it shows one."""
+    if not ax.axison or not ax.has_data() or ax.get_label() == "<colorbar>":
+        return ""
+    maps = [drawn.get_array() for drawn in (*ax.images, *ax.collections)]
+    shown = [np.isfinite(np.ma.filled(np.ma.asarray(array, float), np.nan)).any() for array in maps if np.size(array)]
+    box = ax.dataLim
+    if (shown and not any(shown)) or not np.isfinite(box.extents).all():
+        return NOTHING_FINITE
+    scales = ((ax.get_xscale(), box.minposx), (ax.get_yscale(), box.minposy))
+    return NOTHING_POSITIVE if any(scale == "log" and not np.isfinite(least) for scale, least in scales) else ""
+
+
+def plain_where_no_math(text: str) -> str:
+    """Return text with its dollars as such in lines that are no math, which could not be drawn."""
+
+    def plain(line: str) -> str:
+        try:
+            MathTextParser("path").parse(line)
+        except ValueError:
+            return re.sub(r"(?<!\\)\$", r"\\$", line)
+        return line
+
+    return "\n".join(map(plain, text.split("\n"))) if "$" in text else text
+
+
+def interval_ends(middle: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+    """Return how far intervals reach down and up, at least 0, as `errorbar` takes it; NaN where there is none."""
+    middle = np.asarray(middle, float)
+    return np.stack([middle - np.asarray(low, float), np.asarray(high, float) - middle]).clip(min=0)
+
+
 def write_figure(figure: Figure, caption: str, path: Path) -> None:
     """Write a figure with a caption below; equal ones have equal bytes, whenever they are written."""
     # A character is about half as wide as high.
-    lines = textwrap.fill(caption, int(figure.get_figwidth() * 72 / (0.53 * CAPTION_SIZE)))
+    lines = plain_where_no_math(textwrap.fill(caption, int(figure.get_figwidth() * 72 / (0.53 * CAPTION_SIZE))))
     style: Style = {"fontsize": CAPTION_SIZE, "color": "0.25", "va": "top", "linespacing": 1.35}
     left_out, told = (("Software",), "Description") if path.suffix == ".png" else (PDF_ORIGIN, "Subject")
     metadata = dict.fromkeys(left_out) | {told: caption or None}
-    with layout_held(figure):
-        text = figure.text(0.08 / figure.get_figwidth(), -0.06 / figure.get_figheight(), lines, **style)
+    middle: Style = {"ha": "center", "va": "center", "style": "italic", "color": "0.4"}
+    for text in figure.findobj(Text):
+        text.set_text(plain_where_no_math(text.get_text()))
+    with tolerant():
+        missing = [(ax, why) for ax in figure.axes if (why := what_is_missing(ax))]
+        texts = [ax.text(0.5, 0.5, why, transform=ax.transAxes, **middle) for ax, why in missing]
         try:
-            figure.savefig(path, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
+            with layout_held(figure):
+                place = 0.08 / figure.get_figwidth(), -0.06 / figure.get_figheight()
+                texts.append(figure.text(*place, lines, **style))
+                figure.savefig(path, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
         finally:
-            text.remove()
+            for text in texts:
+                text.remove()
+
+
+@contextmanager
+def tolerant() -> Iterator[None]:
+    """Let numbers overflow or be missing, and letters be none of the font's: what is drawn shows it, or says it."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        for message in ("Data has no positive values", "Attempt to set non-positive", "Attempting to set identical"):
+            warnings.filterwarnings("ignore", message)
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        warnings.filterwarnings("ignore", category=RuntimeWarning, message=r"Mean of empty|All-NaN|Degrees of freedom")
+        yield
 
 
 @contextmanager
@@ -105,8 +182,11 @@ def plain_log_ticks(axis: Axis) -> None:
 
 
 def legend_below(figure: Figure, handles: Mapping[str, Any], **style: Any) -> None:
-    """Draw one legend for all panels, of as many columns as the figure is wide enough for."""
-    columns = int(figure.get_figwidth() / (0.8 + 0.085 * max(map(len, handles))))
+    """Draw one legend for all panels, if there is something to name, as wide as the figure has room for."""
+    if not handles:
+        return
+    widest = max(len(line) for name in handles for line in name.split("\n"))
+    columns = int(figure.get_figwidth() / (0.8 + 0.085 * widest))
     rows = -(-len(handles) // max(columns, 1))
     below: Style = {"loc": "outside lower center", "ncols": -(-len(handles) // rows)}
     figure.legend(list(handles.values()), list(handles), **below, **style)
@@ -117,7 +197,8 @@ def cut_below(mean: ArrayLike, low: ArrayLike) -> tuple[np.ndarray, str]:
 
     Of few seeds an interval may reach below 0, which such an axis does not have.
     """
-    least, low = np.asarray(mean) / 3, np.asarray(low)
+    mean, low = np.asarray(mean, float), np.asarray(low, float)
+    least = np.where(mean > 0, mean / 3, low)
     return np.maximum(low, least), "; intervals cut at a third of the mean" if np.any(low < least) else ""
 
 
@@ -129,7 +210,7 @@ def count_drawn(drawn: int, among: int) -> str:
 def intervals(ax: Axes, positions: ArrayLike, rows: pd.DataFrame, *, color: str, label: str, filled: bool) -> None:
     """Draw shares as points with intervals, one per row with `fraction`, `low` and `high`."""
     middle = rows["fraction"].to_numpy()
-    ends = np.stack([middle - rows["low"], rows["high"] - middle]).clip(min=0)
+    ends = interval_ends(middle, rows["low"], rows["high"])
     look: Style = {"color": color, "mfc": color if filled else "white", "ms": 6, "capsize": 3, "lw": 1.5}
     ax.errorbar(middle, positions, xerr=ends, fmt="o", label=label, **look)
 

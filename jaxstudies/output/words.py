@@ -1,5 +1,8 @@
 """Names of code in the words and the math of whoever reads a figure."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -61,12 +64,14 @@ STAGES = {"born": "at initialization", "trained": "after training"}
 """When a network is looked at."""
 
 
+LONGEST = 120
+"""Letters of a name that are shown: beginning and end."""
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def number_words(number: float) -> str:
-    """Return six significant digits of a number, a power of ten where it is very small or large."""
-    digits, _, exponent = f"{number:g}".replace("-", "−", int(number < 0)).partition("e")
+def number_words(number: float, significant: int = 6) -> str:
+    """Return significant digits of a number, by default six; a power of ten where it is very small or large."""
+    digits, _, exponent = f"{number:.{significant}g}".replace("-", "−", int(number < 0)).partition("e")
     power = "10" + str(int(exponent)).translate(SUPERSCRIPTS) if exponent else ""
     return power if power and digits == "1" else f"{digits} × {power}" if power else digits
 
@@ -80,12 +85,30 @@ def beside_statistics(label: str) -> str:
     return f"{label} (factor)" if label in STATISTICS else label
 
 
-def words(name: object) -> str:
-    """Return a name or a level in words; of a name that is not known, underscores become spaces."""
+def words(name: object, significant: int = 6) -> str:
+    """Return a name or a level in words; of a name that is not known, underscores become spaces.
+
+    A dollar is one, and does not begin math.
+    """
     if isinstance(name, bool | np.bool):
         return "yes" if name else "no"
     if pd.isna(name):
         return "none"
     if isinstance(name, float | np.floating):
-        return number_words(float(name))
-    return WORDS.get(str(name), str(name).replace("_", " "))
+        return number_words(float(name), significant)
+    text = str(name) if len(str(name)) <= LONGEST else f"{str(name)[: LONGEST // 2]} ... {str(name)[-LONGEST // 2 :]}"
+    return WORDS.get(text, text.replace("_", " ")).replace("$", r"\$")
+
+
+def words_apart(names: Iterable[object], taken: Iterable[str] = ()) -> list[str]:
+    """Return names or levels in words that tell them apart from one another and from what is taken.
+
+    Numbers have as many digits as that needs; where words are alike, names stay as they are in code.
+    """
+    listed, others = list(names), set(taken)
+    ways: list[Callable[[object], str]] = [partial(words, significant=digits) for digits in (6, 9, 17)]
+    for say in (*ways, lambda name: str(name).replace("$", r"\$")):
+        said = list(map(say, listed))
+        if len({*said, *others}) == len(said) + len(others):
+            return said
+    return [f"{text} ({number})" for number, text in enumerate(said, 1)]
