@@ -1,6 +1,6 @@
 """What follows from a table of runs: measures by seed, the summary, verdicts, figures, the files that keep them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies import configs
+from jaxstudies.arguments import short
 from jaxstudies.engine.design import Design, label
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims, intervals
@@ -144,6 +145,7 @@ def axis_of(study: Study, runs: pd.DataFrame, measure: str) -> str | None:
     return name
 
 
+@np.errstate(all="ignore")
 def summarize(study: Study, results: Results) -> pd.DataFrame:
     """Return a row per setting and measure: estimate and interval, and the runs left out.
 
@@ -175,29 +177,76 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 
-def judge(study: Study, results: Results) -> tuple[list[Verdict], pd.DataFrame]:
-    """Return the verdicts on a study's claims, and the effects by seed that they rest on."""
+@np.errstate(all="ignore")
+def judge(study: Study, results: Results, wrong: list[StudyError] | None = None) -> tuple[list[Verdict], pd.DataFrame]:
+    """Return the verdicts on a study's claims, and the effects by seed that they rest on, see `judge_all`."""
     listed = study.CLAIMS if study.claims is None else study.claims(results)
-    return judge_all(listed, selector(results.runs, study.AXES))
+    return judge_all(listed, selector(results.runs, study.AXES), wrong)
 
 
+@np.errstate(all="ignore")  # of runs that diverged the table says NaN or infinity, and no warning need
 def summary_of(study: Study, results: Results) -> pd.DataFrame:
-    """Return the study's summary, or the default one."""
-    return study.summarize(results) if study.summarize else summarize(study, results)
+    """Return the study's summary, or the default one; raise StudyError if its own is no data frame."""
+    return _frame("summarize", study.summarize(results)) if study.summarize else summarize(study, results)
+
+
+@np.errstate(all="ignore")
+def tables_of(study: Study, results: Results) -> dict[str, pd.DataFrame]:
+    """Return the study's further tables, and what it computes beside the runs; raise StudyError if one is none."""
+    own = {str(name): _frame(f"tables, {name!r}", rows) for name, rows in study.tables(results).items()}
+    return own | results.beside | {"times": results.times}
+
+
+def _frame(name: str, rows: object) -> pd.DataFrame:
+    if not isinstance(rows, pd.DataFrame):
+        raise StudyError(f"{name}: {short(rows)} is no DataFrame")
+    return rows
+
+
+def with_labels_apart(rows: pd.DataFrame, labels: Iterable[str], digits: int = 7) -> pd.DataFrame:
+    """Return a table with those labels in full that so many significant digits would not tell apart."""
+
+    def are_alike(levels: np.ndarray) -> bool:
+        return len({f"{level:.{digits}g}" for level in levels}) < len(levels)
+
+    floats = [name for name in labels if name in rows and pd.api.types.is_float_dtype(rows[name])]
+    alike = [name for name in floats if are_alike(rows[name].dropna().unique())]
+    return rows.assign(**{name: rows[name].astype(object) for name in alike})
 
 
 def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = None) -> "dict[str, Figure]":
-    """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there."""
-    if study.plot:
-        drawn = study.plot(results)
-        return drawn if isinstance(drawn, dict) else {"figure": drawn}
-    from jaxstudies.output import default_figures
+    """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there.
 
+    Raises:
+        StudyError: What `plot` returns is neither a figure, nor figures by name or one after another.
+    """
+    from jaxstudies.output import default_figures, plotting
+
+    if study.plot:
+        with plotting.tolerant():
+            return _by_name(study.plot(results))
     table = summarize(study, results) if study.summarize or summary is None else summary
     axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
     curves = {measure: axis for measure, axis in axes.items() if axis is not None}
     table = table[~table["measure"].str.contains(", last ")]
-    return default_figures.draw_measures(table, results.runs, curves, study.question)
+    with plotting.tolerant():
+        return default_figures.draw_measures(table, results.runs, curves, study.question)
+
+
+def _by_name(drawn: object) -> "dict[str, Figure]":
+    """Return what a study has drawn as figures by name."""
+    from matplotlib.figure import Figure
+
+    if isinstance(drawn, list | tuple):
+        drawn = {f"figure_{number}": part for number, part in enumerate(drawn, 1)}
+    named = drawn if isinstance(drawn, Mapping) else {"figure": drawn}
+    # Axes and seaborn's grids know their figure.
+    figures = {str(name): getattr(part, "figure", part) for name, part in named.items()}
+    for name, figure in figures.items():
+        if not isinstance(figure, Figure):
+            place = f" as {name!r}" if isinstance(drawn, Mapping) else ""
+            raise StudyError(f"plot returned {short(figure)}{place}: a figure, a list of figures, or figures by name")
+    return figures
 
 
 MOST_TRIED = 10_000

@@ -3,14 +3,20 @@
 import shutil
 import sys
 import textwrap
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from jaxstudies import results
 from jaxstudies.commands.flags import UsageError
 from jaxstudies.commands.options import Options
+from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import claims
 from jaxstudies.evidence.claims import Verdict
 from jaxstudies.output import default_figures, nonfinite, plotting, table
@@ -18,34 +24,76 @@ from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Study
 
+T = TypeVar("T")
+
 
 def report(study: Study, out: Path, options: Options) -> None:
-    """Write everything that follows from the table of runs, and say what it comes to."""
+    """Write everything that follows from the table of runs, and say what it comes to.
+
+    Raises:
+        UsageError: The table cannot be read; or code of the study's own has raised: the rest is written and said.
+    """
     try:
         finished, origin = results.read(study, out)
         wrong = nonfinite.count(table.stored_blocks(out / "runs.parquet"), study.PADDED)
     except UnreadableRuns as error:
         raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
     print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)
-    summary = results.summary_of(study, finished)
-    verdicts, effects = results.judge(study, finished)
-    tables = {"summary": summary} | study.tables(finished) | finished.beside | {"times": finished.times}
+    mistakes: list[str] = []
+    attempt = partial(_attempt, study, mistakes)
+    summary = attempt("summarize", lambda: results.summary_of(study, finished))
+    summary = results.summarize(study, finished) if summary is None else summary
+    unjudged: list[StudyError] = []
+    judged = attempt("claims", lambda: results.judge(study, finished, unjudged))
+    mistakes += map(str, unjudged)
+    verdicts, effects = judged or claims.judge_all((), finished.runs.get)
+    further = attempt("tables", lambda: results.tables_of(study, finished))
+    tables = {"summary": summary} | (further or finished.beside | {"times": finished.times})
+    labels = list(finished.runs.columns[: list(finished.runs.columns).index("seed")])
+    stems = plotting.file_stems(tables)
+    tables = {stems[name]: results.with_labels_apart(rows, labels) for name, rows in tables.items()}
     with writing(out):
         results.write(out, origin, verdicts, effects, tables)
     plotting.use_style()
-    figures = results.figures_of(study, finished, summary)
-    captions = {} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)
-    with writing(out):
-        pictures = [path.name for path in plotting.save(figures, out, captions | dict(study.CAPTIONS), pdf=options.pdf)]
+    figures = attempt("plot", lambda: results.figures_of(study, finished, summary)) or {}
+    captions = ({} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)) | dict(study.CAPTIONS)
+    pictures = []
+    for name, stem in plotting.file_stems(figures).items():
+        save = partial(_save, stem, figures[name], str(captions.get(name, "")), out, options)
+        pictures += attempt(f"figure {name}", save) or ()
     if options.verbose:
-        print_table(summary)
+        print_table(results.with_labels_apart(summary, labels, 4))
     say_verdicts(verdicts, everything=options.verbose)
     if wrong.runs:
-        labels = finished.runs.columns[: list(finished.runs.columns).index("seed")]
         print(nonfinite.in_words(wrong, {name: finished.runs[name].to_numpy() for name in labels}))
     print(f"\n{out}/: {', '.join([*pictures, *(f'{name}.csv' for name in tables)])},")
     number = f"{len(verdicts)} claim" + ("" if len(verdicts) == 1 else "s")
     print(f"  claims.json ({number}), effects.parquet, runs.parquet, config.json")
+    if mistakes:
+        raise UsageError(f"{'; '.join(mistakes)}; the rest is written, and --plots-only tries again")
+
+
+def _attempt(study: Study, mistakes: list[str], name: str, compute: Callable[[], T]) -> T | None:
+    """Return what a study's own code computes, or None where it raises, which is told among the mistakes."""
+    try:
+        return compute()
+    except DirectoryError:
+        raise
+    except StudyError as error:
+        mistakes.append(f"{name}: {error}")
+    except Exception as error:  # whatever is wrong with it
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if study.path and Path(frame.filename).parent == study.path.parent]
+        place = f" (line {own[-1].lineno} of {Path(own[-1].filename).name})" if own else ""
+        text = " ".join(str(error).split())[:300]
+        mistakes.append(f"{name} raised {type(error).__name__}{': ' if text else ''}{text}{place}")
+    return None
+
+
+def _save(stem: str, figure: Figure, caption: str, out: Path, options: Options) -> list[str]:
+    """Write a figure; return the names of its files."""
+    with writing(out):
+        return [path.name for path in plotting.save({stem: figure}, out, {stem: caption}, pdf=options.pdf)]
 
 
 def say_verdicts(verdicts: list[Verdict], everything: bool) -> None:

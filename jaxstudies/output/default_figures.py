@@ -151,7 +151,7 @@ def draw_line(ax: Axes, line: pd.DataFrame, color: str, aside: float) -> Artist:
 
 
 def pool(line: pd.DataFrame, outcome: bool) -> pd.DataFrame:
-    """Return at most `MOST_POINTS` rows along the axis, outcomes counted over all runs, numbers averaged over levels."""
+    """Return at most `MOST_POINTS` rows, outcomes counted over all runs, numbers averaged over neighboring levels."""
     line = line.assign(hits=line["estimate"] * line["n"])
     cells = line.groupby(np.arange(len(line)) * MOST_POINTS // len(line))
     if outcome:

@@ -4,6 +4,7 @@ import hashlib
 import re
 import textwrap
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -63,12 +64,14 @@ def file_stems(names: Iterable[str]) -> dict[str, str]:
 
     What would be alike, empty or cut is followed by a digest of the name.
     """
-    stems = {name: re.sub(r"[^\w .,=+()@-]", "_", name).strip(" .") for name in names}
-    for name, stem in stems.items():
-        short = stem.encode()[:LONGEST_NAME].decode(errors="ignore")
-        alike = [other for other in stems if stems[other].casefold() == stem.casefold()]
-        if not stem or short != stem or (stem != name and len(alike) > 1):
-            stems[name] = f"{short or 'figure'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    plain = {name: re.sub(r"[^\w .,=+()@-]", "_", name).strip(" .") for name in names}
+    common, stems = Counter(stem.casefold() for stem in plain.values()), {}
+    for name, stem in plain.items():
+        whole = 0 < len(stem.encode()) <= LONGEST_NAME and (stem == name or common[stem.casefold()] == 1)
+        digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
+        stems[name] = (
+            stem if whole else f"{stem.encode()[: LONGEST_NAME - 9].decode(errors='ignore') or 'figure'}-{digest}"
+        )
     return stems
 
 
@@ -128,9 +131,9 @@ def write_figure(figure: Figure, caption: str, path: Path) -> None:
     left_out, told = (("Software",), "Description") if path.suffix == ".png" else (PDF_ORIGIN, "Subject")
     metadata = dict.fromkeys(left_out) | {told: caption or None}
     middle: Style = {"ha": "center", "va": "center", "style": "italic", "color": "0.4"}
-    for text in figure.findobj(Text):
-        text.set_text(plain_where_no_math(text.get_text()))
     with tolerant():
+        for text in figure.findobj(Text):
+            text.set_text(plain_where_no_math(text.get_text()))
         missing = [(ax, why) for ax in figure.axes if (why := what_is_missing(ax))]
         texts = [ax.text(0.5, 0.5, why, transform=ax.transAxes, **middle) for ax, why in missing]
         try:
@@ -200,6 +203,18 @@ def cut_below(mean: ArrayLike, low: ArrayLike) -> tuple[np.ndarray, str]:
     mean, low = np.asarray(mean, float), np.asarray(low, float)
     least = np.where(mean > 0, mean / 3, low)
     return np.maximum(low, least), "; intervals cut at a third of the mean" if np.any(low < least) else ""
+
+
+FAR = 1e6
+"""Times a mean, beyond which an interval on a logarithmic axis is cut: it says no more, and hides the means."""
+
+
+def cut_far(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Return positive means with the ends of intervals as a logarithmic axis shows them; a note if one is cut."""
+    mean, low, high = (np.asarray(values, float) for values in (mean, low, high))
+    far = np.any(low < mean / FAR) or np.any(high > FAR * mean)
+    note = ";\nintervals cut at a million times the mean, up and down" if far else ""
+    return mean, np.maximum(low, mean / FAR), np.minimum(high, FAR * mean), note
 
 
 def count_drawn(drawn: int, among: int) -> str:
