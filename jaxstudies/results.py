@@ -1,8 +1,6 @@
 """What follows from a table of runs: measures by seed, the summary, verdicts, figures, the files that keep them."""
 
-import contextlib
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies import configs
+from jaxstudies.arguments import short
 from jaxstudies.engine.design import Design, label
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import claims, intervals
-from jaxstudies.evidence.claims import Claim, Unanswerable, Verdict, judge_all
+from jaxstudies.evidence.claims import Unanswerable, Verdict, judge_all
 from jaxstudies.output import files, owned, table
 from jaxstudies.output.table import Shapes
 from jaxstudies.output.words import STATISTICS, beside_statistics
@@ -151,6 +150,7 @@ def axis_of(study: Study, runs: pd.DataFrame, measure: str) -> str | None:
     return name
 
 
+@np.errstate(all="ignore")
 def summarize(study: Study, results: Results) -> pd.DataFrame:
     """Return a row per setting and measure: estimate and interval, and the runs left out.
 
@@ -182,61 +182,77 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 
-@contextlib.contextmanager
-def asked(name: str) -> Iterator[None]:
-    """Turn an error of a study's own function into a line that says where it was raised."""
-    try:
-        yield
-    except StudyError:
-        raise
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        for frame in traceback.extract_tb(error.__traceback__):
-            if "site-packages" not in frame.filename and not frame.filename.startswith(str(Path(__file__).parent)):
-                place = frame
-        where = f"{Path(place.filename).name}, line {place.lineno}"
-        raise StudyError(f"{name} raised {type(error).__name__}: {error} ({where})") from error
+@np.errstate(all="ignore")
+def judge(study: Study, results: Results, wrong: list[StudyError] | None = None) -> tuple[list[Verdict], pd.DataFrame]:
+    """Return the verdicts on a study's claims, and the effects by seed that they rest on, see `judge_all`."""
+    listed = study.CLAIMS if study.claims is None else study.claims(results)
+    return judge_all(listed, selector(results.runs, study.AXES), wrong)
 
 
-def judge(study: Study, results: Results) -> tuple[list[Verdict], pd.DataFrame]:
-    """Return the verdicts on a study's claims, and the effects by seed that they rest on."""
-    with asked("claims"):
-        listed = study.CLAIMS if study.claims is None else study.claims(results)
-    return judge_all([listed] if isinstance(listed, Claim) else listed, selector(results.runs, study.AXES))
-
-
+@np.errstate(all="ignore")  # of runs that diverged the table says NaN or infinity, and no warning need
 def summary_of(study: Study, results: Results) -> pd.DataFrame:
-    """Return the study's summary, or the default one."""
-    with asked("summarize"):
-        return study.summarize(results) if study.summarize else summarize(study, results)
+    """Return the study's summary, or the default one; raise StudyError if its own is no data frame."""
+    return _frame("summarize", study.summarize(results)) if study.summarize else summarize(study, results)
 
 
+@np.errstate(all="ignore")
 def tables_of(study: Study, results: Results) -> dict[str, pd.DataFrame]:
-    """Return the study's further tables."""
-    with asked("tables"):
-        return dict(study.tables(results))
+    """Return the study's further tables, and what it computes beside the runs; raise StudyError if one is none."""
+    own = {str(name): _frame(f"tables, {name!r}", rows) for name, rows in study.tables(results).items()}
+    return own | results.beside | {"times": results.times}
+
+
+def _frame(name: str, rows: object) -> pd.DataFrame:
+    if not isinstance(rows, pd.DataFrame):
+        raise StudyError(f"{name}: {short(rows)} is no DataFrame")
+    return rows
+
+
+def with_labels_apart(rows: pd.DataFrame, labels: Iterable[str], digits: int = 7) -> pd.DataFrame:
+    """Return a table with those labels in full that so many significant digits would not tell apart."""
+
+    def are_alike(levels: np.ndarray) -> bool:
+        return len({f"{level:.{digits}g}" for level in levels}) < len(levels)
+
+    floats = [name for name in labels if name in rows and pd.api.types.is_float_dtype(rows[name])]
+    alike = [name for name in floats if are_alike(rows[name].dropna().unique())]
+    return rows.assign(**{name: rows[name].astype(object) for name in alike})
 
 
 def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = None) -> "dict[str, Figure]":
-    """Return the study's figures, or default ones: every measure over what varies, from the summary if it is there.
+    """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there.
 
     Raises:
-        StudyError: The study's `plot` raises an error, or returns no figures.
+        StudyError: What `plot` returns is neither a figure, nor figures by name or one after another.
     """
-    if study.plot:
-        with asked("plot"):
-            drawn = study.plot(results)
-        named = drawn if isinstance(drawn, dict) else {} if drawn is None else {"figure": drawn}
-        if odd := [figure for figure in named.values() if not hasattr(figure, "savefig")]:
-            raise StudyError(f"plot returned a {type(odd[0]).__name__}; figures by name, one figure, or None")
-        return named
-    from jaxstudies.output import default_figures
+    from jaxstudies.output import default_figures, plotting
 
+    if study.plot:
+        with plotting.tolerant():
+            return _by_name(study.plot(results))
     table = summarize(study, results) if study.summarize or summary is None else summary
     axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
     curves = {measure: axis for measure, axis in axes.items() if axis is not None}
     table = table[~table["measure"].str.contains(", last ")]
-    return default_figures.draw_measures(table, results.runs, curves, study.question)
+    with plotting.tolerant():
+        return default_figures.draw_measures(table, results.runs, curves, study.question)
+
+
+def _by_name(drawn: object) -> "dict[str, Figure]":
+    """Return what a study has drawn as figures by name."""
+    from matplotlib.figure import Figure
+
+    if isinstance(drawn, list | tuple):
+        drawn = {f"figure_{number}": part for number, part in enumerate(drawn, 1)}
+    named = drawn if isinstance(drawn, Mapping) else {} if drawn is None else {"figure": drawn}
+    figures: dict[str, Figure] = {}
+    for name, part in named.items():
+        figure = getattr(part, "figure", part)  # axes and seaborn's grids know theirs
+        if not isinstance(figure, Figure):
+            place = f" as {name!r}" if isinstance(drawn, Mapping) else ""
+            raise StudyError(f"plot returned {short(figure)}{place}: a figure, a list of figures, or figures by name")
+        figures[str(name)] = figure
+    return figures
 
 
 MOST_TRIED = 10_000
@@ -296,16 +312,11 @@ def names(tables: Iterable[str]) -> list[str]:
 
 
 def write(
-    directory: Path,
-    origin: dict,
-    verdicts: list[Verdict],
-    effects: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    labels: Iterable[str],
+    directory: Path, origin: dict, verdicts: list[Verdict], effects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
 ) -> None:
-    """Write beside the table of runs where it comes from, the verdicts, and tables by name, with the runs' labels."""
+    """Write beside the table of runs where it comes from, the verdicts, and tables by name."""
     files.write_json(directory / "config.json", origin)
     files.write_json(directory / "claims.json", claims.to_json(verdicts))
     claims.write_effects(directory / "effects.parquet", effects, table.content_digest(directory / owned.RUNS))
     for name, file in owned.file_names(tables, ".csv").items():
-        files.write_csv(directory / file, tables[name], labels)
+        files.write_csv(directory / file, tables[name])

@@ -295,6 +295,6 @@ def keep_results(
     origin = table.read_provenance(directory / owned.RUNS)
     times = pd.DataFrame(origin.pop("beside")["times"])
     summary = results.summarize(study, Results(config, runs, times, {}))
-    tables = {"summary": summary, "times": times}
+    tables = {"summary": results.with_labels_apart(summary, results.labels_of(runs)), "times": times}
     with files.writing(directory), owned.rewriting(directory, origin["digest"], results.names(tables)):
-        results.write(directory, origin, verdicts, effects, tables, results.labels_of(runs))
+        results.write(directory, origin, verdicts, effects, tables)

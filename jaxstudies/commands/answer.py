@@ -1,20 +1,22 @@
 """The end of a run: files written, figures drawn, and the answer said first."""
 
-import contextlib
 import shutil
 import sys
 import textwrap
-import warnings
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from jaxstudies import results
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options
-from jaxstudies.errors import StudyError
+from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import claims
 from jaxstudies.evidence.claims import Verdict
 from jaxstudies.output import default_figures, nonfinite, owned, plotting, table
@@ -22,54 +24,79 @@ from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Study
 
-
-@contextlib.contextmanager
-def without_numpy_s_words() -> Iterator[None]:
-    """Leave out what NumPy and matplotlib say of numbers that are not finite: that is counted, and said in a line."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=RuntimeWarning)
-        warnings.filterwarnings("ignore", "Data has no positive values|Attempt to set non-positive", UserWarning)
-        yield
+T = TypeVar("T")
 
 
-@without_numpy_s_words()
 def report(study: Study, out: Path, options: Options) -> None:
-    """Write everything that follows from the table of runs, and say what it comes to."""
+    """Write everything that follows from the table of runs, and say what it comes to.
+
+    Raises:
+        UsageError: The table cannot be read; or code of the study's own has raised: the rest is written and said.
+    """
     try:
         finished, origin = results.read(study, out)
         wrong = nonfinite.count(table.stored_rows(out / owned.RUNS), study.PADDED)
     except UnreadableRuns as error:
         raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
     print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)
-    summary = results.summary_of(study, finished)
-    verdicts, effects = results.judge(study, finished)
-    tables = {"summary": summary} | results.tables_of(study, finished) | finished.beside | {"times": finished.times}
-    plotting.use_style()
-    figures, failed = {}, None
-    try:
-        figures = results.figures_of(study, finished, summary)
-    except StudyError as error:  # whatever is wrong with the figures, the answer is given first
-        failed = error
+    mistakes: list[str] = []
+    attempt = partial(_attempt, study, mistakes)
+    summary = attempt("summarize", lambda: results.summary_of(study, finished))
+    summary = results.summarize(study, finished) if summary is None else summary
+    unjudged: list[StudyError] = []
+    judged = attempt("claims", lambda: results.judge(study, finished, unjudged))
+    mistakes += map(str, unjudged)
+    verdicts, effects = judged or claims.judge_all((), finished.runs.get)
+    further = attempt("tables", lambda: results.tables_of(study, finished))
+    tables = {"summary": summary} | (further or finished.beside | {"times": finished.times})
     labels = results.labels_of(finished.runs)
-    default = {} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)
-    stems, captions = owned.file_names(figures, ""), default | dict(study.CAPTIONS)
+    tables = {name: results.with_labels_apart(rows, labels) for name, rows in tables.items()}
+    plotting.use_style()
+    figures = attempt("plot", lambda: results.figures_of(study, finished, summary)) or {}
+    captions = ({} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)) | dict(study.CAPTIONS)
     # Where there are PDFs of these runs, they are drawn again with the rest.
     pdf = options.pdf or any(name.endswith(".pdf") for name in owned.following(out, origin["digest"]))
-    pictures = [f"{stem}{suffix}" for stem in stems.values() for suffix in ((".png", ".pdf") if pdf else (".png",))]
-    with writing(out), owned.rewriting(out, origin["digest"], [*results.names(tables), *pictures]):
-        results.write(out, origin, verdicts, effects, tables, labels)
-        drawn = {stem: figures[name] for name, stem in stems.items()}
-        plotting.save(drawn, out, {stem: captions.get(name, "") for name, stem in stems.items()}, pdf=pdf)
+    stems, suffixes = owned.file_names(figures, ""), (".png", ".pdf") if pdf else (".png",)
+    wanted = [f"{stem}{suffix}" for stem in stems.values() for suffix in suffixes]
+    pictures: list[str] = []
+    with writing(out), owned.rewriting(out, origin["digest"], [*results.names(tables), *wanted]):
+        results.write(out, origin, verdicts, effects, tables)
+        for name, stem in stems.items():
+            save = partial(_save, stem, figures[name], str(captions.get(name, "")), out, pdf)
+            pictures += attempt(f"figure {name}", save) or ()
     if options.verbose:
-        print_table(summary)
+        print_table(results.with_labels_apart(summary, labels, 4))
     say_verdicts(verdicts, everything=options.verbose)
     if wrong.runs:
         print(nonfinite.in_words(wrong))
     print(f"\n{out}/: {', '.join([*pictures, *owned.file_names(tables, '.csv').values()])},")
     number = f"{len(verdicts)} claim" + ("" if len(verdicts) == 1 else "s")
     print(f"  claims.json ({number}), effects.parquet, runs.parquet, config.json")
-    if failed:
-        raise failed
+    if mistakes:
+        raise UsageError(f"{'; '.join(mistakes)}; the rest is written, and --plots-only tries again")
+
+
+def _attempt(study: Study, mistakes: list[str], name: str, compute: Callable[[], T]) -> T | None:
+    """Return what a study's own code computes, or None where it raises, which is told among the mistakes."""
+    try:
+        return compute()
+    except DirectoryError:
+        raise
+    except StudyError as error:
+        mistakes.append(f"{name}: {error}")
+    except Exception as error:  # whatever is wrong with it
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if study.path and Path(frame.filename).parent == study.path.parent]
+        place = f" (line {own[-1].lineno} of {Path(own[-1].filename).name})" if own else ""
+        text = " ".join(str(error).split())[:300]
+        mistakes.append(f"{name} raised {type(error).__name__}{': ' if text else ''}{text}{place}")
+    return None
+
+
+def _save(stem: str, figure: Figure, caption: str, out: Path, pdf: bool) -> list[str]:
+    """Write a figure; return the names of its files."""
+    with writing(out):
+        return [path.name for path in plotting.save({stem: figure}, out, {stem: caption}, pdf=pdf)]
 
 
 def say_verdicts(verdicts: list[Verdict], everything: bool) -> None:

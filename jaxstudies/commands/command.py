@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ def _mistake(error: BaseException) -> str | None:
     """Return what a user has to do with an error, and the way out; None where that is for others to say."""
     text = f"--out {error.directory}: {error.why}" if isinstance(error, DirectoryError) else str(error)
     if isinstance(error, DataError):
-        text = text.replace("data_dir", "--data-dir").replace("the dataset digits", "--dataset digits")
+        text = re.sub(r"(?<!\S)data_dir(?!\S)", "--data-dir", text).replace("the dataset digits", "--dataset digits")
     return next((f"{text}{way_out}" for kind, way_out in WAYS_OUT.items() if isinstance(error, kind)), None)
 
 

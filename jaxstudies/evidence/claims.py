@@ -113,19 +113,19 @@ def _mistake_in(claim: Claim) -> str | None:
         return f"effect {short(claim.effect)}: a function `effect(of)` that returns a measure by seed"
     try:
         low, high = claim.holds
-        ordered = bool(low <= high)
+        ordered = bool(low <= high) and low < np.inf and -np.inf < high
     except (TypeError, ValueError):
         ordered = False
     if not ordered:
         return f"holds {short(claim.holds)}: two numbers, the lower end first"
-    if not (isinstance(claim.level, Real) and 0 < claim.level < 1):
+    if not (isinstance(claim.level, Real) and claim.level > 0 and (1 + claim.level) / 2 < 1):
         return f"level {short(claim.level)}: a number between 0 and 1, as 0.95"
     takes = ESTIMANDS[claim.estimand].arguments
     if not isinstance(claim.arguments, Mapping) or set(claim.arguments) != set(takes):
         return f"arguments {short(claim.arguments)}: {claim.estimand} takes {' and '.join(takes) or 'none'}"
     for name, (least, most) in takes.items():
         number = claim.arguments[name]
-        if not (isinstance(number, Real) and least <= number <= most):
+        if not (isinstance(number, Real) and least <= number <= most and number < np.inf):
             return f"arguments: {name} is {short(number)}: a number from {least:g} to {most:g}"
     return None
 
@@ -308,9 +308,11 @@ def judge(record: Mapping, effects: pd.DataFrame) -> Verdict:
     return Verdict(**(said | {"verdict": verdict, "effect": effect, "low": low, "high": high, "n": n}))
 
 
-def with_own_ids(claims: Iterable[Claim]) -> list[Claim]:
-    """Return claims as a list; raise StudyError if two have the same id."""
-    listed = list(claims)
+def with_own_ids(claims: Iterable[Claim] | Claim) -> list[Claim]:
+    """Return claims, or a single one, as a list; raise StudyError if one is none, or two have the same id."""
+    listed = [claims] if isinstance(claims, Claim) or not isinstance(claims, Iterable) else list(claims)
+    if odd := [claim for claim in listed if not isinstance(claim, Claim)]:
+        raise StudyError(f"claims: {short(odd[0])} is no Claim")
     ids = [claim.id for claim in listed]
     for id_ in ids:
         if ids.count(id_) > 1:
@@ -353,8 +355,12 @@ def is_of_truth_values(error: BaseException | None) -> bool:
     )
 
 
-def judge_all(claims: Iterable[Claim], of: Callable[..., pd.Series]) -> tuple[list[Verdict], pd.DataFrame]:
+def judge_all(
+    claims: Iterable[Claim] | Claim, of: Callable[..., pd.Series], wrong: list[StudyError] | None = None
+) -> tuple[list[Verdict], pd.DataFrame]:
     """Return the verdicts, and the effects by seed of all claims as one table; `of` returns a measure by seed.
+
+    With a list for what is wrong, claims that cannot be judged are left out, and told there.
 
     Raises:
         StudyError: An effect raises or is none, its estimand cannot be had of it, or two claims have the same id; the
@@ -362,9 +368,15 @@ def judge_all(claims: Iterable[Claim], of: Callable[..., pd.Series]) -> tuple[li
     """
     verdicts, tables = [], []
     for claim in with_own_ids(claims):
-        effects = effects_of(claim, of)
-        with _naming(claim):
-            verdicts.append(judge(claim.record(), effects))
+        try:
+            effects = effects_of(claim, of)
+            with _naming(claim):
+                verdicts.append(judge(claim.record(), effects))
+        except StudyError as error:
+            if wrong is None:
+                raise
+            wrong.append(error)
+            continue
         tables.append(effects.assign(claim=claim.id))
     none = pd.DataFrame({"claim": [], "seed": [], "value": []})
     return verdicts, pd.concat(tables, ignore_index=True) if tables else none

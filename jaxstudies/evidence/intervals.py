@@ -67,29 +67,30 @@ def paired_difference_of_shares(only_first: int, only_second: int, n: int, level
     return (only_first - only_second) / n, max(center - half, -1.0), min(center + half, 1.0)
 
 
+@np.errstate(all="ignore")  # what overflows is infinite, and its interval NaN
 def mean_interval(values: Values, level: float = 0.95) -> Interval:
     """Return a mean with Student's t interval; with fewer than two values the ends are NaN."""
     if len(values) < 2:
         return float(values[0]) if len(values) else np.nan, np.nan, np.nan
-    with np.errstate(over="ignore", invalid="ignore"):  # of values that are not finite, or too large for a variance
-        moments = [np.mean(values)], [np.std(values, ddof=1)], [len(values)]
-        (mean,), (low,), (high,) = t_intervals(*moments, level)
+    moments = [np.mean(values)], [np.std(values, ddof=1)], [len(values)]
+    (mean,), (low,), (high,) = t_intervals(*moments, level)
     return float(mean), float(low), float(high)
 
 
 def mean_intervals(values: Values, level: float = 0.95) -> np.ndarray:
     """Return means over the first axis and the ends of their intervals, shape (3, columns)."""
-    return np.array([mean_interval(column, level) for column in values.T]).T
+    return np.array([mean_interval(column, level) for column in values.T]).reshape(-1, 3).T
 
 
+@np.errstate(all="ignore")
 def geometric_mean(values: Values, level: float = 0.95) -> Interval:
     """Return the geometric mean of the positive finite numbers, with Student's t interval of the logs."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(values)
+    logs = np.log(values)
     mean, low, high = np.exp(mean_interval(logs[np.isfinite(logs)], level))
     return float(mean), float(low), float(high)
 
 
+@np.errstate(all="ignore")
 def quantile_difference(first: Values, second: Values, quantile: float, level: float = 0.95) -> Interval:
     """Return the difference of quantiles of paired values, with the percentile bootstrap of 200 resamples."""
     if (n := len(first)) < 2:
@@ -110,11 +111,16 @@ def quantile_difference(first: Values, second: Values, quantile: float, level: f
     return float(difference(np.ones(n, int))), float(low), float(high)
 
 
+@np.errstate(all="ignore")
 def slope(x: Values, y: Values) -> tuple[float, float, int]:
     """Return the least-squares slope of y on x, its standard error and degrees of freedom."""
-    if len(x) < 3 or np.ptp(x) == 0:
-        return np.nan, np.nan, 0  # nothing is known
-    (steepness, _), covariance = np.polyfit(x, y, 1, cov=True)
+    unknown = np.nan, np.nan, 0
+    if len(x) < 3 or not np.isfinite((x, y)).all() or np.ptp(x) == 0:
+        return unknown
+    try:
+        (steepness, _), covariance = np.polyfit(x, y, 1, cov=True)
+    except np.linalg.LinAlgError:  # the numbers are too large for their squares
+        return unknown
     return float(steepness), math.sqrt(covariance[0, 0]), len(x) - 2
 
 
@@ -132,6 +138,6 @@ def difference_of_slopes(x: Values, y: Values, other_x: Values, other_y: Values,
 def t_intervals(means: ArrayLike, deviations: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:
     """Return means with Student's t intervals from standard deviations; the ends are NaN where n < 2."""
     means, deviations, n = (np.asarray(a, float) for a in (means, deviations, n))
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         half = t_quantile(np.where(n > 1, n - 1, np.nan), (1 + level) / 2) * deviations / np.sqrt(n)
-    return means, means - half, means + half
+        return means, means - half, means + half

@@ -5,11 +5,9 @@ A hash of their content asserts that MNIST is the same, in the same order, from 
 
 import hashlib
 import os
-import zlib
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import get_args
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -141,7 +139,7 @@ def read_cache(path: Path) -> Digits | None:
         with np.load(path, allow_pickle=False) as kept:
             arrays = [kept[name] for name in ARRAYS]
         return check("mnist", Digits(Images(*arrays[:2]), Images(*arrays[2:])), str(path))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, DataError):
+    except Exception:  # whatever is wrong with it
         return None
 
 

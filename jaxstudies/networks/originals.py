@@ -74,6 +74,8 @@ def check(file: File, content: bytes, where: str) -> None:
 
 def expanded(path: str | Path) -> Path:
     """Return a path with `~` filled in, or raise DataError."""
+    if "\0" in str(path):
+        raise DataError(f"data_dir {str(path)!r}: is no path")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

@@ -6,6 +6,7 @@ import io
 import os
 import queue
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -57,6 +58,7 @@ def prepare(root: Path, originals: Path | None) -> None:
     ours.remove_leftovers(root)
     with ours.temporary_directory(root / "mnist") as made:
         builder = make_builder(made, originals or download(root, made))
+        elsewhere, tempfile.tempdir = tempfile.tempdir, str(made)  # it would leave an empty directory there
         how = {"download_dir": made / "downloads", "file_format": tfds.core.FileFormat.ARRAY_RECORD}
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # it would speak of a place that will not be there
@@ -65,6 +67,8 @@ def prepare(root: Path, originals: Path | None) -> None:
             if isinstance(error, OSError):
                 raise
             raise without_data(root, f"preparing it failed: {first_line(error)}") from error
+        finally:
+            tempfile.tempdir = elsewhere
         (root / "mnist").mkdir(exist_ok=True)
         os.replace(made / "mnist" / VERSION, root / "mnist" / VERSION)
 

@@ -21,12 +21,13 @@ from jaxstudies.output.plotting import (
     Style,
     count_drawn,
     cut_below,
+    interval_ends,
     layer_lines,
     legend_below,
     plain_log_ticks,
-    say_empty,
+    plain_where_no_math,
 )
-from jaxstudies.output.words import beside_statistics, distinct_words, literal, words
+from jaxstudies.output.words import STATISTICS, beside_statistics, words, words_apart
 
 MOST_POINTS, FEW_POINTS, MOST_LINES, MOST_PANELS, MOST_TICKS = 200, 40, len(COLORS), 4, 8
 ASIDE = 4
@@ -45,14 +46,15 @@ def draw_measures(summary: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, s
     More than `MOST_POINTS` levels are pooled, and of further factors the first level is drawn. `summary` has a row per
     setting and measure; `curves` are measures of `runs` that are arrays, with the name of their axis.
     """
-    labels = runs.columns[: list(runs.columns).index("seed")]
-    said = dict(zip(labels, distinct_words(map(beside_statistics, labels)), strict=True))
+    columns = list(runs.columns)
+    labels, measures = columns[: columns.index("seed")], columns[columns.index("seed") :]
+    said = dict(zip(labels, words_apart(map(beside_statistics, labels), {*measures, *STATISTICS}), strict=True))
     summary = summary.rename(columns={beside_statistics(name): word for name, word in said.items()})
     runs = runs.rename(columns=said)
     levels = runs[list(said.values())].nunique(dropna=False)
     # A factor with more levels than there are lines goes along the axis.
     varying = sorted(levels.index[levels > 1], key=lambda name: -levels[name] if levels[name] > MOST_LINES else 0)
-    title, drawn = textwrap.fill(literal(title), 70), {}
+    title, drawn = textwrap.fill(plain_where_no_math(title), 70), {}
     for measure, rows in summary.groupby("measure", sort=False):
         shown = shown_rows(rows, varying)
         note = f"n = {shown['n'].min():,} runs each" + (" or more" if shown["n"].nunique() > 1 else "")
@@ -64,12 +66,6 @@ def draw_measures(summary: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, s
     for measure, axis in curves.items():
         drawn[measure] = draw_curves(runs[runs[measure].notna()], varying, measure, axis, title)
     return drawn
-
-
-def in_words(column: pd.Series) -> pd.Series:
-    """Return a column of levels in words."""
-    codes, levels = pd.factorize(column, use_na_sentinel=False)
-    return pd.Series(np.array(distinct_words(levels), dtype=object)[codes], column.index)
 
 
 def is_number(column: pd.Series) -> bool:
@@ -105,65 +101,65 @@ def draw_measure(rows: pd.DataFrame, varying: list[str], outcome: bool) -> Figur
     x, hue, panel = [*varying, "", "", ""][:3]
     rows = rows.assign(**{"": "all runs"})
     numeric, lines, legend = is_number(rows[x]), some_levels(rows[hue], MOST_LINES), {}
-    rows = rows.sort_values(x) if numeric else rows.assign(**{x: in_words(rows[x])})
-    panels, names = some_levels(rows[panel], MOST_PANELS), distinct_words(lines)
+    codes, levels = pd.factorize(rows[x], sort=numeric, use_na_sentinel=False)
+    places = rows[x] if numeric else pd.Series(codes, rows.index)
+    rows, colors = rows.loc[places.sort_values(kind="stable").index], palette(len(lines), is_number(rows[hue]))
+    panels = some_levels(rows[panel], MOST_PANELS)
     figure, axes = plt.subplots(1, len(panels), figsize=(1.8 + 4.2 * len(panels), 4), sharey=True, squeeze=False)
-    for ax, level, title in zip(axes[0], panels, distinct_words(panels), strict=True):
+    for ax, level, said in zip(axes[0], panels, words_apart(panels), strict=True):
         part = rows[rows[panel].isin([level])]
-        for i, (here, color) in enumerate(zip(lines, palette(len(lines), is_number(rows[hue])), strict=True)):
-            line = part[part[hue].isin([here])]
+        for i, (name, word, color) in enumerate(zip(lines, words_apart(lines), colors, strict=True)):
+            line = part[part[hue].isin([name])]
             if len(line):
-                pooled = pool(line, x, outcome) if numeric and len(line) > MOST_POINTS else line
-                legend[names[i]] = draw_line(ax, pooled, x, color, i - (len(lines) - 1) / 2)
-        ax.set(xlabel=x, ylabel=words(rows["measure"].iloc[0]) + (" (share of runs)" if outcome else ""))
-        if panel:
-            ax.set_title(f"{panel} {title}")
-        if not np.isfinite(part["estimate"]).any():
-            say_empty(ax)
+                points = line[["estimate", "low", "high", "n"]].assign(place=places[line.index])
+                pooled = pool(points, outcome) if numeric and len(line) > MOST_POINTS else points
+                legend[in_lines(word)] = draw_line(ax, pooled, color, i - (len(lines) - 1) / 2)
+        measure = words(rows["measure"].iloc[0]) + (" (share of runs)" if outcome else "")
+        ax.set(xlabel=in_lines(x), ylabel=in_lines(measure), title=in_lines(f"{panel} {said}") if panel else "")
         if numeric:
-            levels = np.sort(part[x].unique())
-            if not np.isfinite(part["estimate"]).any() and len(levels) > 1:
-                ax.set_xlim(levels[0], levels[-1])
-            scale_levels(ax, levels)
-        elif part[x].drop_duplicates().str.len().sum() > 40:
-            plt.setp(ax.get_xticklabels(), rotation=30, ha="right")
+            scale_levels(ax, np.sort(part[x].unique()))
+        else:
+            names = list(map(in_lines, words_apart(levels)))
+            steep: Style = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > 40 else {}
+            ax.set_xticks(range(len(names)), names, **steep)
         ax.grid(alpha=0.3)
     if hue:
-        legend_below(figure, legend, title=hue)
+        legend_below(figure, legend, title=in_lines(hue))
     return figure
 
 
-def draw_line(ax: Axes, line: pd.DataFrame, x: str, color: str, aside: float) -> Artist:
-    """Draw estimates over x, with intervals where they are few and a band where they are many; return what is drawn.
+def in_lines(text: str) -> str:
+    """Return a text in lines that a figure has room for."""
+    return textwrap.fill(text, 40)
+
+
+def draw_line(ax: Axes, line: pd.DataFrame, color: str, aside: float) -> Artist:
+    """Draw estimates over places, with intervals where they are few and a band where they are many; return the line.
 
     Points stand a little aside, so that equal ones are seen.
     """
-    import seaborn as sns  # late, as it takes half a second, and most studies draw for themselves
-
     few, before = len(line) <= FEW_POINTS, set(ax.get_children())
-    style: Style = {"color": color, "marker": "o" if few else None, "ms": 5}
-    sns.lineplot(line, x=x, y="estimate", ax=ax, errorbar=None, legend=False, **style)
+    (drawn,) = ax.plot(line["place"], line["estimate"], color=color, marker="o" if few else None, ms=5, mec="white")
     if not few:
-        ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.25, lw=0)
-        return ax.get_lines()[-1]
-    drawn = ax.get_lines()[-1]
-    ends = np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])
-    ax.errorbar(line[x], line["estimate"], np.nan_to_num(ends).clip(min=0), fmt="none", color=color, capsize=2)
+        ax.fill_between(line["place"], line["low"], line["high"], color=color, alpha=0.25, lw=0)
+        return drawn
+    ends = np.nan_to_num(interval_ends(line["estimate"], line["low"], line["high"]), posinf=0)
+    ax.errorbar(line["place"], line["estimate"], ends, fmt="none", color=color, capsize=2)
     moved = ax.transData + ScaledTranslation(aside * ASIDE / 72, 0, ax.figure.dpi_scale_trans)
     plt.setp(list(set(ax.get_children()) - before), transform=moved)
     return drawn
 
 
-def pool(line: pd.DataFrame, x: str, outcome: bool) -> pd.DataFrame:
-    """Return at most `MOST_POINTS` rows along x, outcomes counted over all runs, numbers averaged over levels."""
-    line = line.sort_values(x).assign(hits=line["estimate"] * line["n"])
+def pool(line: pd.DataFrame, outcome: bool) -> pd.DataFrame:
+    """Return at most `MOST_POINTS` rows, outcomes counted over all runs, numbers averaged over neighboring levels."""
+    line = line.assign(hits=line["estimate"] * line["n"])
     cells = line.groupby(np.arange(len(line)) * MOST_POINTS // len(line))
     if outcome:
         estimate, low, high = stats.wilson_intervals(cells["hits"].sum(), cells["n"].sum())
     else:
         seen = cells["estimate"].agg(["mean", "std", "count"])
         estimate, low, high = stats.t_intervals(seen["mean"], seen["std"], seen["count"])
-    return pd.DataFrame({x: cells[x].mean(), "estimate": estimate, "low": low, "high": high})
+    return pd.DataFrame({"place": cells["place"].mean(), "estimate": estimate, "low": low, "high": high})
 
 
 def unevenness(values: np.ndarray) -> float:
@@ -187,9 +183,9 @@ def scale_levels(ax: Axes, levels: np.ndarray) -> None:
     ax.get_xlim()  # brings the transform up to date
     places = ax.get_xaxis_transform().transform(np.stack([levels, 0 * levels], axis=1))[:, 0] / ax.bbox.width
     names, edge = [], -np.inf
-    for name, place in zip(distinct_words(levels), places, strict=True):
-        half = 0.0125 * len(name)  # of the axis' length
-        names.append(name if place - half > edge else "")
+    for word, place in zip(words_apart(levels.tolist()), places, strict=True):
+        half = 0.0125 * len(word)  # of the axis' length
+        names.append(word if place - half > edge else "")
         edge = place + half + 0.01 if names[-1] else edge
     ax.set_xticks(levels, names)
     ax.xaxis.set_minor_locator(NullLocator())
@@ -205,19 +201,17 @@ def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str,
     steps = [spread(curve.shape[1], MOST_POINTS) for curve in curves]
     curves = [curve[:, places] for curve, places in zip(curves, steps, strict=True)]
     cut = scale_curves(ax, np.concatenate([stats.mean_intervals(curve) for curve in curves], axis=1))
-    said = levels.apply(in_words) if varying else pd.DataFrame({"": ["all runs"]})
-    for curve, places, look, name in zip(curves, steps, curve_looks(levels), said.agg(", ".join, axis=1), strict=True):
+    found = [pd.factorize(levels[name], use_na_sentinel=False) for name in varying]
+    said = [np.array(words_apart(those), object)[codes] for codes, those in found] or [np.array(["all runs"])]
+    names = map(", ".join, zip(*said, strict=True))
+    for curve, places, look, name in zip(curves, steps, curve_looks(levels), names, strict=True):
         color, style = look
-        layer_lines(ax, curve, color, name, style, at=places + 1)
-    if not any(np.isfinite(curve).any() for curve in curves):
-        say_empty(ax)
-        ax.set_xlim(0, max(curve.shape[1] for curve in curves) + 1)
-    ax.set(xlabel=words(axis), ylabel=words(measure))
+        layer_lines(ax, curve, color, in_lines(name), style, at=places + 1)
+    ax.set(xlabel=in_lines(words(axis)), ylabel=in_lines(words(measure)))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.3)
     handles, names = ax.get_legend_handles_labels()
-    legend_below(figure, dict(zip(names, handles, strict=True)), title=", ".join(varying))
-    cut += "" if all(np.isfinite(curve).all() for curve in curves) else "; none where a run is not finite"
+    legend_below(figure, dict(zip(names, handles, strict=True)), title=in_lines(", ".join(varying)))
     figure.suptitle(f"{title}\nmean over seeds, 95 % band{cut}{count_drawn(len(settings), int(numbers.max()) + 1)}")
     return figure
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -24,14 +24,9 @@ def write_json(path: Path, content: object) -> None:
     write_atomic(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n", "utf-8"))
 
 
-def write_csv(path: Path, table: pd.DataFrame, labels: Iterable[str] = ()) -> None:
-    """Write a table as CSV, numbers to seven significant digits; labels to as many as tell them apart."""
-    shown = table.copy(deep=False)
-    for name in set(labels) & set(table):
-        levels = pd.unique(table[name])
-        if levels.dtype.kind == "f" and len({f"{level:.7g}" for level in levels}) < len(levels):
-            shown[name] = table[name].map(repr, na_action="ignore")
-    write_atomic(path, lambda p: shown.to_csv(p, index=False, float_format="%.7g"))
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, numbers to seven significant digits."""
+    write_atomic(path, lambda p: table.to_csv(p, index=False, float_format="%.7g"))
 
 
 @contextlib.contextmanager

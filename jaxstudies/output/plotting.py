@@ -1,6 +1,8 @@
 """The figures' style, and the few shapes of figure that the studies share."""
 
+import re
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -15,10 +17,13 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from jaxstudies.evidence import intervals as stats
+from jaxstudies.output import owned
 from jaxstudies.output.files import write_atomic
 
 Style = dict[str, Any]
@@ -40,6 +45,8 @@ STYLE = {
 }
 
 CAPTION_SIZE = 9
+NOTHING_FINITE, NOTHING_POSITIVE = "no finite run", "nothing above 0"
+"""What a panel says in which no number can be drawn."""
 PDF_ORIGIN = ("Creator", "Producer", "CreationDate")
 
 
@@ -52,29 +59,83 @@ def use_style() -> None:
 def save(
     figures: Mapping[str, Figure], directory: Path, captions: Mapping[str, str] | None = None, *, pdf: bool = False
 ) -> list[Path]:
-    """Write each figure, its caption below, as NAME.png and, if asked, NAME.pdf; close it; return the paths."""
+    """Write each figure, its caption below, as NAME.png and, if asked, NAME.pdf; close it; return the paths.
+
+    Panels in which no number can be drawn say so.
+    """
     paths = []
-    for name, figure in figures.items():
+    for (name, figure), stem in zip(figures.items(), owned.file_names(figures, "").values(), strict=True):
         for suffix in (".png", ".pdf") if pdf else (".png",):
-            paths.append(directory / f"{name}{suffix}")
+            paths.append(directory / f"{stem}{suffix}")
             write_atomic(paths[-1], partial(write_figure, figure, (captions or {}).get(name, "")))
         plt.close(figure)
     return paths
 
 
+def what_is_missing(ax: Axes) -> str:
+    """Return why a panel into which something was drawn shows no number; empty where it shows one."""
+    if not ax.axison or not ax.has_data() or ax.get_label() == "<colorbar>":
+        return ""
+    maps = [array for drawn in (*ax.images, *ax.collections) if (array := drawn.get_array()) is not None]
+    shown = [np.isfinite(np.ma.filled(np.ma.asarray(array, float), np.nan)).any() for array in maps if np.size(array)]
+    box = ax.dataLim
+    if (shown and not any(shown)) or not np.isfinite(box.extents).all():
+        return NOTHING_FINITE
+    scales = ((ax.get_xscale(), box.minposx), (ax.get_yscale(), box.minposy))
+    return NOTHING_POSITIVE if any(scale == "log" and not np.isfinite(least) for scale, least in scales) else ""
+
+
+def plain_where_no_math(text: str) -> str:
+    """Return text with its dollars as such in lines that are no math, which could not be drawn."""
+
+    def plain(line: str) -> str:
+        try:
+            MathTextParser("path").parse(line)
+        except ValueError:
+            return re.sub(r"(?<!\\)\$", r"\\$", line)
+        return line
+
+    return "\n".join(map(plain, text.split("\n"))) if "$" in text else text
+
+
+def interval_ends(middle: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+    """Return how far intervals reach down and up, at least 0, as `errorbar` takes it; NaN where there is none."""
+    middle = np.asarray(middle, float)
+    return np.stack([middle - np.asarray(low, float), np.asarray(high, float) - middle]).clip(min=0)
+
+
 def write_figure(figure: Figure, caption: str, path: Path) -> None:
     """Write a figure with a caption below; equal ones have equal bytes, whenever they are written."""
     # A character is about half as wide as high.
-    lines = textwrap.fill(caption, int(figure.get_figwidth() * 72 / (0.53 * CAPTION_SIZE)))
-    style: Style = {"fontsize": CAPTION_SIZE, "color": "0.25", "va": "top", "linespacing": 1.35, "parse_math": False}
+    lines = plain_where_no_math(textwrap.fill(caption, int(figure.get_figwidth() * 72 / (0.53 * CAPTION_SIZE))))
+    style: Style = {"fontsize": CAPTION_SIZE, "color": "0.25", "va": "top", "linespacing": 1.35}
     left_out, told = (("Software",), "Description") if path.suffix == ".png" else (PDF_ORIGIN, "Subject")
     metadata = dict.fromkeys(left_out) | {told: caption or None}
-    with layout_held(figure):
-        text = figure.text(0.08 / figure.get_figwidth(), -0.06 / figure.get_figheight(), lines, **style)
+    middle: Style = {"ha": "center", "va": "center", "style": "italic", "color": "0.4"}
+    with tolerant():
+        for text in figure.findobj(Text):
+            text.set_text(plain_where_no_math(text.get_text()))
+        missing = [(ax, why) for ax in figure.axes if (why := what_is_missing(ax))]
+        texts = [ax.text(0.5, 0.5, why, transform=ax.transAxes, **middle) for ax, why in missing]
         try:
-            figure.savefig(path, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
+            with layout_held(figure):
+                place = 0.08 / figure.get_figwidth(), -0.06 / figure.get_figheight()
+                texts.append(figure.text(*place, lines, **style))
+                figure.savefig(path, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
         finally:
-            text.remove()
+            for text in texts:
+                text.remove()
+
+
+@contextmanager
+def tolerant() -> Iterator[None]:
+    """Let numbers overflow or be missing, and letters be none of the font's: what is drawn shows it, or says it."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        for message in ("Data has no positive values", "Attempt to set non-positive", "Attempting to set identical"):
+            warnings.filterwarnings("ignore", message)
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        warnings.filterwarnings("ignore", category=RuntimeWarning, message=r"Mean of empty|All-NaN|Degrees of freedom")
+        yield
 
 
 @contextmanager
@@ -105,8 +166,11 @@ def plain_log_ticks(axis: Axis) -> None:
 
 
 def legend_below(figure: Figure, handles: Mapping[str, Any], **style: Any) -> None:
-    """Draw one legend for all panels, of as many columns as the figure is wide enough for."""
-    columns = int(figure.get_figwidth() / (0.8 + 0.085 * max(map(len, handles))))
+    """Draw one legend for all panels, if there is something to name, as wide as the figure has room for."""
+    if not handles:
+        return
+    widest = max(len(line) for name in handles for line in name.split("\n"))
+    columns = int(figure.get_figwidth() / (0.8 + 0.085 * widest))
     rows = -(-len(handles) // max(columns, 1))
     below: Style = {"loc": "outside lower center", "ncols": -(-len(handles) // rows)}
     figure.legend(list(handles.values()), list(handles), **below, **style)
@@ -117,24 +181,21 @@ def cut_below(mean: ArrayLike, low: ArrayLike) -> tuple[np.ndarray, str]:
 
     Of few seeds an interval may reach below 0, which such an axis does not have.
     """
-    least, low = np.asarray(mean) / 3, np.asarray(low)
+    mean, low = np.asarray(mean, float), np.asarray(low, float)
+    least = np.where(mean > 0, mean / 3, low)
     return np.maximum(low, least), "; intervals cut at a third of the mean" if np.any(low < least) else ""
 
 
-def say_empty(ax: Axes, what: str = "no finite run") -> None:
-    """Say in a panel why nothing is drawn in it."""
-    ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center", color="0.4")
-    if len(ax.get_shared_y_axes().get_siblings(ax)) == 1:
-        ax.set_yticks([])
+FAR = 1e6
+"""Times a mean, beyond which an interval on a logarithmic axis is cut: it says no more, and hides the means."""
 
 
-def without_runs(title: str) -> Figure:
-    """Return a figure that says that there is nothing to draw."""
-    figure, ax = plt.subplots(figsize=(6, 2))
-    say_empty(ax)
-    ax.set_axis_off()
-    figure.suptitle(title)
-    return figure
+def cut_far(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Return positive means with the ends of intervals as a logarithmic axis shows them; a note if one is cut."""
+    mean, low, high = (np.asarray(values, float) for values in (mean, low, high))
+    far = np.any(low < mean / FAR) or np.any(high > FAR * mean)
+    note = ";\nintervals cut at a million times the mean, up and down" if far else ""
+    return mean, np.maximum(low, mean / FAR), np.minimum(high, FAR * mean), note
 
 
 def count_drawn(drawn: int, among: int) -> str:
@@ -145,7 +206,7 @@ def count_drawn(drawn: int, among: int) -> str:
 def intervals(ax: Axes, positions: ArrayLike, rows: pd.DataFrame, *, color: str, label: str, filled: bool) -> None:
     """Draw shares as points with intervals, one per row with `fraction`, `low` and `high`."""
     middle = rows["fraction"].to_numpy()
-    ends = np.stack([middle - rows["low"], rows["high"] - middle]).clip(min=0)
+    ends = interval_ends(middle, rows["low"], rows["high"])
     look: Style = {"color": color, "mfc": color if filled else "white", "ms": 6, "capsize": 3, "lw": 1.5}
     ax.errorbar(middle, positions, xerr=ends, fmt="o", label=label, **look)
 

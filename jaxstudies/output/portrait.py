@@ -63,6 +63,12 @@ def draw_curve(ax: Axes, values: np.ndarray, everyone: np.ndarray) -> None:
 
 def draw_number(ax: Axes, value: np.ndarray, everyone: np.ndarray) -> None:
     """Draw a number in the histogram of all."""
-    ax.hist(everyone[np.isfinite(everyone)], bins=30, color="0.8")
+    finite = everyone[np.isfinite(everyone)]
+    if len(finite):
+        low, high = finite.min(), finite.max()
+        # Of equal numbers, however large, a bar has a width.
+        margin = 0.0 if high - low > 1e-5 * max(abs(low), abs(high)) else max(1e-3 * abs(high), 1e-3)
+        edges = [*(low - margin) + (high / 30 - low / 30 + margin / 15) * np.arange(30), high + margin]
+        ax.hist(finite, edges, color="0.8")
     if np.isfinite(value):
         ax.axvline(float(value), color=COLORS[0])

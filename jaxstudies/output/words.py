@@ -1,6 +1,7 @@
 """Names of code in the words and the math of whoever reads a figure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -63,12 +64,14 @@ STAGES = {"born": "at initialization", "trained": "after training"}
 """When a network is looked at."""
 
 
+LONGEST = 120
+"""Letters of a name that are shown: beginning and end."""
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def number_words(number: float) -> str:
-    """Return six significant digits of a number, a power of ten where it is very small or large."""
-    digits, _, exponent = f"{number:g}".replace("-", "−", int(number < 0)).partition("e")
+def number_words(number: float, significant: int = 6) -> str:
+    """Return significant digits of a number, by default six; a power of ten where it is very small or large."""
+    digits, _, exponent = f"{number:.{significant}g}".replace("-", "−", int(number < 0)).partition("e")
     power = "10" + str(int(exponent)).translate(SUPERSCRIPTS) if exponent else ""
     return power if power and digits == "1" else f"{digits} × {power}" if power else digits
 
@@ -82,24 +85,30 @@ def beside_statistics(label: str) -> str:
     return f"{label} (factor)" if label in STATISTICS else label
 
 
-def literal(text: str) -> str:
-    """Return a text whose dollars are no marks of mathematics in a figure."""
-    return text.replace("$", r"\$")
+def words(name: object, significant: int = 6) -> str:
+    """Return a name or a level in words; of a name that is not known, underscores become spaces.
 
-
-def words(name: object) -> str:
-    """Return a name or a level in words for a figure; of a name that is not known, underscores become spaces."""
+    A dollar is one, and does not begin math.
+    """
     if isinstance(name, bool | np.bool):
         return "yes" if name else "no"
     if pd.isna(name):
         return "none"
     if isinstance(name, float | np.floating):
-        return number_words(float(name))
-    return WORDS.get(str(name), literal(str(name).replace("_", " ")))
+        return number_words(float(name), significant)
+    text = str(name) if len(str(name)) <= LONGEST else f"{str(name)[: LONGEST // 2]} ... {str(name)[-LONGEST // 2 :]}"
+    return WORDS.get(text, text.replace("_", " ")).replace("$", r"\$")
 
 
-def distinct_words(levels: Iterable[object]) -> list[str]:
-    """Return different levels in words, no two alike: those that round to the same have all their digits."""
-    listed = list(levels)
-    said = [words(level) for level in listed]
-    return [literal(str(level)) if said.count(text) > 1 else text for level, text in zip(listed, said, strict=True)]
+def words_apart(names: Iterable[object], taken: Iterable[str] = ()) -> list[str]:
+    """Return names or levels in words that tell them apart from one another and from what is taken.
+
+    Numbers have as many digits as that needs; where words are alike, names stay as they are in code.
+    """
+    listed, others = list(names), set(taken)
+    ways: list[Callable[[object], str]] = [partial(words, significant=digits) for digits in (6, 9, 17)]
+    for say in (*ways, lambda name: str(name).replace("$", r"\$")):
+        said = list(map(say, listed))
+        if len({*said, *others}) == len(said) + len(others):
+            return said
+    return [f"{text} ({number})" for number, text in enumerate(said, 1)]

@@ -23,7 +23,7 @@ CAPTIONS = {
 def precision(cells: pd.DataFrame) -> str:
     """Return the networks per cell, and half the width of the widest interval."""
     half = 100 * (cells["high"] - cells["low"]).max() / 2
-    return f"n = {cells['n'].min():,} per cell, within ±{half:.1f} points"
+    return f"n = {cells['n'].min():,} per cell" + (f", within ±{half:.1f} points" if np.isfinite(half) else "")
 
 
 def panels_of(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:

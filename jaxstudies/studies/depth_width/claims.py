@@ -9,7 +9,7 @@ import pandas as pd
 from jaxstudies.evidence.claims import with_primary
 from jaxstudies.output.words import WORDS
 from jaxstudies.results import selector
-from jaxstudies.studies.depth_width.summary import chosen, summarize
+from jaxstudies.studies.depth_width.summary import chosen, known_shapes, summarize
 from jaxstudies.study import Claim, Results
 
 NUMBER = {1: "one", 2: "two", 3: "three"}
@@ -60,7 +60,7 @@ def depth_claims(shapes: pd.DataFrame, recipe: str, deep: int) -> list[Claim]:
 def claims(results: Results) -> list[Claim]:
     """Return the claims on each recipe that was run, and on the network on Fourier features."""
     summary, runs, recipes = summarize(results), chosen(results), results.config.recipes
-    shapes = summary[(summary["part"] == "shapes") & summary["rmse"].notna()]
+    shapes = known_shapes(summary)
     errors_of = partial(selector(runs[~runs["nonfinite"].astype(bool)], {}), "test_rmse")
     value = summary[summary["recipe"] == "baseline"].set_index("shape")["rmse"]
     constant, floor, thin_plates = value[["constant", "floor", "RBF"]]

@@ -20,7 +20,7 @@ from jaxstudies.networks import data
 from jaxstudies.output import plotting, table
 from jaxstudies.output.words import words
 from jaxstudies.studies.depth_width.problem import CUSP_EDGES, map_inputs
-from jaxstudies.studies.depth_width.summary import chosen, summarize
+from jaxstudies.studies.depth_width.summary import chosen, known_shapes, summarize
 from jaxstudies.study import Results
 
 CAPTIONS = {
@@ -62,14 +62,15 @@ def plot(results: Results) -> dict[str, Figure]:
     If none is left, only the baselines are drawn; the heat map is of shapes of two layers.
     """
     runs, summary = chosen(results), summarize(results)
-    shapes = summary[(summary["part"] == "shapes") & summary["rmse"].notna()]
+    shapes = known_shapes(summary)
     drawn = {"cusps": plot_cusps(runs)}
     if shapes.empty:
         return drawn
     drawn |= {"rmse": plot_rmse(shapes, summary), "time": plot_time(shapes), "curves": plot_curves(runs)}
     if (shapes["depth"] == 2).any():
         drawn["two_layers"] = plot_two_layers(shapes[shapes["depth"] == 2])
-    mapped = runs[runs["map"].notna() & np.isfinite(runs["validation_rmse"])]
+    mapped = runs[[np.ndim(surface) == 2 and bool(np.isfinite(surface).all()) for surface in runs["map"]]]
+    mapped = mapped[np.isfinite(mapped["validation_rmse"])]
     if len(mapped):
         drawn["error_map"] = plot_error_map(mapped.loc[mapped["validation_rmse"].idxmin()])
     return drawn
@@ -111,7 +112,7 @@ def draw_depths(ax: Axes, shapes: pd.DataFrame, x: str, style: str, points: bool
     for depth, group in shapes.groupby("depth"):
         middle, drawn = group["rmse"], look(depth)
         if points:
-            ends = [middle - plotting.cut_below(middle, group["low"])[0], group["high"] - middle]
+            ends = plotting.interval_ends(middle, plotting.cut_below(middle, group["low"])[0], group["high"])
             ax.errorbar(group[x], middle, ends, **drawn, ls="", ms=4, mec="none", alpha=0.5, elinewidth=0.7)
         # So many parameters differ that a total of its own has no band: bins of 2.
         bins = group[x] if x == "hidden_units" else np.floor(np.log2(group[x]))
@@ -262,7 +263,8 @@ def plot_cusps(runs: pd.DataFrame) -> Figure:
         mean, low, high = intervals.mean_intervals(table.stacked(rows, "cusp_rmse"))
         low, note = plotting.cut_below(mean, low)
         notes.append(note.replace("; ", ";\n"))
-        label = f"{name}: {rows['cusp_share'].mean():.0%} of squared error within 4"
+        share = rows["cusp_share"].mean()
+        label = f"{name}: {share:.0%} of squared error within 4" if np.isfinite(share) else name
         draw_band(ax, np.arange(len(mean)), np.stack([mean, low, high]), color, "o-", ms=4, label=label)
     floor = runs.loc[runs["part"] == "floor", "test_rmse"].iloc[0]
     if floor > 0:
@@ -305,7 +307,7 @@ def plot_error_map(best: pd.Series) -> Figure:
     bound, learned = data.EGGHOLDER_BOUND, best["map"]
     surface = np.asarray(data.eggholder(map_inputs())).reshape(learned.shape)
     error, limit = np.abs(learned - surface), np.abs(surface).max()
-    high = np.nanmax(error)
+    high = max(error.max(), np.finfo(np.float32).tiny)
     signed = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     panels = {"the function": (surface, signed), "the network": (learned, signed)}
     norm = LogNorm(high / 1000, high)

@@ -28,6 +28,11 @@ def chosen(results: Results) -> pd.DataFrame:
     return pd.concat([networks, results.beside["baselines"]], ignore_index=True)
 
 
+def known_shapes(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of shapes whose mean error is a number above 0, as its logarithm needs it."""
+    return summary[(summary["part"] == "shapes") & summary["rmse"].between(0, np.inf, inclusive="neither")]
+
+
 def summarize(results: Results) -> pd.DataFrame:
     """Return a row per shape and recipe, and per baseline, with the mean error on noisy targets.
 

@@ -22,6 +22,7 @@ UNITS = {
     "linear": ("linear", 1.5),
 }
 """Kinds of unit, their names, and line widths that let equal shares be seen behind one another."""
+NO_UNITS = np.empty((0, len(STAGES), len(KINDS), 0))
 SETTINGS_SHOWN = 6
 CAPTIONS = {
     "shares": "Shares of networks that are constant by five rules, with Wilson's 95 % intervals. Slopes and ranges are "
@@ -44,18 +45,20 @@ CAPTIONS = {
 def plot(results: Results) -> dict[str, Figure]:
     """Draw the figures: shares, R^2, units by layer, learned functions.
 
-    Units and functions are left out where there are no profiles, or no finite networks.
+    Units and functions are left out where there are no profiles.
     """
     runs = results.runs
     study = runs[(runs["part"] == "study") & runs["seed"].notna()]
     first = study.iloc[0]
-    networks = study[(study[SETTING] == first[SETTING]).all(axis=1) & ~study["nonfinite"].astype(bool)]
-    groups, name = dict(list(networks.groupby("activation", sort=False))), name_setting(first)
+    networks = study[(study[SETTING] == first[SETTING]).all(axis=1)]
+    finite, name = ~networks["nonfinite"].astype(bool), name_setting(first)
+    groups = {activation: rows[finite[rows.index]] for activation, rows in networks.groupby("activation", sort=False)}
     drawn = {"shares": plot_shares(summarize(results)), "r2": plot_r2(groups, name)}
-    if "units" in runs and groups:
-        drawn["units"] = plot_units(groups, name)
-        if TARGETS[first["target"]].dimension == 1:
-            drawn["functions"] = plot_functions(groups, name, first["target"])
+    if "units" not in runs:
+        return drawn
+    drawn["units"] = plot_units(groups, name)
+    if TARGETS[first["target"]].dimension == 1:
+        drawn["functions"] = plot_functions(groups, name, first["target"])
     return drawn
 
 
@@ -104,15 +107,17 @@ def plot_functions(groups: dict[str, pd.DataFrame], name: str, target: str, most
     x, y = np.asarray(grid)[CURVE, 0], np.asarray(TARGETS[target].function(grid))
     margin = 0.35 * np.ptp(y)
     for row, (activation, networks) in zip(axes, groups.items(), strict=True):
-        curves = table.stacked(networks, "curve")[:most]
+        curves = table.stacked(networks, "curve")[:most] if len(networks) else np.empty((0, len(x)))
         dead = has(networks["outcome"], "trained", "zero_slope").to_numpy()
         for ax, kind, chosen in zip(row, ("dead", "not dead"), (dead, ~dead), strict=True):
             some = curves[chosen[:most]]
             ax.plot(grid, y, color="black", lw=1.5, ls="--", label="target")
             ax.plot(x, some.T, color=COLOR[activation], lw=0.8, alpha=0.6)
             if not len(some):
-                ax.text(0.5, 0.03, "none", ha="center", style="italic", transform=ax.transAxes)
-            ax.set_title(f"{words(activation)}, {kind}: {len(some)} of {len(curves)} (all: {chosen.mean():.1%})")
+                why = "none" if len(networks) else plotting.NOTHING_FINITE
+                ax.text(0.5, 0.03, why, ha="center", style="italic", transform=ax.transAxes)
+            share = f" (all: {chosen.mean():.1%})" if len(chosen) else ""
+            ax.set_title(f"{words(activation)}, {kind}: {len(some)} of {len(curves)}{share}")
             ax.set_ylim(y.min() - margin, y.max() + margin)
         row[0].set_ylabel("output")
     axes[0, 0].legend(loc="lower left")
@@ -124,13 +129,13 @@ def plot_functions(groups: dict[str, pd.DataFrame], name: str, target: str, most
 
 def plot_r2(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     """Draw the distribution of R^2 after training as a histogram and as shares below a value."""
-    title = f"What the networks explain ({name})"
-    if not groups:
-        return plotting.without_runs(title)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     for activation, networks in groups.items():
-        values, n = np.sort(table.stacked(networks, "r2")[:, 1]).clip(-1, 1), len(networks)
-        color, label = COLOR[activation], f"{words(activation)} (n = {n:,})"
+        color, label, n = COLOR[activation], f"{words(activation)} (n = {len(networks):,})", len(networks)
+        if not n:
+            right.plot([], [], color=color, label=f"{words(activation)}: {plotting.NOTHING_FINITE}")
+            continue
+        values = np.sort(table.stacked(networks, "r2")[:, 1]).clip(-1, 1)
         bins, weights = np.linspace(-1, 1, 41).tolist(), np.full(n, 1 / n)
         left.hist(values, bins, weights=weights, color=color, alpha=0.55, label=label)
         right.plot([-1, *values], [0, *np.arange(1, n + 1) / n], color=color, label=label)
@@ -140,7 +145,7 @@ def plot_r2(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     right.grid(alpha=0.3)
     plt.setp((left, right), xticks=[-1, -0.5, 0, 0.5, 1])
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle(title)
+    figure.suptitle(f"What the networks explain ({name})")
     return figure
 
 
@@ -149,12 +154,12 @@ def plot_units(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     size = 1 + 4.2 * len(groups), 4.2
     figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
     for ax, (activation, networks) in zip(axes[0], groups.items(), strict=True):
-        units = table.stacked(networks, "units")[..., : networks["depth"].iloc[0]]
+        ax.set(title=f"{words(activation)} (n = {len(networks):,})", xlabel="hidden layer", ylim=(-0.02, 1.02))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        units = table.stacked(networks, "units")[..., : networks["depth"].iloc[0]] if len(networks) else NO_UNITS
         for color, (kind, (said, lw)) in zip(plotting.COLORS, UNITS.items(), strict=False):
             for i, (stage, style) in enumerate(zip(STAGES.values(), (":", "-"), strict=True)):
                 plotting.layer_lines(ax, units[:, i, KINDS.index(kind)], color, f"{said}, {stage}", style, lw)
-        ax.set(title=f"{words(activation)} (n = {len(networks):,})", xlabel="hidden layer", ylim=(-0.02, 1.02))
-        ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("share of units (mean, 95 % band)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     figure.suptitle(f"Units by layer ({name})")

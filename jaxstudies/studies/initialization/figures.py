@@ -17,7 +17,7 @@ from jaxstudies.evidence.intervals import mean_intervals
 from jaxstudies.networks.names import ActivationName
 from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
-from jaxstudies.output.words import STAGES, distinct_words, words
+from jaxstudies.output.words import STAGES, words, words_apart
 from jaxstudies.studies.initialization.config import Config
 from jaxstudies.studies.initialization.summary import at_stage, summarize
 from jaxstudies.study import Results
@@ -48,16 +48,22 @@ POINTS = 300
 """Heights at which a violin is drawn: enough for its body where a hair takes most of them."""
 
 
+def name_inits(inits: Sequence[tuple[str, float]]) -> list[str]:
+    """Return initializations in words, a standard deviation with two digits behind the point if these tell it."""
+    sigmas = list(dict.fromkeys(sigma for _, sigma in inits if not np.isnan(sigma)))
+    two = [f"{sigma:.2f}" for sigma in sigmas]
+    exact = len(set(two)) == len(two) and "0.00" not in two
+    said = dict(zip(sigmas, two if exact else words_apart(sigmas), strict=True))
+    return [words(init) if np.isnan(sigma) else f"σ = {said[sigma]}" for init, sigma in inits]
+
+
 def styled(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, float, dict[str, str]]]:
     """List each initialization's rows, how far aside its points stand (to be seen), and its style."""
     groups = list(rows.groupby(["init", "sigma"], sort=False, dropna=False))
-    sigmas = [f"σ = {sigma}" for sigma in distinct_words(sigma for (_, sigma), _ in groups)]
-    asides = 0.07 * (np.arange(len(groups)) - (len(groups) - 1) / 2)
+    asides, names = 0.07 * (np.arange(len(groups)) - (len(groups) - 1) / 2), name_inits([init for init, _ in groups])
     return [
-        (group, aside, {"label": words(init) if np.isnan(sigma) else name, "color": color, "marker": marker})
-        for ((init, sigma), group), name, aside, color, marker in zip(
-            groups, sigmas, asides, cycle(COLORS), cycle(MARKERS)
-        )
+        (group, aside, {"label": name, "color": color, "marker": marker})
+        for (_, group), aside, name, color, marker in zip(groups, asides, names, cycle(COLORS), cycle(MARKERS))
     ]
 
 
@@ -79,20 +85,16 @@ def violins(axes: np.ndarray, values: list[np.ndarray], color: str) -> None:
     for ax, layers in zip(axes, values, strict=True):
         finite = {number: layer[np.isfinite(layer)] for number, layer in enumerate(layers, 1)}
         drawn = {number: layer for number, layer in finite.items() if len(layer)}
-        ax.set_xticks(list(finite))
-        if not drawn:
-            plotting.say_empty(ax)
-            ax.set_xlim(0.5, len(finite) + 0.5)
-            continue
-        quartiles = [[0.25, 0.5, 0.75]] * len(drawn)
-        parts = ax.violinplot(list(drawn.values()), list(drawn), quantiles=quartiles, **style)
-        parts["cquantiles"].set(color="0.2", linewidth=0.7, linestyle="--")
+        if drawn:
+            quartiles = [[0.25, 0.5, 0.75]] * len(drawn)
+            parts = ax.violinplot(list(drawn.values()), list(drawn), quantiles=quartiles, **style)
+            parts["cquantiles"].set(color="0.2", linewidth=0.7, linestyle="--")
         for body in ax.findobj(PolyCollection):
             body.set(facecolor=color, edgecolor="0.3", linewidth=0.7, alpha=1)
+        ax.set_xticks(list(finite))
     # Below, a violin may end in a hair that is many times as long as its body.
     shown = finite_of(np.concatenate([layers.ravel() for layers in values]))
-    if len(shown) and shown.max() > shown.min():
-        low, high = np.percentile(shown, 2), shown.max()
+    if len(shown) and (low := np.percentile(shown, 2)) < (high := shown.max()):
         bottom = max(low - 0.2 * (high - low), shown.min() - 0.05 * (high - low))
         axes[0].set_ylim(bottom, high + 0.05 * (high - low))
 
@@ -116,15 +118,15 @@ def plot_violins(born: pd.DataFrame, config: Config) -> Figure:
     figure, axes = plt.subplots(2, len(listed), figsize=(1.2 + 1.95 * len(listed), 5.6), sharey="row", squeeze=False)
     activations = [np.hstack([*at_stage(rows, "activation_sample")]) for rows, _, _ in listed]
     gradients = [log10(np.abs(np.hstack([*at_stage(rows, "gradient_sample")]))) for rows, _, _ in listed]
-    sizes = [np.percentile(np.abs(some), 99) for values in activations if len(some := finite_of(values))]
-    logarithmic = all(np.all(finite_of(values) >= 0) for values in activations) and max(sizes, default=0) > 10 * min(
-        sizes, default=0
-    )
+    known = [finite for values in activations if len(finite := finite_of(values))]
+    sizes = [np.percentile(np.abs(values), 99) for values in known]
+    logarithmic = bool(known) and min(map(np.min, known)) >= 0 and max(sizes) > 10 * min(sizes)
     activations = [log10(values) for values in activations] if logarithmic else activations
     violins(axes[0], activations, plotting.COLORS[5])
     violins(axes[1], gradients, plotting.COLORS[4])
     for (top, bottom), (rows, _, style) in zip(axes.T, listed, strict=True):
-        means = log10(at_stage(rows, "grad")).mean(axis=0)
+        # Runs in which a gradient is 0 or not finite have no logarithm.
+        means = np.nanmean(log10(at_stage(rows, "grad")), axis=0)
         bottom.plot(range(1, len(means) + 1), means, "o-", color="black", ms=4, lw=1.2, label="mean |∂L/∂z|")
         top.set_title(style["label"])
     axes[0, 0].set_ylabel("log₁₀ activation" if logarithmic else "activation")
@@ -155,7 +157,8 @@ def finish(figure: Figure, axes: np.ndarray, ylabels: Sequence[str], title: str)
 def points(ax: Axes, at: ArrayLike, estimates: Iterable[np.ndarray | pd.Series], style: dict, line: str = "-") -> None:
     """Draw estimates, given with the lower and upper ends of their intervals."""
     middle, low, high = estimates
-    ax.errorbar(at, middle, [middle - low, high - middle], linestyle=line, ms=5, capsize=2, lw=1.2, **style)
+    ends = plotting.interval_ends(middle, low, high)
+    ax.errorbar(at, middle, ends, linestyle=line, ms=5, capsize=2, lw=1.2, **style)
 
 
 def plot_moments(born: pd.DataFrame) -> Figure:
@@ -166,7 +169,8 @@ def plot_moments(born: pd.DataFrame) -> Figure:
     groups, cut = list(born.groupby("activation", sort=False)), ""
     figure, axes = plt.subplots(2, len(groups), figsize=(1.5 + 3.6 * len(groups), 7), sharex=True, squeeze=False)
     for (top, bottom), (name, shown) in zip(axes.T, groups, strict=True):
-        least = shown[["second_moment", "theory_second_moment"]].min(axis=None) / 3
+        moments = shown[["second_moment", "theory_second_moment"]]
+        least = moments[moments > 0].min(axis=None) / 3
         for rows, aside, style in styled(shown):
             at, low = rows["layer"] + aside, rows["second_moment_low"].clip(lower=least)
             points(top, at, (rows["second_moment"], low, rows["second_moment_high"]), style, "none")
@@ -190,17 +194,21 @@ def plot_gradients(summary: pd.DataFrame) -> Figure:
     stages, names = summary["stage"].unique(), summary["activation"].unique()
     size = 1.5 + 3.6 * len(names), 1.2 + 3.4 * len(stages)
     figure, axes = plt.subplots(len(stages), len(names), figsize=size, squeeze=False, sharex=True)
+    cut = ""
     for ax, (stage, name) in zip(axes.flat, product(stages, names), strict=True):
         for rows, aside, style in styled(summary[(summary["activation"] == name) & (summary["stage"] == stage)]):
             last = rows["grad_norm"].iloc[-1]
-            points(ax, rows["layer"] + aside, [rows[column] / last for column in ("grad_norm", "low", "high")], style)
+            estimates = [rows[column].to_numpy() / last for column in ("grad_norm", "low", "high")]
+            *estimates, note = plotting.cut_far(*estimates)
+            points(ax, rows["layer"] + aside, estimates, style)
+            cut = max(cut, note)
         ax.axhspan(0.5, 2, color="0.9", zorder=0)
         ax.set(yscale="log", title=f"{words(name)}, {STAGES[stage]}")
         plotting.plain_log_ticks(ax.yaxis)
         ax.xaxis.get_major_locator().set_params(integer=True)
     plt.setp(axes[-1], xlabel=BY_LAYER)
     title = "Gradients by layer (geometric mean with 95 % interval, "
-    title += f"n = {summary['n'].min()} networks each; band: within a factor of 2)"
+    title += f"n = {summary['n'].min()} networks each; band: within a factor of 2{cut})"
     return finish(figure, axes, ["mean |∂L/∂z|, last hidden layer = 1"] * len(stages), title)
 
 

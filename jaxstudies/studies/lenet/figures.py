@@ -86,26 +86,32 @@ def band(values: np.ndarray) -> np.ndarray:
 
 
 def set_ticks(ax: Axes, scale: str, ticks: tuple[float, ...], ends: np.ndarray, unit: float = 1) -> None:
-    """Give the y axis a scale with plain ticks alone, labeled in a unit, if any of them lies between the ends."""
+    """Give the y axis a scale with plain ticks alone, labeled in a unit; they are left away where there are no ends."""
     ax.set_yscale(scale)
-    if np.any((np.array(ticks) >= ends[0]) & (np.array(ticks) <= ends[1])):
-        ax.set_yticks(ticks, [f"{tick / unit:g}" for tick in ticks])
-        ax.yaxis.set_minor_locator(NullLocator())
-    ax.set_ylim(*ends)
+    ax.set_yticks(ticks if len(ends) else (), [f"{tick / unit:g}" for tick in ticks if len(ends)])
+    ax.yaxis.set_minor_locator(NullLocator())
+    if len(ends):
+        ax.set_ylim(*ends)
+
+
+def ends_of(values: np.ndarray, scale: str) -> np.ndarray:
+    """Return the least and the largest of the numbers that a scale has, or nothing."""
+    shown = values[np.isfinite(values) & ((values > 0) | (scale != "log"))].astype(float)
+    return np.array([shown.min(), shown.max()] if len(shown) else [])
+
+
+def widened(ends: np.ndarray, factor: float) -> np.ndarray:
+    """Return ends of a logarithmic axis with a margin."""
+    return ends * np.array([1 / factor, factor])[: len(ends)]
 
 
 def set_scale(ax: Axes, measure: str, values: np.ndarray) -> None:
     """Give an axis the scale of a measure: accuracies a logit one in percent, losses a log one."""
-    shown = values[np.isfinite(values) & ((values > 0) | (measure == "accuracy"))]
-    if not shown.size:
-        plotting.say_empty(ax)
-        return
-    ends = np.array([shown.min(), shown.max()], float)
     if measure == "accuracy":  # with half a logit of margin
-        ends = expit(logit(ends.clip(0.05, MOST)) + np.log([1 / 1.3, 1.3]))
-        set_ticks(ax, "logit", ACCURACY_TICKS, ends, unit=0.01)
+        ends, margin = ends_of(values, "logit"), np.log([1 / 1.3, 1.3])
+        set_ticks(ax, "logit", ACCURACY_TICKS, expit(logit(ends.clip(0.05, MOST)) + margin[: len(ends)]), unit=0.01)
     else:
-        set_ticks(ax, "log", LOSS_TICKS, ends * [1 / 1.2, 1.2])
+        set_ticks(ax, "log", LOSS_TICKS, widened(ends_of(values, "log"), 1.2))
 
 
 def draw_curves(ax: Axes, runs: pd.DataFrame, measure: str, split: str, estimator: str, lw: float = 1.6) -> None:
@@ -176,16 +182,12 @@ def draw_units(axes: np.ndarray, runs: pd.DataFrame, titles: tuple[str, str]) ->
     for ax, name, title in zip(axes, ("variance_shift", "coadaptation"), titles, strict=True):
         for arm, rows, place in side_by_side(runs, 0.08):
             mean, low, high = band(stacked(rows, name).astype(float))
-            at, ends = np.arange(len(mean)) + place, [mean - low, high - mean]
+            at, ends = np.arange(len(mean)) + place, plotting.interval_ends(mean, low, high)
             ax.errorbar(at, mean, ends, ms=5, lw=1, capsize=2, **LOOK[arm])
         ax.set(title=title, xticks=range(len(LAYERS)), xticklabels=LAYERS)
         ax.grid(axis="y", alpha=0.3)
     shown = stacked(runs, "variance_shift").astype(float)
-    shown = shown[np.isfinite(shown) & (shown > 0)]
-    if not shown.size:
-        plotting.say_empty(shift)
-        return
-    set_ticks(shift, "log", SHIFT_TICKS, np.array([shown.min() / 1.1, shown.max() * 1.1]))
+    set_ticks(shift, "log", SHIFT_TICKS, widened(ends_of(shown, "log"), 1.1))
     shift.set_ylabel("unit variance, training / evaluation")
     coadaptation.set(ylim=(0, 1), ylabel="mean |correlation| of units")
 

@@ -54,7 +54,7 @@ def lines(table: pd.DataFrame, budgets: dict[str, float]) -> list[tuple[str, str
             budget = budgets.get(str(rule), longest)
             budget = budget if (group["epochs"] == budget).any() else longest
             same = (group[["learning_rate", "margin"]] == group.iloc[0][["learning_rate", "margin"]]).all(axis=1)
-            group, label = group[same & (group["epochs"] == budget)], f"{label}, {budget:g} epochs"
+            group, label = group[same & (group["epochs"] == budget)], f"{label}, {budget:,.0f} epochs"
         listed.append((str(rule), label, group))
     return listed
 
@@ -100,7 +100,7 @@ def plot_example(study: pd.DataFrame, master: int) -> Figure:
     ax.fill(*zip(*polygon, strict=True), color="0.88", label="version space")
     ax.plot([0, 1], [0, 1], "k:", lw=1.2, label="true boundary")
     for rule, label, rows in lines(first, {"perceptron": 50, "hinge": 200}):
-        w1, w2 = float(rows["w1"].iloc[0]), float(rows["w2"].iloc[0])
+        w1, w2 = rows["w1"].iloc[0], rows["w2"].iloc[0]
         # The boundary is W.x = 0; it crosses the square only if the weights differ in sign.
         if w1 * w2 < 0:
             slope, label = -w1 / w2, f"{label} ({rows['accuracy'].iloc[0]:.3f})"
@@ -132,9 +132,10 @@ def draw_errors(ax: Axes, study: pd.DataFrame) -> None:
     """Draw the share of training sets with more than an error, by rule."""
     n = study["seed"].nunique()
     for rule, label, rows in lines(study, {"perceptron": 50, "hinge": 200}):
-        accuracy = np.sort(rows["accuracy"].to_numpy(float))
+        accuracy = np.sort(rows["accuracy"].dropna().to_numpy(float))
         mean, low, high = stats.mean_interval(accuracy)
-        label = f"{label}: {mean:.4f} ± {(high - low) / 2:.4f}"
+        half = f" ± {(high - low) / 2:.4f}" if len(accuracy) > 1 else ""
+        label = f"{label}: {mean:.4f}{half}" if len(accuracy) else f"{label}: {plotting.NOTHING_FINITE}"
         above = 1 - np.arange(1, len(accuracy) + 1) / len(accuracy)
         ax.plot(1 - accuracy[::-1], above, color=COLOR[rule], label=label)
     ax.set(xlabel="exact error on new points", ylabel="share of training sets with a larger error")
@@ -145,19 +146,21 @@ def draw_errors(ax: Axes, study: pd.DataFrame) -> None:
 def draw_gains(ax: Axes, study: pd.DataFrame) -> None:
     """Draw the distributions of hinge's accuracy minus the perceptron's."""
     longest = study["epochs"].max()
-    cells = ((50.0, 200.0, "perceptron 50, hinge 200 epochs"), (longest, longest, f"{longest:g} epochs each"))
+    cells = [(50.0, 200.0, "perceptron 50, hinge 200 epochs")]
+    cells += [(longest, longest, f"{int(longest):,} epochs each")] if np.isfinite(longest) else []
     # The colors that no rule has.
-    for color, (p_epochs, h_epochs, budgets) in zip(plotting.COLORS[5:], cells, strict=True):
+    for color, (p_epochs, h_epochs, budgets) in zip(plotting.COLORS[5:], cells, strict=False):
         chosen = lines(study, {"perceptron": p_epochs, "hinge": h_epochs})
         pair = {rule: rows.set_index("seed")["accuracy"] for rule, _, rows in chosen}
         if "perceptron" not in pair or "hinge" not in pair:
             continue
         gain = (pair["hinge"] - pair["perceptron"]).dropna().to_numpy(float)
         if not len(gain):
-            plotting.say_empty(ax)
+            ax.plot([], [], color=color, label=f"{budgets}: {plotting.NOTHING_FINITE}")
             continue
         mean, low, high = stats.mean_interval(gain)
-        label = f"{budgets}\nmean {mean:+.4f} [{low:+.4f}, {high:+.4f}]\n"
+        interval = f" [{low:+.4f}, {high:+.4f}]" if len(gain) > 1 else ""
+        label = f"{budgets}\nmean {mean:+.4f}{interval}\n"
         label += f"hinge better {np.mean(gain > 0):.1%}, worse {np.mean(gain < 0):.1%}"
         bins, weights = np.linspace(-0.1, 0.1, 81).tolist(), np.full(len(gain), 1 / len(gain))
         ax.hist(gain.clip(-0.1, 0.1), bins, weights=weights, histtype="step", lw=1.5, color=color, label=label)
@@ -172,19 +175,23 @@ def plot_learning_curve(runs: pd.DataFrame) -> Figure:
     figure, ax = plt.subplots(figsize=(8.4, 4.8))
     sizes = np.sort(runs["num_train"].unique())
     budget = runs.groupby("num_train")["epochs"].max().min()
+    cut = ""
     for label, (share, style) in REFERENCES.items():
         ax.plot(sizes, theory.threshold_error(sizes, share), style, color="0.5", label=label)
     for rule, label, rows in lines(runs, dict.fromkeys(COLOR, float(budget))):
         groups = rows.groupby("num_train")["accuracy"]
         points = [stats.mean_interval(1 - group.to_numpy(float)) for _, group in groups]
         mean, low, high = np.array(points).T
-        ax.errorbar(sizes, mean, [mean - low, high - mean], color=COLOR[rule], marker="o", ms=4, capsize=2, label=label)
+        low, note = plotting.cut_below(mean, low)
+        ends, cut = plotting.interval_ends(mean, low, high), max(cut, note)
+        ax.errorbar(sizes, mean, ends, color=COLOR[rule], marker="o", ms=4, capsize=2, label=label)
     ax.set(xscale="log", yscale="log", xlabel="training points n", ylabel="mean exact error")
     ax.set_xticks(sizes, [f"{n}" for n in sizes])
     ax.minorticks_off()
     figure.legend(loc="outside right upper", fontsize=8)
     least = runs.groupby("num_train")["seed"].nunique().min()
-    ax.set_title(f"Mean error, 95 % intervals, at least {least:,} sets per point")
+    cut = cut.replace("; ", ";\n")
+    ax.set_title(f"Mean error, 95 % intervals, at least {least:,} sets per point{cut}")
     return figure
 
 
@@ -208,7 +215,8 @@ def plot_map(table: pd.DataFrame) -> Figure:
             value, low, high = intervals.iloc[i, j]
             mark = "" if low > 0 or high < 0 else "\n(n.s.)"
             color = "white" if abs(value) > 0.7 * limit else "black"
-            ax.text(j, i, f"{value:+.2f}{mark}", ha="center", va="center", fontsize=7.5, color=color)
+            said = f"{value:+.2f}{mark}" if np.isfinite(value) else "none"
+            ax.text(j, i, said, ha="center", va="center", fontsize=7.5, color=color)
         ax.set_xticks(range(mean.shape[1]), [f"{rate:g}" for rate in mean.columns])
         ax.set_yticks(range(mean.shape[0]), [f"{epochs:g}" for epochs in mean.index])
         ax.set(title=title, xlabel="learning rate")
@@ -228,8 +236,9 @@ def plot_novikoff(study: pd.DataFrame) -> Figure:
     style: plotting.Style = {"ls": "", "marker": ".", "ms": 2.5, "alpha": 0.4, "rasterized": True}
     for color, mask, name in zip(plotting.COLORS, (done, ~done), ("converged", "not converged"), strict=False):
         ax.plot(bound[mask], updates[mask], color=color, label=f"{name}: {mask.sum():,} sets", **style)
-    ends = np.array([bound.min() / 3, bound.max()])
-    ax.plot(ends, ends, "k--", lw=1, label="updates = (R/γ)²")
+    if len(known := bound[np.isfinite(bound) & (bound > 0)]):
+        ends = np.array([known.min() / 3, known.max()])
+        ax.plot(ends, ends, "k--", lw=1, label="updates = (R/γ)²")
     ax.set(xscale="log", yscale="log", xlabel="Novikoff's bound (R/γ)²", ylabel="updates of W")
     ax.set_ylim(0.8, 3 * max(updates.max(), 1))
     ax.legend(loc="upper left", markerscale=4, fontsize=8)
