@@ -135,6 +135,8 @@ def check(name: DatasetName, data: Digits, source: str) -> Digits:
 
 def read_cache(path: Path) -> Digits | None:
     """Return the arrays kept in a file, or None if it is missing or not what it should be."""
+    if not path.is_file():  # on a pipe one would wait
+        return None
     try:
         with np.load(path, allow_pickle=False) as kept:
             arrays = [kept[name] for name in ARRAYS]
