@@ -17,11 +17,7 @@ ArrayFunction = Callable[[ArrayLike], np.ndarray]
 
 
 def activation_named(name: str) -> Activation:
-    """Return Flax's elementwise function of that name.
-
-    Raises:
-        ValueError: The name is not known.
-    """
+    """Return Flax's elementwise function of that name; raise ValueError if it is none of `ActivationName`."""
     if name not in get_args(ActivationName):
         raise ValueError(f"activation {name!r}: one of {', '.join(get_args(ActivationName))}")
     return getattr(nn, name)

@@ -129,8 +129,9 @@ class LeNet5(nn.Module):
     ) -> Float[Array, "batch 10"]:
         """Return the logits, in training with dropout; `batch_statistics` of batch norm are by default as `train`."""
         if self.dropout_position not in get_args(DropoutPosition):
-            known = ", ".join(get_args(DropoutPosition))
-            raise ValueError(f"dropout_position {self.dropout_position!r}: one of {known}")
+            raise ValueError(
+                f"dropout_position {self.dropout_position!r}: one of {', '.join(get_args(DropoutPosition))}"
+            )
         use_batch = train if batch_statistics is None else batch_statistics
         norm = partial(BatchNorm, self.momentum, self.epsilon)
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Interval
+from annotated_types import Interval
 
 from jaxstudies.networks.names import InitializerName, TargetName
+from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, network_size
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,23 @@ class Config:
     """Units per hidden layer."""
     init: InitializerName = "he_normal"
     """Initialization of all layers."""
-    init_std: Annotated[float, Gt(0)] = 1.0
+    init_std: Annotated[float, Interval(gt=0, le=LARGEST)] = 1.0
     """Standard deviation of the weights with --init normal."""
     target: TargetName = "abs"
     """Function to learn; abs_sum_diff is [|x1+x2|, |x1-x2|], the others have one input."""
-    epochs: Annotated[int, Interval(ge=0, le=10**6)] = 0
+    epochs: Annotated[int, Interval(ge=0, le=MOST_EPOCHS)] = 0
     """Passes through the data; with 0 nothing is trained."""
     trained_seeds: Annotated[int, Interval(ge=1, le=10**9)] = 1000
     """Networks trained per depth and width, at most --seeds."""
     loss: Literal["mse", "mae"] = "mse"
     """Loss."""
-    num_examples: Annotated[int, Interval(ge=1, le=10**8)] = 3000
+    num_examples: Annotated[int, Interval(ge=1, le=10**7)] = 3000
     """Training points of each network, uniform in [-sqrt 7, sqrt 7]."""
-    batch_size: Annotated[int, Interval(ge=1, le=10**8)] = 64
+    batch_size: Annotated[int, Interval(ge=1, le=MOST_AT_ONCE)] = 64
     """Points per step."""
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    learning_rate: Annotated[float, Interval(gt=0, le=LARGEST)] = 1e-3
     """Learning rate of Adam."""
+
+    def __post_init__(self):
+        batch = min(self.batch_size, self.num_examples) if self.epochs else 1
+        check_size("--depths, --widths, --batch-size", network_size(max(self.depths), max(self.widths), batch))

@@ -1,10 +1,12 @@
 """What is trained: the flags, and the networks that they stand for."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
 
-from annotated_types import Gt, Interval
+from annotated_types import Interval
 
+from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, check_steps
 from jaxstudies.studies.depth_width.shapes import Shape, choose_shapes
 
 
@@ -19,18 +21,18 @@ class Config:
     shapes: tuple[str, ...] = ("paper",)
     """Sets of shapes or shapes: paper (one and two layers, and the notebook's of three), notebook,
     all (143), or hidden widths such as 64-64,128."""
-    epochs: Annotated[int, Interval(ge=1, le=10**6)] = 10
+    epochs: Annotated[int, Interval(ge=1, le=100_000)] = 10
     """Passes through the data."""
     recipes: tuple[Literal["sgd", "adam"], ...] = ("sgd", "adam")
     """sgd: Nesterov momentum, batch norm in two and three layers; adam: cosine decay, no norm."""
-    sgd_rates: tuple[Annotated[float, Gt(0)], ...] = (0.5, 2.0)
+    sgd_rates: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (0.5, 2.0)
     """Learning rates of SGD times the width of the last hidden layer, on which the curvature of the
     squared error depends; --raw has the notebook's own, 1e-7 for one layer and else 1e-4."""
-    adam_rates: tuple[Annotated[float, Gt(0)], ...] = (3e-3, 1e-2)
+    adam_rates: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (3e-3, 1e-2)
     """Learning rates of Adam at the start of the decay."""
-    batch_size: Annotated[int, Interval(ge=1, le=10**8)] = 1000
+    batch_size: Annotated[int, Interval(ge=1, le=MOST_AT_ONCE)] = 1000
     """Points per step."""
-    num_examples: Annotated[int, Interval(ge=100, le=10**8)] = 100_000
+    num_examples: Annotated[int, Interval(ge=100, le=10**7)] = 100_000
     """Points: 72 % to train, 8 % to choose the learning rate, 20 % to test."""
     noise_variance: Annotated[float, Interval(ge=0, le=1e12)] = 0.3
     """Variance of the noise on the targets (0.09: a standard deviation of 0.3)."""
@@ -40,17 +42,26 @@ class Config:
     """Map of the inputs before the first layer."""
     num_features: Annotated[int, Interval(ge=1, le=10**5)] = 128
     """Frequencies of the Fourier features."""
-    fourier_scale: Annotated[float, Gt(0)] = 6.0
+    fourier_scale: Annotated[float, Interval(gt=0, le=LARGEST)] = 6.0
     """Standard deviation of the frequencies, in radians per standard deviation of an input."""
     activation: Literal["relu", "sine"] = "relu"
     """Activation of the hidden layers."""
-    modern_epochs: Annotated[int, Interval(ge=0, le=10**6)] | None = None
+    modern_epochs: Annotated[int, Interval(ge=0, le=MOST_EPOCHS)] | None = None
     """Budget of 128-256-128 on Fourier features (6 times --epochs, if those are at least 10: with
     few it would only lose); 0 leaves it out."""
 
     def __post_init__(self):
         """Check what depends on several fields."""
-        choose_shapes(self.shapes)
+        batch = min(self.batch_size, self.num_examples)
+        steps = self.num_examples // batch * max(self.epochs, self.modern_budget)
+        check_steps("--num-examples, --batch-size, --epochs, --modern-epochs", steps)
+        features = 2 * self.num_features
+        num_inputs = features if self.features == "fourier" else 2
+        for widths in choose_shapes(self.shapes):
+            layers = sum((inputs + batch) * outputs for inputs, outputs in pairwise((num_inputs, *widths)))
+            check_size("--shapes, --num-features, --batch-size", layers + num_inputs * batch)
+        if self.modern_budget:
+            check_size("--num-features, --batch-size", features * (batch + 128))
         if self.raw and self.sgd_rates != Config.sgd_rates:
             raise ValueError("--sgd-rates: --raw trains at the notebook's own rates; leave one out")
 

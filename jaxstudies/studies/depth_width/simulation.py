@@ -1,5 +1,6 @@
 """One network on the Eggholder function: its training at a learning rate, and its errors."""
 
+from collections.abc import Callable
 from functools import cache, partial
 
 import jax
@@ -17,13 +18,17 @@ from jaxstudies.training import TrainState, fit, predict_blocks, start_state
 AXES = {"cusp_rmse": ("distance",), "curve": ("epoch",), "map": ("x2", "x1")}
 
 
+def draw_features(config: Config, key: Key[Array, ""]) -> Callable[[jax.Array], jax.Array]:
+    """Return the map to Fourier features."""
+    frequencies = config.fourier_scale * jax.random.normal(key, (config.num_features, 2))
+    return partial(fourier_features, frequencies)
+
+
 def make_model(config: Config, kind: Kind, key: Key[Array, ""]) -> FeedForward:
     """Return the network; the key draws its frequencies. Its layers are drawn apart, by bounds."""
-    features = None
-    if kind.features == "fourier":
-        frequencies = config.fourier_scale * jax.random.normal(key, (config.num_features, 2))
-        features = partial(fourier_features, frequencies)
-    activation = jnp.sin if kind.activation == "sine" else partial(leaky_relu, 0.0)
+    makers = {"none": lambda: None, "fourier": partial(draw_features, config, key)}
+    features = makers[kind.features]()
+    activation = {"sine": jnp.sin, "relu": partial(leaky_relu, 0.0)}[kind.activation]
     init_layer = partial(zero_bias, jax.nn.initializers.zeros)
     batch_norm = kind.recipe == "sgd" and len(kind.widths) > 1
     return FeedForward(kind.widths, 1, activation, init_layer, batch_norm=batch_norm, features=features)
@@ -31,9 +36,11 @@ def make_model(config: Config, kind: Kind, key: Key[Array, ""]) -> FeedForward:
 
 def make_optimizer(recipe: str, rate: float | Float[Array, ""], num_steps: int) -> optax.GradientTransformation:
     """Return the optimizer of a recipe, which sees all parameters as one vector: fewer kernels."""
-    if recipe == "sgd":
-        return optax.flatten(optax.sgd(rate, momentum=0.9, nesterov=True))
-    return optax.flatten(optax.adam(optax.cosine_decay_schedule(rate, max(num_steps, 1))))
+    makers = {
+        "sgd": lambda: optax.sgd(rate, momentum=0.9, nesterov=True),
+        "adam": lambda: optax.adam(optax.cosine_decay_schedule(rate, max(num_steps, 1))),
+    }
+    return optax.flatten(makers[recipe]())
 
 
 def first_state(

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Interval
+from annotated_types import Interval
 
 from jaxstudies.networks.names import InitializerName, TargetName
+from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, network_size
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,19 @@ class Config:
     """Losses."""
     negative_slope: Annotated[float, Interval(ge=0, le=1)] = 0.01
     """Slope of Leaky ReLU below zero."""
-    init_std: Annotated[float, Gt(0)] = 1.0
+    init_std: Annotated[float, Interval(gt=0, le=LARGEST)] = 1.0
     """Standard deviation of the weights with --inits normal."""
     linear_first_layer: bool = False
     """Put a layer without activation before the hidden layers, as the source notebook did."""
-    epochs: Annotated[int, Interval(ge=0, le=10**6)] = 20
+    epochs: Annotated[int, Interval(ge=0, le=MOST_EPOCHS)] = 20
     """Passes through the data."""
-    num_examples: Annotated[int, Interval(ge=1, le=10**8)] = 3000
+    num_examples: Annotated[int, Interval(ge=1, le=10**7)] = 3000
     """Training points of each network, uniform in [-sqrt 7, sqrt 7]."""
-    batch_size: Annotated[int, Interval(ge=1, le=10**8)] = 64
+    batch_size: Annotated[int, Interval(ge=1, le=MOST_AT_ONCE)] = 64
     """Points per step."""
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    learning_rate: Annotated[float, Interval(gt=0, le=LARGEST)] = 1e-3
     """Learning rate of Adam."""
-    long_epochs: Annotated[int, Interval(ge=0, le=10**6)] = 60
+    long_epochs: Annotated[int, Interval(ge=0, le=MOST_EPOCHS)] = 60
     """A budget long enough to tell which constant a collapsed network outputs, where the study's
     own is not, run for the first 250 seeds; 0 leaves that out."""
     map: bool = False
@@ -51,3 +52,5 @@ class Config:
     def __post_init__(self):
         if self.map:
             raise ValueError("--map: the map is a study of its own, run scripts/born_dead.py")
+        batch = min(self.batch_size, self.num_examples)
+        check_size("--depths, --widths, --batch-size", network_size(max(self.depths), max(self.widths), batch))

@@ -14,6 +14,7 @@ thousand."""
 PROFILE_SEEDS = 100_000
 """With more seeds than these, layer by layer and along the function nothing is recorded: most of
 a row, and no figure needs more."""
+LEAKY = {"relu": False, "leaky_relu": True}
 LABELS = ["part", "activation", "target", "init", "depth", "width", "loss", "epochs"]
 """What tells settings apart. `part` says what a row is for: `study` are the settings asked for,
 `long` those with the long budget."""
@@ -45,5 +46,5 @@ def setting(config: Config, *values) -> Setting:
     targets = tuple(name for name in TARGETS if TARGETS[name].dimension == dimension)
     arguments = {name: labels[name] for name in ("epochs", "depth", "width", "loss")}
     arguments |= {"target": targets.index(target), "targets": targets, "init": config.inits.index(labels["init"])}
-    arguments |= {"leaky": labels["activation"] == "leaky_relu", "profiles": config.seeds <= PROFILE_SEEDS}
+    arguments |= {"leaky": LEAKY[labels["activation"]], "profiles": config.seeds <= PROFILE_SEEDS}
     return Setting(labels, arguments, cost=labels["epochs"] + 1)

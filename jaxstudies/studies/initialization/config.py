@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Interval
+from annotated_types import Interval
 
 from jaxstudies.networks.names import ActivationName, DatasetName
+from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, check_size, network_size
 
 InitName = Literal[
     "normal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "orthogonal", "lsuv"
 ]
+
+MOST_IMAGES = 60_000
+"""Of any data set, to train with."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Config:
     """Activations, paired on the same seeds and images."""
     inits: tuple[InitName, ...] = ("normal", "glorot_normal", "he_normal", "lecun_normal", "orthogonal", "lsuv")
     """Initializations of all layers; lsuv is for ReLU networks, and left out with others."""
-    sigmas: tuple[Annotated[float, Interval(gt=0, le=1e6)], ...] = (0.10, 0.14, 0.28)
+    sigmas: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (0.10, 0.14, 0.28)
     """Standard deviations of the weights with normal."""
     depth: Annotated[int, Interval(ge=2, le=1000)] = 5
     """Hidden layers with an activation."""
@@ -36,15 +40,15 @@ class Config:
     """Units per hidden layer."""
     linear_first_layer: bool = True
     """Put a layer without activation before the hidden layers, as the source notebook did."""
-    num_images: Annotated[int, Interval(ge=1, le=10**6)] = 10_000
+    num_images: Annotated[int, Interval(ge=1, le=MOST_AT_ONCE)] = 10_000
     """Training images sent through each network, drawn afresh for each seed."""
-    epochs: Annotated[int, Interval(ge=0, le=10**6)] = 0
+    epochs: Annotated[int, Interval(ge=0, le=100_000)] = 0
     """Passes through the training images; 0 looks at the networks as initialized only."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
     """Optimizer of the training; the source notebook names RMSprop."""
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    learning_rate: Annotated[float, Interval(gt=0, le=LARGEST)] = 1e-3
     """Learning rate."""
-    batch_size: Annotated[int, Interval(ge=1, le=10**6)] = 128
+    batch_size: Annotated[int, Interval(ge=1, le=MOST_AT_ONCE)] = 128
     """Images per training step."""
     phase: bool = False
     """No longer here: the order-chaos diagram is a study of its own, scripts/order_chaos.py."""
@@ -52,3 +56,5 @@ class Config:
     def __post_init__(self):
         if self.phase:
             raise ValueError("--phase: the diagram is a study of its own, run scripts/order_chaos.py")
+        batch = min(self.batch_size, MOST_IMAGES) if self.epochs else 1
+        check_size("--depth, --width, --batch-size", network_size(self.depth, self.width, batch))

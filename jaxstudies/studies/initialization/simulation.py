@@ -147,8 +147,8 @@ def train(
         return Dataset(as_inputs(batch.inputs), jax.nn.one_hot(batch.targets, NUM_CLASSES))
 
     # Decay and epsilon of RMSprop are Keras', which the notebook used.
-    rate, adam = config.learning_rate, config.optimizer == "adam"
-    optimizer = optax.adam(rate) if adam else optax.rmsprop(rate, decay=0.9, eps=1e-7)
+    optimizers = {"adam": optax.adam, "rmsprop": partial(optax.rmsprop, decay=0.9, eps=1e-7)}
+    optimizer = optimizers[config.optimizer](config.learning_rate)
     model, loss = ((lambda key, inputs: networks), logits), optax.softmax_cross_entropy
     run = partial(fit, key, model, optimizer, loss, data, prepare=prepare)
     state, losses = run(num_epochs=config.epochs, batch_size=config.batch_size)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from annotated_types import Gt, Interval
+from annotated_types import Interval
 
 from jaxstudies.networks.names import DatasetName, DropoutPosition
+from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE
 
 ArmName = Literal["plain", "standardized", "bn_input", "raw_bn", "dropout", "bn_dropout"]
 
@@ -28,9 +29,9 @@ class Config:
     """Where MNIST lies (JAXSTUDIES_DATA_DIR, else where tensorflow-datasets keeps it)."""
     epochs: Annotated[int, Interval(ge=1, le=1000)] | None = None
     """Passes through the training images (5; MNIST on an accelerator 15)."""
-    batch_size: Annotated[int, Interval(ge=2, le=10**6)] | None = None
+    batch_size: Annotated[int, Interval(ge=2, le=MOST_AT_ONCE)] | None = None
     """Images per step (128; of the few digits 32)."""
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    learning_rate: Annotated[float, Interval(gt=0, le=LARGEST)] = 1e-3
     """Learning rate of Adam."""
     dropout_position: DropoutPosition = "activation"
     """Where hidden activations are dropped: behind each sigmoid and before pooling (activation), behind pooling
@@ -39,9 +40,9 @@ class Config:
     """Share of input pixels dropped."""
     hidden_rate: Annotated[float, Interval(ge=0, le=0.99)] = 0.5
     """Share of hidden activations dropped."""
-    train_evaluated: Annotated[int, Interval(ge=1, le=10**6)] = 10_000
+    train_evaluated: Annotated[int, Interval(ge=1, le=MOST_AT_ONCE)] = 10_000
     """Training images on which loss and accuracy are evaluated, at most: the last ones."""
     bn_momentum: Annotated[float, Interval(ge=0, le=0.9999)] = 0.99
     """Share of batch norm's running averages kept at a step."""
-    bn_epsilon: Annotated[float, Gt(0)] = 1e-3
+    bn_epsilon: Annotated[float, Interval(gt=0, le=LARGEST)] = 1e-3
     """Added to the variance in batch norm."""

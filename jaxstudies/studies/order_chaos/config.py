@@ -6,6 +6,7 @@ from typing import Annotated
 from annotated_types import Interval
 
 from jaxstudies.networks.names import ActivationName, DatasetName
+from jaxstudies.studies.bounds import check_size, network_size
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,6 @@ class Config:
     """Hidden layers of the networks."""
     width: Annotated[int, Interval(ge=2, le=10_000)] = 100
     """Units per hidden layer."""
+
+    def __post_init__(self):
+        check_size("--depth, --width", network_size(self.depth, self.width, 8))

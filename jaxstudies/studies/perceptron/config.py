@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from annotated_types import Gt, Interval
+from annotated_types import Interval
+
+from jaxstudies.studies.bounds import LARGEST, check_size, check_steps
 
 RuleName = Literal["perceptron", "hinge", "averaged_perceptron", "svm", "bayes_point"]
 RULES: tuple[RuleName, ...] = get_args(RuleName)
@@ -23,19 +25,24 @@ class Config:
     5 to 200 points is run beside it, on up to 1,000 sets."""
     rules: tuple[RuleName, ...] = RULES
     """Learning rules, paired on the same training and test points."""
-    learning_rates: tuple[Annotated[float, Gt(0)], ...] = (0.1,)
+    learning_rates: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (0.1,)
     """Learning rates of perceptron, averaged perceptron and hinge; the first is the one judged."""
     epochs: tuple[Annotated[int, Interval(ge=1, le=10**5)], ...] = (50, 200)
     """Budgets of training: passes through the points."""
     convergence_epochs: Annotated[int, Interval(ge=0, le=10**5)] = 500
     """A longer budget beside them; 0 leaves it out. Few hinge runs have converged even then (see
     `converged` in summary.csv); sets on which both rules have are judged apart."""
-    margins: tuple[Annotated[float, Gt(0)], ...] = (1.0,)
+    margins: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (1.0,)
     """The hinge's a in the loss max(0, a - y W.x); the first is the one judged."""
     num_test: Annotated[int, Interval(ge=1, le=100_000)] = 1000
     """Test points per pair of training sets."""
     map: bool = True
     """Run hinge and perceptron over learning rates and epochs as well, on up to 2,000 sets."""
+
+    def __post_init__(self):
+        check_steps("--epochs, --convergence-epochs, --num-train", max(self.budgets) * max(self.num_train))
+        numbers = len(self.budgets) * (self.num_test + 2 * max(self.num_train))
+        check_size("--epochs, --num-train, --num-test", numbers)
 
     @property
     def budgets(self) -> tuple[int, ...]:

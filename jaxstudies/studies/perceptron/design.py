@@ -10,6 +10,8 @@ from jaxstudies.studies.perceptron.config import RULES, Config
 
 CLOSED = ("svm", "bayes_point")
 """Rules without a learning rate and epochs."""
+BY_MISTAKES = ("perceptron", "averaged_perceptron")
+"""Rules that learn from points on the wrong side, whatever the hinge's margin."""
 
 MAP_RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 MAP_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -24,7 +26,8 @@ def part_settings(c: Config, part: str, size: int, rules, rates, margins, budget
     width = len(c.budgets)
     for rule in rules:
         closed = rule in CLOSED
-        kinds = [(None, None)] if closed else product(rates, margins if rule == "hinge" else (0.0,))
+        of_rule = dict.fromkeys(BY_MISTAKES, (0.0,)) | {"hinge": margins}
+        kinds = [(None, None)] if closed else product(rates, of_rule[rule])
         for (rate, margin), start in product(kinds, range(0, len(budgets), width)):
             some = (0,) if closed else budgets[start : start + width]
             labels: dict[str, object] = {"part": part, "rule": rule, "num_train": size}
