@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from jaxstudies.commands import command, flags, options
@@ -178,13 +178,13 @@ TRIED = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_extremes_of_flags_run_to_their_end(name, tmp_path_factory):
+def run_some(name, number, tmp_path_factory):
+    """Run a study, small, at so many extremes of its flags."""
     study = load(name)
     hints = get_type_hints(study.Config, include_extras=True)
+    quiet = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases": [Phase.generate]}
 
-    @settings(max_examples=3 if name in SLOW else 8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=number, **quiet)
     @given(st.data())
     def run(data):
         argv = SMALL[name].split()
@@ -198,3 +198,15 @@ def test_extremes_of_flags_run_to_their_end(name, tmp_path_factory):
         plt.close("all")
 
     run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_extremes_of_flags_run_to_their_end(name, tmp_path_factory):
+    run_some(name, 1 if name in SLOW else 2, tmp_path_factory)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hundred_extremes_of_flags_run_to_their_end(name, tmp_path_factory):
+    run_some(name, 15, tmp_path_factory)
