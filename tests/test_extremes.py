@@ -8,28 +8,25 @@ import warnings
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import toy
-from annotated_types import Interval
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reading import texts_of
 
 from jaxstudies import jobs, results, studies
 from jaxstudies.commands import command, flags, options
-from jaxstudies.commands.flags import UsageError
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine import tracing
 from jaxstudies.engine.monte_carlo import Timing
 from jaxstudies.evidence.claims import sentence
 from jaxstudies.networks.activations import activation_named
-from jaxstudies.output import default_figures, plotting
-from jaxstudies.output.table import stacked
+from jaxstudies.output import plotting
 from jaxstudies.studies.depth_width.beside import fit_baselines
 from jaxstudies.studies.depth_width.design import networks
+from jaxstudies.studies.initialization import figures as initialization_figures
 from jaxstudies.study import Claim, Results, from_module, load, task_of
 
 NAMES = list(studies.packaged())
@@ -114,7 +111,12 @@ def answer(study, finished, out):
 FEW = 4
 """What lays out arrays is as small as it may be, or a little larger."""
 NUMBERS = {"seeds": st.integers(1, 3), "seed": st.sampled_from([0, 2**32 - 1]), "num_examples": st.integers(100, 101)}
-HISTORY = {("initialization", "epochs"), ("lenet", "epochs"), ("depth_width", "epochs"), ("depth_width", "modern_epochs")}
+HISTORY = {
+    ("initialization", "epochs"),
+    ("lenet", "epochs"),
+    ("depth_width", "epochs"),
+    ("depth_width", "modern_epochs"),
+}
 ANY_SIZE = {"epochs", "long_epochs", "convergence_epochs", "batch_size", "num_images", "train_evaluated"}
 
 
@@ -213,3 +215,310 @@ def test_runs_that_diverged_have_tables_and_figures_that_say_so_and_no_verdicts(
     judged = [verdict for verdict in verdicts if not verdict.id.startswith("time.")]
     assert all(sentence(verdict).startswith("Not tested") for verdict in judged if verdict.estimand != "share")
     assert len(summary)
+
+
+# A reader's study: measures, names and levels of all kinds, with the default summary and figures.
+
+ODD_NAMES = ("a/b", "..", "x" * 300, "ü ß 損失", "a$b", "$x_{$", "a_b", "a b", ".hidden", "A/B", "con|<>*?")
+MEASURES = {
+    "all NaN": [np.nan] * 4,
+    "all infinite": [np.inf, -np.inf, np.inf, np.inf],
+    "beyond any mean": [1e308, 1e308, -1e308, 1e308],
+    "one large number": [1e300] * 4,
+    "all true": [True] * 4,
+    "bounds of integers": [np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, 1],
+    "some missing": [None, True, None, False],
+    "curves": [np.array([np.nan, 1.0])] * 4,
+    "nothing": [np.empty(0)] * 4,
+    "curves beyond": [np.array([1e308, 1e-308, 0.0])] * 4,
+}
+
+
+def own_study(**more):
+    """Return a study of a reader's own, with one factor."""
+    module = types.ModuleType("own", "Does it cost $5 or $x_{$?")
+    simulate = more.pop("simulate", lambda key, rate: {"x": rate * jax.random.normal(key)})
+    config = dataclasses.make_dataclass("Config", [("rate", tuple[float, ...], (0.1, 0.2))], frozen=True)
+    vars(module).update({"Config": config, "simulate": simulate, **more})
+    return from_module(module)
+
+
+def told(rates, measures, study=None):
+    """Return a table of two rates, two seeds each, and what a study without figures of its own makes of it."""
+    runs = pd.DataFrame({"rate": np.repeat(np.array(rates, object), 4 // len(rates))}).infer_objects()
+    runs["seed"] = np.tile(np.arange(4 // len(rates)), len(rates))
+    study = own_study() if study is None else study
+    return study, Results(study.Config(), pd.concat([runs, pd.DataFrame(measures)], axis=1), pd.DataFrame(), {})
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_of_any_numbers_is_summed_up_and_drawn(name, tmp_path):
+    study, finished = told((0.1, 0.2), {name: MEASURES[name]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        summary = results.summary_of(study, finished)
+        plotting.save(results.figures_of(study, finished, summary), tmp_path)
+    known = summary.dropna(subset=["low", "high"])
+    assert (known["low"] <= known["high"]).all()
+
+
+def test_a_name_of_any_letters_is_drawn_and_has_a_file_of_its_own(tmp_path):
+    measures = {name: [0.1, 0.2, 0.3, 0.4] for name in ODD_NAMES}
+    study, finished = told((0.1, 0.2), measures)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures = results.figures_of(study, finished)
+        captions = dict.fromkeys(figures, "It costs $5, and not $x_{$.")
+        paths = plotting.save(figures, tmp_path, captions)
+    assert {path.parent for path in paths} == {tmp_path} and set(tmp_path.iterdir()) == set(paths)
+    names = [path.name.casefold() for path in paths]
+    assert len(set(names)) == len(ODD_NAMES) and not any(name.startswith(".") for name in names)
+    assert "a_b.png" in names and "a b.png" in names
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        (0.1, 0.10000001),
+        (0.001, 0.002),
+        (1 / 3, 1 / 3 + 1e-16),
+        (np.float32(0.1).item(), 0.1),
+        ("a_b", "a b"),
+        ("adam", "Adam"),
+        ("x" * 300 + "1" + "x" * 300, "x" * 300 + "2" + "x" * 300),
+        (True, False),
+    ],
+)
+def test_levels_that_round_to_the_same_words_stay_apart(levels, tmp_path):
+    study, finished = told(levels, {"x": [1.0, 2.0, 3.0, 4.0], "curve": [np.ones(3)] * 4})
+    figures = results.figures_of(study, finished)
+    ticks = [label.get_text() for label in figures["x"].axes[0].get_xticklabels()]
+    assert len(set(ticks)) == len(ticks) == 2 or (len(ticks) == 2 and "" in ticks)
+    (legend,) = figures["curve"].legends
+    assert len({text.get_text() for text in legend.get_texts()}) == 2
+    table = results.with_labels_apart(results.summary_of(study, finished), ["rate"])
+    written = pd.read_csv(tmp_path_csv(table, tmp_path), dtype=str)
+    assert written["rate"].nunique() == 2
+
+
+def tmp_path_csv(table, where):
+    table.to_csv(where / "table.csv", index=False, float_format="%.7g")
+    return where / "table.csv"
+
+
+def test_a_study_s_own_labels_stay_apart():
+    config = load("initialization").Config
+    names = initialization_figures.name_inits
+    assert names([("normal", 0.1), ("he_normal", np.nan)]) == ["σ = 0.10", "He normal"]
+    for sigmas in ((0.001, 0.002), (0.1, 0.10000001), (0.1, 0.101, 0.102)):
+        assert len(set(names([("normal", sigma) for sigma in sigmas]))) == len(sigmas)
+    assert config.sigmas
+
+
+# What a study's own code cannot do costs that alone.
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    out = tmp_path_factory.mktemp("own")
+    command.main(own_study(), ["--seeds", "3", "--out", str(out)])
+    return out
+
+
+def fails(what):
+    def failing(*arguments):
+        raise what
+
+    return failing
+
+
+LEFT_OUT = {
+    "plot raised": ({"plot": fails(RuntimeError("no\npen"))}, "plot raised RuntimeError: no pen"),
+    "plot of text": ({"plot": lambda results: {"a": "text"}}, "plot returned 'text' as 'a'"),
+    "summary": ({"summarize": fails(KeyError("x"))}, "summarize raised KeyError: 'x'"),
+    "no summary": ({"summarize": lambda results: 3}, "summarize: 3 is no DataFrame"),
+    "tables": ({"tables": fails(OSError("gone"))}, "tables raised OSError: gone"),
+    "claims": ({"claims": fails(ZeroDivisionError())}, "claims raised ZeroDivisionError"),
+    "no claim": ({"claims": lambda results: [3]}, "claims"),
+    "share of numbers": (
+        {"CLAIMS": (Claim("odd", "w", lambda of: of("x", rate=0.1), (0, 1), estimand="share_difference"),)},
+        "claim odd: a share is of outcomes",
+    ),
+    "number": ({"CLAIMS": (Claim("odd", "words", lambda of: 0.5, (0, 1)),)}, "claim odd: its effect is 0.5: a Series"),
+    "unfit to draw": ({"plot": lambda results: {"bad": unfit(), "good": plt.figure()}}, "figure bad raised"),
+}
+
+
+def unfit():
+    figure, ax = plt.subplots()
+    ax.plot([0, 1])
+    ax.xaxis.set_major_formatter(fails(ValueError("no ticks")))
+    return figure
+
+
+@pytest.mark.parametrize("which", LEFT_OUT)
+def test_what_a_study_cannot_do_is_left_out_and_told_in_a_line(which, ran, tmp_path, capsys):
+    changed, said = LEFT_OUT[which]
+    shutil.copytree(ran, tmp_path, dirs_exist_ok=True)
+    for path in [*tmp_path.glob("*.csv"), *tmp_path.glob("*.png"), tmp_path / "claims.json"]:
+        path.unlink()
+    sound = Claim("sound", "x is small", lambda of: of("x", rate=0.1), (-9, 9))
+    if "claims" not in changed:
+        changed = changed | {"CLAIMS": (*changed.get("CLAIMS", ()), sound)}
+    with pytest.raises(SystemExit) as stop:
+        command.main(own_study(**changed), ["--plots-only", "--out", str(tmp_path)])
+    printed = capsys.readouterr()
+    (line,) = [line for line in printed.err.splitlines() if "judging" not in line]
+    assert stop.value.code == 2 and said in line and "the rest is written" in line
+    assert (tmp_path / "summary.csv").read_text().count("\n") == 3
+    claims = json.loads((tmp_path / "claims.json").read_text())
+    if "claims" not in changed:
+        assert [claim["id"] for claim in claims] == ["sound"] and "x is small" in printed.out
+    if "plot" not in changed:
+        assert (tmp_path / "x.png").exists()
+    if which == "unfit to draw":
+        assert (tmp_path / "good.png").exists()
+
+
+FIGURES = {
+    "figure": lambda results: plt.figure(),
+    "list": lambda results: [plt.figure(), plt.figure()],
+    "tuple": lambda results: (plt.figure(),),
+    "axes": lambda results: plt.subplots()[1],
+    "slash": lambda results: {"a/b": plt.figure(), "..": plt.figure()},
+    "number": lambda results: {3: plt.figure()},
+    "none at all": lambda results: {},
+}
+
+
+@pytest.mark.parametrize("which", FIGURES)
+def test_figures_come_alone_in_lists_and_by_any_name(which, ran, tmp_path, capsys):
+    shutil.copytree(ran, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "x.png").unlink()
+    claim = Claim("alone", "x is small", lambda of: of("x", rate=0.1), (-9, 9))
+    study = own_study(plot=FIGURES[which], CAPTIONS={"missing": "Nothing."}, CLAIMS=claim)
+    command.main(study, ["--plots-only", "--out", str(tmp_path)])
+    assert "x is small" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.png"))) == {"list": 2, "slash": 2, "none at all": 0}.get(which, 1)
+
+
+# Bounds.
+
+
+def integers():
+    """Yield each integer flag of each study, and the most it may be."""
+    for name in NAMES:
+        for field, hint in get_type_hints(studies.config_of(name), include_extras=True).items():
+            for _, high, _ in flags.bounds(hint):
+                yield name, field, high
+
+
+def parse(name, *argv):
+    return options.parse(studies.config_of(name), name, "", list(map(str, argv)))
+
+
+def test_every_number_has_an_upper_bound_that_fits_into_32_bits():
+    listed = list(integers())
+    assert len(listed) > 50
+    for name, field, high in listed:
+        hint = get_type_hints(studies.config_of(name), include_extras=True)[field]
+        most = 3e38 if "float" in str(hint) else 2**32 if field == "seed" else 2**31
+        assert high < most, (name, field)
+    for name in NAMES:
+        for field, hint in get_type_hints(studies.config_of(name), include_extras=True).items():
+            numbers = hint in (int, float) or set(get_args(hint)) & {int, float}
+            assert not numbers, f"{name}: {field} has no bounds"
+
+
+@pytest.mark.parametrize(("name", "field", "high"), integers())
+def test_more_than_the_bound_is_refused_by_name(name, field, high):
+    flag = f"--{field.replace('_', '-')}"
+    for value in (2**31, 3e9) if high < 2**31 else (2**32,):
+        hint = get_type_hints(studies.config_of(name), include_extras=True)[field]
+        whole = "int" in str(hint)
+        number = int(value) if whole else value * 1e30
+        with pytest.raises(UsageError, match=f"^{flag} .*at most"):
+            parse(name, flag, number)
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "named"),
+    [
+        ("dying_relu", ["--depths", 1000, "--widths", 10_000], "--depths, --widths"),
+        ("dying_relu", ["--batch-size", 10**7, "--num-examples", 10**7, "--widths", 1000], "--batch-size"),
+        ("born_dead", ["--depths", 1000, "--widths", 10_000], "--depths, --widths"),
+        ("initialization", ["--depth", 1000, "--width", 10_000], "--depth, --width"),
+        ("order_chaos", ["--depth", 1000, "--width", 10_000], "--depth, --width"),
+        ("perceptron", ["--num-train", 10_000, "--epochs", 10**6], "--epochs, --convergence-epochs, --num-train"),
+        (
+            "depth_width",
+            ["--epochs", 10**5, "--num-examples", 10**7, "--batch-size", 1],
+            "--num-examples, --batch-size",
+        ),
+        ("depth_width", ["--shapes", "10000-10000", "--num-examples", 10**7, "--batch-size", 10**6], "--shapes"),
+    ],
+)
+def test_numbers_that_are_too_large_together_are_refused_before_anything_runs(name, argv, named):
+    with pytest.raises(UsageError, match=f"^{named}") as caught:
+        parse(name, *argv)
+    assert "\n" not in str(caught.value)
+
+
+# Names.
+
+
+def test_a_name_that_is_not_wired_in_is_an_error():
+    with pytest.raises(ValueError, match="activation 'Dense': one of tanh, "):
+        activation_named("Dense")
+    for name, changed in (
+        ("initialization", {"activations": ("swish",)}),
+        ("initialization", {"inits": ("xavier",)}),
+        ("initialization", {"optimizer": "sgd", "epochs": 1}),
+        ("order_chaos", {"activations": ("swish",)}),
+        ("dying_relu", {"activations": ("elu",)}),
+        ("dying_relu", {"targets": ("cube",)}),
+        ("dying_relu", {"inits": ("xavier",)}),
+        ("dying_relu", {"losses": ("huber",)}),
+        ("perceptron", {"rules": ("winnow",)}),
+        ("lenet", {"arms": ("other",)}),
+        ("lenet", {"arms": ("dropout",), "dropout_position": "output"}),
+        ("depth_width", {"recipes": ("rmsprop",), "modern_epochs": 0}),
+        ("depth_width", {"features": "random", "modern_epochs": 0}),
+        ("depth_width", {"activation": "tanh", "modern_epochs": 0}),
+    ):
+        study = load(name)
+        with pytest.raises((ValueError, KeyError)):
+            task = task_of(study, dataclasses.replace(SMALLEST[name](), **changed), 1)
+            for group in task.design.groups:
+                tracing.trace(task.simulate, group, dict(task.data))
+            pytest.fail(f"{name}: {changed}")
+
+
+# Really run.
+
+REAL = """
+initialization --dataset digits --num-images 100 --seeds 2 --activations relu --inits normal he_normal --depth 100
+initialization --dataset digits --num-images 5 --seeds 1 --activations relu --inits normal\
+ --sigmas 1e30 --depth 3 --width 2 --epochs 1 --batch-size 100000 --learning-rate 1e30
+lenet --dataset digits --seeds 1 --epochs 1 --learning-rate 1e30 --arms plain
+perceptron --seeds 1 --num-train 1 --num-test 1 --epochs 1 --convergence-epochs 0 --no-map
+perceptron --seeds 2 --num-train 1 2 --num-test 1 --epochs 1\
+ --learning-rates 1e30 --margins 1e30 --rules hinge perceptron
+order_chaos --dataset digits --seeds 1 --points 2 --depth 1000 --width 2 --activations relu
+born_dead --seeds 1 --depths 1000 --widths 1 --init normal --init-std 1e30
+dying_relu --seeds 2 --depths 1000 --widths 1 --epochs 1 --num-examples 1\
+ --learning-rate 1e30 --init-std 1e30 --inits normal --long-epochs 2
+depth_width --seeds 1 --shapes 1 --epochs 1 --num-examples 100\
+ --noise-variance 0 --recipes sgd --sgd-rates 1e30 --modern-epochs 0
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", REAL.strip().splitlines(), ids=lambda line: line[:40])
+def test_a_study_runs_to_its_end_at_its_extremes(line, tmp_path, capsys):
+    name, *argv = line.split()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        command.main(load(name), [*argv, "--out", str(tmp_path)])
+    assert {"runs.parquet", "summary.csv", "claims.json", "config.json"} <= {path.name for path in tmp_path.iterdir()}
+    assert list(tmp_path.glob("*.png"))
