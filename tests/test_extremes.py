@@ -426,8 +426,14 @@ def test_every_number_has_an_upper_bound_that_fits_into_32_bits():
         assert high < most, (name, field)
     for name in NAMES:
         for field, hint in get_type_hints(studies.config_of(name), include_extras=True).items():
-            numbers = hint in (int, float) or set(get_args(hint)) & {int, float}
-            assert not numbers, f"{name}: {field} has no bounds"
+            assert ("int" not in texts(hint) and "float" not in texts(hint)) or list(flags.bounds(hint)), (name, field)
+
+
+def texts(hint):
+    """Return the names of the types inside a type."""
+    return {part.__name__ for part in (hint, *get_args(hint)) if isinstance(part, type)}.union(
+        *(texts(part) for part in get_args(hint) if get_args(part))
+    )
 
 
 @pytest.mark.parametrize(("name", "field", "high"), integers())
@@ -459,7 +465,7 @@ def test_more_than_the_bound_is_refused_by_name(name, field, high):
     ],
 )
 def test_numbers_that_are_too_large_together_are_refused_before_anything_runs(name, argv, named):
-    with pytest.raises(UsageError, match=f"^{named}") as caught:
+    with pytest.raises(UsageError, match=named) as caught:
         parse(name, *argv)
     assert "\n" not in str(caught.value)
 
@@ -486,9 +492,11 @@ def test_a_name_that_is_not_wired_in_is_an_error():
         ("depth_width", {"features": "random", "modern_epochs": 0}),
         ("depth_width", {"activation": "tanh", "modern_epochs": 0}),
     ):
-        study = load(name)
+        study, config = load(name), SMALLEST[name]()
+        for field, value in changed.items():  # around the types, which are checked in tests
+            object.__setattr__(config, field, value)
         with pytest.raises((ValueError, KeyError)):
-            task = task_of(study, dataclasses.replace(SMALLEST[name](), **changed), 1)
+            task = task_of(study, config, 1)
             for group in task.design.groups:
                 tracing.trace(task.simulate, group, dict(task.data))
             pytest.fail(f"{name}: {changed}")
