@@ -169,7 +169,7 @@ def configured(name, given):
 EVERY = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_is_answered_at_many_extremes(name, tmp_path):
     @settings(max_examples=25, **EVERY)
@@ -199,8 +199,12 @@ SMALLEST = {
 }
 
 
+LONG = {"depth_width", "dying_relu", "initialization", "lenet", "perceptron"}
+"""Studies whose simulation or figures take long."""
+
+
 @pytest.mark.parametrize("how", ["nan", pytest.param("mixed", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NAMES])
 def test_runs_that_diverged_have_tables_and_figures_that_say_so_and_no_verdicts(name, how, tmp_path):
     study = load(name)
     finished = made_up(study, SMALLEST[name](), how)

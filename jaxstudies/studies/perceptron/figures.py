@@ -147,7 +147,7 @@ def draw_gains(ax: Axes, study: pd.DataFrame) -> None:
     """Draw the distributions of hinge's accuracy minus the perceptron's."""
     longest = study["epochs"].max()
     cells = [(50.0, 200.0, "perceptron 50, hinge 200 epochs")]
-    cells += [(longest, longest, f"{int(longest):,} epochs each")] if np.isfinite(longest) else []
+    cells += [(longest, longest, f"{longest:,.0f} epochs each")] if np.isfinite(longest) else []
     # The colors that no rule has.
     for color, (p_epochs, h_epochs, budgets) in zip(plotting.COLORS[5:], cells, strict=False):
         chosen = lines(study, {"perceptron": p_epochs, "hinge": h_epochs})
