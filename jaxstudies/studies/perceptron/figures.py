@@ -128,11 +128,17 @@ def plot_accuracy(study: pd.DataFrame) -> Figure:
     return figure
 
 
+def finite_of(column: pd.Series) -> np.ndarray:
+    """Return the numbers of a column that are finite."""
+    values = column.to_numpy(float)
+    return values[np.isfinite(values)]
+
+
 def draw_errors(ax: Axes, study: pd.DataFrame) -> None:
     """Draw the share of training sets with more than an error, by rule."""
     n = study["seed"].nunique()
     for rule, label, rows in lines(study, {"perceptron": 50, "hinge": 200}):
-        accuracy = np.sort(rows["accuracy"].dropna().to_numpy(float))
+        accuracy = np.sort(finite_of(rows["accuracy"]))
         mean, low, high = stats.mean_interval(accuracy)
         half = f" ± {(high - low) / 2:.4f}" if len(accuracy) > 1 else ""
         label = f"{label}: {mean:.4f}{half}" if len(accuracy) else f"{label}: {plotting.NOTHING_FINITE}"
@@ -154,7 +160,7 @@ def draw_gains(ax: Axes, study: pd.DataFrame) -> None:
         pair = {rule: rows.set_index("seed")["accuracy"] for rule, _, rows in chosen}
         if "perceptron" not in pair or "hinge" not in pair:
             continue
-        gain = (pair["hinge"] - pair["perceptron"]).dropna().to_numpy(float)
+        gain = finite_of(pair["hinge"] - pair["perceptron"])
         if not len(gain):
             ax.plot([], [], color=color, label=f"{budgets}: {plotting.NOTHING_FINITE}")
             continue
