@@ -465,7 +465,7 @@ def test_more_than_the_bound_is_refused_by_name(name, field, high):
             ["--epochs", 10**5, "--num-examples", 10**7, "--batch-size", 1],
             "--num-examples, --batch-size",
         ),
-        ("depth_width", ["--shapes", "10000-10000", "--num-examples", 10**7, "--batch-size", 10**6], "--shapes"),
+        ("depth_width", ["--shapes", "10000-10000", "--num-examples", 10**7, "--batch-size", 10**7], "--shapes"),
     ],
 )
 def test_numbers_that_are_too_large_together_are_refused_before_anything_runs(name, argv, named):

@@ -1,7 +1,7 @@
 """What the flags of a study may not ask for together, on whatever machine."""
 
-MOST_NUMBERS = 2**30
-"""32-bit numbers that a single run may have in memory at once, at the least: 4 GiB."""
+MOST_NUMBERS = 2**35
+"""32-bit numbers that a single run may have in memory at once, at the least: 128 GiB, as the largest devices hold."""
 MOST_STEPS = 2**31 - 1
 """Steps of a run that are counted in 32 bits."""
 MOST_EPOCHS = 10**6
