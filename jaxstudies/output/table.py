@@ -215,14 +215,16 @@ def read_blocks(path: Path, arrays: bool = True) -> Iterator[pd.DataFrame]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if not file.num_row_groups:
                 raise ValueError("there are no rows")
-            schema, left = file.schema_arrow, ARRAY_BYTES
+            schema, left, seen = file.schema_arrow, ARRAY_BYTES, 0
             lists = [field.name for field in schema if _is_list(field)]
             for number in range(file.num_row_groups):
                 chosen = schema.names if left > 0 else [n for n in schema.names if n not in lists]
                 for batch in file.iter_batches(ROWS_READ, [number], columns=chosen):
-                    rows = pa.Table.from_batches([batch])
+                    rows, seen = pa.Table.from_batches([batch]), seen + batch.num_rows
                     left -= 0 if arrays else sum(rows.column(n).nbytes for n in lists if n in chosen)
                     yield to_pandas(rows).reindex(columns=schema.names)
+            if not seen or seen != file.metadata.num_rows:
+                raise ValueError("there are not as many rows as it says")
     except Exception as error:  # a damaged footer can make the reader stumble over anything
         raise UnreadableRuns(f"{path} is damaged") from error
 
