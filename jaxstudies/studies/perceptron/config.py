@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from annotated_types import Interval
 
-from jaxstudies.studies.bounds import LARGEST, check_size, check_steps
+from jaxstudies.studies.bounds import LARGEST
 
 RuleName = Literal["perceptron", "hinge", "averaged_perceptron", "svm", "bayes_point"]
 RULES: tuple[RuleName, ...] = get_args(RuleName)
@@ -38,11 +38,6 @@ class Config:
     """Test points per pair of training sets."""
     map: bool = True
     """Run hinge and perceptron over learning rates and epochs as well, on up to 2,000 sets."""
-
-    def __post_init__(self):
-        check_steps("--epochs, --convergence-epochs, --num-train", max(self.budgets) * max(self.num_train))
-        numbers = len(self.budgets) * (self.num_test + 2 * max(self.num_train))
-        check_size("--epochs, --num-train, --num-test", numbers)
 
     @property
     def budgets(self) -> tuple[int, ...]:
