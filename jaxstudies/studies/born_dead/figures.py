@@ -56,7 +56,7 @@ def plot(results: Results) -> dict[str, Figure]:
             ax.plot(line, depths, style, color="white", lw=1.6, label=f"P ≤ {probability:.0%}")
         ax.set(title=title, xlabel="width (units per layer)", xlim=(widths[0] - 0.5, widths[-1] + 0.5))
     axes[0, 0].set_ylabel("depth (hidden layers)")
-    axes[0, 0].yaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     legend = axes[0, 0].legend(title="theory: safe\nright of", loc="upper right", handlelength=1.2)
     plt.setp([legend.get_title(), *legend.get_texts()], color="white", fontsize=8)
     figure.colorbar(mesh, ax=axes[0, -1], label="share of networks")

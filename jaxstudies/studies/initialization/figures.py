@@ -182,7 +182,7 @@ def plot_moments(born: pd.DataFrame) -> Figure:
             cut = "; an interval that leaves the axis reaches further down"
         plotting.plain_log_ticks(top.yaxis)
         bottom.set(ylim=(-0.03, 1.03), xlabel=BY_LAYER)
-        bottom.xaxis.get_major_locator().set_params(integer=True)
+        bottom.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     moments = "second moment of the activations\n(points; lines: mean field)"
     saturation = "saturated share of units and images\n(|derivative| < 5 % of maximum)"
     title = f"Activations at initialization (means with 95 % intervals, n = {born['n'].min()} networks each{cut})"
@@ -205,7 +205,7 @@ def plot_gradients(summary: pd.DataFrame) -> Figure:
         ax.axhspan(0.5, 2, color="0.9", zorder=0)
         ax.set(yscale="log", title=f"{words(name)}, {STAGES[stage]}")
         plotting.plain_log_ticks(ax.yaxis)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     plt.setp(axes[-1], xlabel=BY_LAYER)
     title = "Gradients by layer (geometric mean with 95 % interval, "
     title += f"n = {summary['n'].min()} networks each; band: within a factor of 2{cut})"
@@ -221,7 +221,7 @@ def plot_training(runs: pd.DataFrame, epochs: int) -> Figure:
             points(top, np.arange(epochs) + 1, mean_intervals(stacked(rows, "epoch_loss").astype(float)), style)
             bottom.plot(at_stage(rows, "slope"), rows["accuracy"], linestyle="none", ms=4, alpha=0.6, **style)
         top.set(title=words(name), xlabel="epoch", yscale="log")
-        top.xaxis.get_major_locator().set_params(integer=True)
+        top.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         bottom.set(xlabel="slope of the log gradient at initialization\n(> 0: vanishing)")
         bottom.axvline(0, color="0.7", lw=1, zorder=0)
     ylabels = "training loss (mean, 95 % interval)", "test accuracy (a point per network)"

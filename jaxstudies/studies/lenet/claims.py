@@ -40,9 +40,15 @@ CONTRASTS = (OVER_STANDARDIZED, OVER_RAW, *(weights for _, _, weights in BY_BOTH
 
 
 def contrast(of: Of, weights: Weights, estimator: str) -> pd.Series:
-    """Return a weighted sum of the arms' final test accuracies by seed, in points."""
+    """Return a weighted sum of the arms' final test accuracies by seed, in points; NaN where one has diverged."""
     place = {"estimator": ESTIMATORS.index(estimator), "split": SPLITS.index("test"), "epoch": -1}
-    arms = [w * of("accuracy", arm=arm, **place).astype(float) for arm, w in weights.items()]
+
+    def accuracy(arm: str) -> pd.Series:
+        # The largest output of a network with NaN is its first one: it has an accuracy all the same.
+        seen, loss = (of(measure, arm=arm, **place).astype(float) for measure in ("accuracy", "loss"))
+        return seen.where(np.isfinite(loss))
+
+    arms = [w * accuracy(arm) for arm, w in weights.items()]
     # Of arms that share no seeds nothing is left.
     return 100 * pd.concat(arms, axis=1).sum(axis=1, skipna=False)
 

@@ -36,7 +36,8 @@ def claims(results: Results) -> list[Claim]:
     """List the claims at the first size, learning rate and margin; then look where they turn."""
     c: Config = results.config
     (size, *_), (first, *_), (margin, *_), longest = c.num_train, c.learning_rates, c.margins, c.budgets[-1]
-    runs = results.runs.set_index("seed")[["part", *KEYS, *MEASURES]]
+    finite = np.isfinite(results.runs["accuracy"].astype(float))  # weights that are not seem to flip no prediction
+    runs = results.runs[finite].set_index("seed")[["part", *KEYS, *MEASURES]]
     rows_of = dict(list(runs.groupby(["part", *KEYS], sort=False, dropna=False)))
 
     def pair(name, words, part, size, perceptron_epochs, hinge_epochs, rate=first, converged=False):
