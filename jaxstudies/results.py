@@ -186,7 +186,7 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
 def judge(study: Study, results: Results, wrong: list[StudyError] | None = None) -> tuple[list[Verdict], pd.DataFrame]:
     """Return the verdicts on a study's claims, and the effects by seed that they rest on, see `judge_all`."""
     listed = study.CLAIMS if study.claims is None else study.claims(results)
-    return judge_all(listed, selector(results.runs, study.AXES), wrong)
+    return judge_all(claims.with_own_ids(listed), selector(results.runs, study.AXES), wrong)
 
 
 @np.errstate(all="ignore")  # of runs that diverged the table says NaN or infinity, and no warning need

@@ -93,7 +93,7 @@ class Study:
     beside: Callable[..., dict[str, pd.DataFrame]] = lambda config, remember: {}
     """Computes once what is no run of a key: baselines, times. `remember(name, compute)` keeps
     arrays, so that a killed run does not compute them twice."""
-    CLAIMS: tuple[Claim, ...] = ()
+    CLAIMS: Iterable[Claim] | Claim = ()
     """What is judged."""
     claims: Callable[[Results], Iterable[Claim]] | None = None
     """The claims, where they depend on what was run."""
@@ -132,8 +132,6 @@ def from_module(module: ModuleType, name: str | None = None) -> Study:
     known = {f.name for f in dataclasses.fields(Study)} - {"name", "text", "path", "module"}
     # A file of a study's folder may be called `claims` or `data`, too.
     given = {k: names[k] for k in known if k in names and not isinstance(names[k], ModuleType)}
-    if isinstance(given.get("CLAIMS"), Claim):  # without a comma, one in parentheses is no tuple
-        given["CLAIMS"] = (given["CLAIMS"],)
     return Study(name=name, text=module.__doc__ or "", path=path, module=module.__name__, **given)
 
 

@@ -144,13 +144,6 @@ def test_what_else_of_a_study_goes_wrong_is_one_line_and_the_rest_is_written(tmp
     assert {"claims.json", "summary.csv", "times.csv"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_one_claim_need_not_stand_in_a_tuple(monkeypatch):
-    one = toy.CLAIMS[0]
-    monkeypatch.setattr(toy, "CLAIMS", one)
-    read = study.from_module(toy)
-    assert (one,) == read.CLAIMS
-
-
 def test_a_name_that_is_none_trains_nothing():
     with pytest.raises(ValueError, match="activations 'gelu': one of leaky_relu, relu"):
         ours = study.load("dying_relu")

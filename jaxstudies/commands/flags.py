@@ -151,15 +151,15 @@ def check_values(part: object) -> None:
         for number in (number for number in numbers if number is not None):
             if isinstance(number, float) and not math.isfinite(number):
                 raise UsageError(f"{flag} {number}: a finite number is needed")
-            if isinstance(number, float) and number and not LEAST <= abs(number) <= LARGEST and not has_64_bits():
-                raise UsageError(
-                    f"{flag} {number}: must have a size from {LEAST:.3g} to {LARGEST:.3g}, as 32 bits have"
-                )
             for low, high, inclusive_low in bounds(hint):
                 if number > high or number < low or (number == low and not inclusive_low):
                     least = f"at least {low:g}" if inclusive_low else f"more than {low:g}"
                     most = "" if high == math.inf else f" and at most {high:.10g}"
                     raise UsageError(f"{flag} {number}: must be {least}{most}")
+            if isinstance(number, float) and number and not LEAST <= abs(number) <= LARGEST and not has_64_bits():
+                raise UsageError(
+                    f"{flag} {number}: must have a size from {LEAST:.3g} to {LARGEST:.3g}, as 32 bits have"
+                )
 
 
 def has_64_bits() -> bool:

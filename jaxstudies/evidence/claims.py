@@ -308,11 +308,13 @@ def judge(record: Mapping, effects: pd.DataFrame) -> Verdict:
     return Verdict(**(said | {"verdict": verdict, "effect": effect, "low": low, "high": high, "n": n}))
 
 
-def with_own_ids(claims: Iterable[Claim] | Claim) -> list[Claim]:
+def with_own_ids(claims: object) -> list[Claim]:
     """Return claims, or a single one, as a list; raise StudyError if one is none, or two have the same id."""
-    listed = [claims] if isinstance(claims, Claim) or not isinstance(claims, Iterable) else list(claims)
-    if odd := [claim for claim in listed if not isinstance(claim, Claim)]:
-        raise StudyError(f"claims: {short(odd[0])} is no Claim")
+    listed: list[Claim] = []
+    for claim in claims if isinstance(claims, Iterable) else [claims]:
+        if not isinstance(claim, Claim):
+            raise StudyError(f"claims: {short(claim)} is no Claim")
+        listed.append(claim)
     ids = [claim.id for claim in listed]
     for id_ in ids:
         if ids.count(id_) > 1:

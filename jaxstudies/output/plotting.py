@@ -76,13 +76,23 @@ def what_is_missing(ax: Axes) -> str:
     """Return why a panel into which something was drawn shows no number; empty where it shows one."""
     if not ax.axison or not ax.has_data() or ax.get_label() == "<colorbar>":
         return ""
-    maps = [array for drawn in (*ax.images, *ax.collections) if (array := drawn.get_array()) is not None]
-    shown = [np.isfinite(np.ma.filled(np.ma.asarray(array, float), np.nan)).any() for array in maps if np.size(array)]
+    maps = [drawn.get_array() for drawn in (*ax.images, *ax.collections)]
+    shown = [
+        np.isfinite(np.ma.filled(np.ma.asarray(array, float), np.nan)).any() for array in maps if array is not None
+    ]
     box = ax.dataLim
     if (shown and not any(shown)) or not np.isfinite(box.extents).all():
         return NOTHING_FINITE
     scales = ((ax.get_xscale(), box.minposx), (ax.get_yscale(), box.minposy))
     return NOTHING_POSITIVE if any(scale == "log" and not np.isfinite(least) for scale, least in scales) else ""
+
+
+def say(ax: Axes, why: str) -> Text:
+    """Write in the middle of a panel why it shows nothing."""
+    paper: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+    return ax.text(
+        0.5, 0.5, why, ha="center", va="center", style="italic", color="0.4", bbox=paper, transform=ax.transAxes
+    )
 
 
 def plain_where_no_math(text: str) -> str:
@@ -111,12 +121,10 @@ def write_figure(figure: Figure, caption: str, path: Path) -> None:
     style: Style = {"fontsize": CAPTION_SIZE, "color": "0.25", "va": "top", "linespacing": 1.35}
     left_out, told = (("Software",), "Description") if path.suffix == ".png" else (PDF_ORIGIN, "Subject")
     metadata = dict.fromkeys(left_out) | {told: caption or None}
-    middle: Style = {"ha": "center", "va": "center", "style": "italic", "color": "0.4"}
     with tolerant():
         for text in figure.findobj(Text):
             text.set_text(plain_where_no_math(text.get_text()))
-        missing = [(ax, why) for ax in figure.axes if (why := what_is_missing(ax))]
-        texts = [ax.text(0.5, 0.5, why, transform=ax.transAxes, **middle) for ax, why in missing]
+        texts = [say(ax, why) for ax in figure.axes if (why := what_is_missing(ax))]
         try:
             with layout_held(figure):
                 place = 0.08 / figure.get_figwidth(), -0.06 / figure.get_figheight()

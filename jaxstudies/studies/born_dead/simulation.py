@@ -18,8 +18,9 @@ AXES = {"collapsed": ("stage", "rule")}
 
 
 def simulate(key, epochs, shuffle_seed, *, config: Config, depth, width, after) -> dict[str, jax.Array]:
-    """Initialize a ReLU network and find the number of its first dead layer, 0 if none, or train it.
+    """Initialize a ReLU network and find the numbers of two layers, 0 if there is none such, or train it.
 
+    They are the first dead layer and the first that overflows, behind which it is not known whether a layer is dead.
     The first d hidden layers are a network of depth d, so the deepest one serves its whole column of the map: it is
     dead at depth d if the first dead layer is one of them. Trained, it returns which rules hold at both stages. All
     share the order of examples that `shuffle_seed` gives.
@@ -31,5 +32,10 @@ def simulate(key, epochs, shuffle_seed, *, config: Config, depth, width, after) 
     inputs = grid_inputs(POINTS, TARGETS[config.target].dimension)
     init_layer = initializer(config.init, config.init_std)
     model = MLP(depth, width, 1, partial(leaky_relu, 0.0), init_layer)
-    seen = diagnostics.probe(model, model.init(key, inputs[:1]), inputs, lambda layer: jnp.all(layer.slopes == 0))
-    return {"first_dead_layer": diagnostics.first_dead_layer(seen.layers)}
+
+    def observe(layer: diagnostics.LayerSeen) -> dict[str, jax.Array]:
+        finite = diagnostics.all_finite((layer.activations, layer.slopes))
+        return {"first_dead_layer": jnp.all(layer.slopes == 0), "first_nonfinite_layer": ~finite}
+
+    seen = diagnostics.probe(model, model.init(key, inputs[:1]), inputs, observe)
+    return jax.tree.map(diagnostics.first_dead_layer, seen.layers)

@@ -6,7 +6,7 @@ from jaxstudies.studies.dying_relu import counts
 from jaxstudies.studies.dying_relu.design import LABELS
 from jaxstudies.study import Results
 
-KIND = [*LABELS, "first_dead_layer", "outcome", "nonfinite"]
+KIND = [*LABELS, "first_dead_layer", "first_nonfinite_layer", "outcome", "nonfinite"]
 
 
 def derive(runs: pd.DataFrame) -> pd.DataFrame:
@@ -17,8 +17,8 @@ def derive(runs: pd.DataFrame) -> pd.DataFrame:
     if not births.all():
         outcome[~births] = counts.derive(rows[~births])["outcome"]
     nonfinite = rows["nonfinite"].eq(True)
-    first = rows["first_dead_layer"].fillna(0).astype(int)
-    return rows.assign(outcome=outcome, nonfinite=nonfinite, first_dead_layer=first)
+    layers = {name: rows[name].fillna(0).astype(int) for name in ("first_dead_layer", "first_nonfinite_layer")}
+    return rows.assign(outcome=outcome, nonfinite=nonfinite, **layers)
 
 
 def condense(runs: pd.DataFrame) -> pd.DataFrame:
@@ -28,8 +28,13 @@ def condense(runs: pd.DataFrame) -> pd.DataFrame:
 
 def expand_depths(births: pd.DataFrame, depths: list[int]) -> pd.DataFrame:
     """Return a row per depth and kind, with the outcome of a network of that depth."""
-    first, dead = births["first_dead_layer"], counts.bit("born", "zero_slope")
-    at = [births.assign(depth=depth, outcome=dead * ((first > 0) & (first <= depth))) for depth in depths]
+    first, overflow, bit = births["first_dead_layer"], births["first_nonfinite_layer"], counts.bit("born", "zero_slope")
+    dies_first = (first > 0) & ((overflow == 0) | (first < overflow))
+    at = []
+    for depth in depths:
+        dead = dies_first & (first <= depth)
+        nonfinite = ~dead & (overflow > 0) & (overflow <= depth)
+        at.append(births.assign(depth=depth, outcome=bit * dead, nonfinite=nonfinite))
     return pd.concat(at, ignore_index=True)
 
 

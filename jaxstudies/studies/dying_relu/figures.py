@@ -133,6 +133,7 @@ def plot_r2(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     for activation, networks in groups.items():
         color, label, n = COLOR[activation], f"{words(activation)} (n = {len(networks):,})", len(networks)
         if not n:
+            left.plot([], [])
             right.plot([], [], color=color, label=f"{words(activation)}: {plotting.NOTHING_FINITE}")
             continue
         values = np.sort(table.stacked(networks, "r2")[:, 1]).clip(-1, 1)

@@ -89,6 +89,8 @@ def violins(axes: np.ndarray, values: list[np.ndarray], color: str) -> None:
             quartiles = [[0.25, 0.5, 0.75]] * len(drawn)
             parts = ax.violinplot(list(drawn.values()), list(drawn), quantiles=quartiles, **style)
             parts["cquantiles"].set(color="0.2", linewidth=0.7, linestyle="--")
+        else:
+            ax.plot([], [])  # a panel that says why it is empty
         for body in ax.findobj(PolyCollection):
             body.set(facecolor=color, edgecolor="0.3", linewidth=0.7, alpha=1)
         ax.set_xticks(list(finite))
@@ -177,6 +179,8 @@ def plot_moments(born: pd.DataFrame) -> Figure:
             top.plot(at, rows["theory_second_moment"], "-", color=style["color"], lw=1.2)
             bottom.plot(at, rows["saturation"], "-", ms=5, lw=1.2, **style)
         top.set(yscale="log", title=words(name))
+        if not np.isfinite(shown["second_moment"]).any():
+            plotting.say(top, plotting.NOTHING_FINITE)
         if (shown["second_moment_low"] < least).any():
             top.set_ylim(bottom=least)
             cut = "; an interval that leaves the axis reaches further down"

@@ -27,9 +27,9 @@ class Config:
     """Learning rules, paired on the same training and test points."""
     learning_rates: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (0.1,)
     """Learning rates of perceptron, averaged perceptron and hinge; the first is the one judged."""
-    epochs: tuple[Annotated[int, Interval(ge=1, le=10**5)], ...] = (50, 200)
+    epochs: tuple[Annotated[int, Interval(ge=1, le=10**6)], ...] = (50, 200)
     """Budgets of training: passes through the points."""
-    convergence_epochs: Annotated[int, Interval(ge=0, le=10**5)] = 500
+    convergence_epochs: Annotated[int, Interval(ge=0, le=10**6)] = 500
     """A longer budget beside them; 0 leaves it out. Few hinge runs have converged even then (see
     `converged` in summary.csv); sets on which both rules have are judged apart."""
     margins: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (1.0,)

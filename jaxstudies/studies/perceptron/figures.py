@@ -182,6 +182,7 @@ def plot_learning_curve(runs: pd.DataFrame) -> Figure:
         groups = rows.groupby("num_train")["accuracy"]
         points = [stats.mean_interval(1 - group.to_numpy(float)) for _, group in groups]
         mean, low, high = np.array(points).T
+        label += "" if np.isfinite(mean).any() else f": {plotting.NOTHING_FINITE}"
         low, note = plotting.cut_below(mean, low)
         ends, cut = plotting.interval_ends(mean, low, high), max(cut, note)
         ax.errorbar(sizes, mean, ends, color=COLOR[rule], marker="o", ms=4, capsize=2, label=label)

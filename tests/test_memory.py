@@ -1,0 +1,49 @@
+"""What needs more memory than there is runs in smaller blocks; numbers that 32 bits do not hold are refused."""
+
+import jax
+import numpy as np
+import pytest
+import toy
+
+import jaxstudies
+from jaxstudies.commands import options
+from jaxstudies.commands.endings import UsageError
+from jaxstudies.engine import memory, programs
+
+
+@pytest.mark.parametrize("number", ["1e39", "-1e39", "1e-46", "3.5e38"])
+def test_numbers_that_32_bits_do_not_hold_are_refused(number, monkeypatch):
+    def parse():
+        return options.parse(toy.Config, "toy", "", [f"--scale={number}"])[0]
+
+    with pytest.raises(UsageError, match="--scale"):
+        parse()
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    if not number.startswith("-"):
+        assert vars(parse())["scale"] == (float(number),)
+
+
+def test_a_program_that_needs_more_memory_than_there_is_runs_in_smaller_blocks(monkeypatch, capsys):
+    def simulate(key):
+        return {"x": jax.numpy.sort(jax.random.normal(key, (1000,)))[:3]}
+
+    whole = jaxstudies.map_seeds(simulate, num_seeds=64, num_devices=1, chunk_size=64)
+    monkeypatch.setattr(programs, "_kept", type(programs._kept)(64))
+    monkeypatch.setattr(memory, "available", lambda: 100_000.0)
+    cut = jaxstudies.map_seeds(simulate, num_seeds=64, num_devices=1, chunk_size=64)
+    assert "out of memory with 64 runs at once" in capsys.readouterr().err
+    np.testing.assert_array_equal(cut["x"], whole["x"])
+    monkeypatch.setattr(programs, "_kept", type(programs._kept)(64))
+    monkeypatch.setattr(memory, "available", lambda: 10.0)
+    with pytest.raises(programs.OutOfMemory, match=r"one run on each of 1 devices .* GB are needed"):
+        jaxstudies.map_seeds(simulate, num_seeds=64, num_devices=1, chunk_size=64)
+
+
+def test_there_is_some_memory_and_less_in_a_container(monkeypatch, tmp_path):
+    assert 1e8 < memory.available() < 1e14
+    (tmp_path / "memory.max").write_text("5000000\n")
+    (tmp_path / "memory.current").write_text("1000000\n")
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    assert memory.available() == 4_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.available() > 1e8
