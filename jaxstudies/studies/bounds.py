@@ -18,12 +18,16 @@ def check_size(numbers: int, **flags: object) -> None:
         raise ValueError(f"{_told(flags)}: a run needs {least:,.1f} GiB at the least, and may have {most}")
 
 
-def check_training(num_epochs: int, *, num_examples: int, batch_size: int, **flags: object) -> None:
-    """Raise ValueError, with the flags and their values, where so many epochs have more steps than are counted."""
-    steps = num_examples // min(batch_size, num_examples) * num_epochs
+def check_steps(steps: int, **flags: object) -> None:
+    """Raise ValueError, with the flags and their values, where a run has more steps than are counted."""
     if steps > MOST_STEPS:
-        told = _told({**flags, "num_examples": num_examples, "batch_size": batch_size})
-        raise ValueError(f"{told}: {steps:,} steps in a run, which may have {MOST_STEPS:,}")
+        raise ValueError(f"{_told(flags)}: {steps:,} steps in a run, which may have {MOST_STEPS:,}")
+
+
+def check_training(num_epochs: int, *, num_examples: int, batch_size: int, **flags: object) -> None:
+    """Check the steps of so many epochs."""
+    steps = num_examples // min(batch_size, num_examples) * num_epochs
+    check_steps(steps, **flags, num_examples=num_examples, batch_size=batch_size)
 
 
 def _told(flags: dict[str, object]) -> str:
