@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from reading import texts_of
 
@@ -576,3 +576,54 @@ def test_a_study_runs_to_its_end_at_its_extremes(line, tmp_path, capsys):
         command.main(load(name), [*argv, "--out", str(tmp_path)])
     assert {"runs.parquet", "summary.csv", "claims.json", "config.json"} <= {path.name for path in tmp_path.iterdir()}
     assert list(tmp_path.glob("*.png"))
+
+
+TRIED = {
+    "born_dead": ["epochs", "num_examples", "batch_size", "learning_rate", "init_std", "trained_seeds"],
+    "depth_width": ["epochs", "batch_size", "sgd_rates", "adam_rates", "noise_variance"],
+    "dying_relu": ["epochs", "long_epochs", "num_examples", "batch_size", "learning_rate", "negative_slope"],
+    "initialization": ["depth", "width", "num_images", "epochs", "learning_rate", "batch_size", "sigmas"],
+    "lenet": ["batch_size", "learning_rate", "input_rate", "hidden_rate", "train_evaluated", "bn_epsilon"],
+    "order_chaos": ["points", "depth", "width"],
+    "perceptron": ["num_train", "learning_rates", "epochs", "convergence_epochs", "margins", "num_test"],
+}
+SMALL = {
+    "born_dead": "--seeds 3 --depths 1 2 --widths 1 2 --epochs 1 --trained-seeds 2 --num-examples 20",
+    "depth_width": "--seeds 1 --shapes 1 --epochs 1 --num-examples 100",
+    "dying_relu": "--seeds 2 --depths 2 --epochs 1 --long-epochs 1 --num-examples 20",
+    "initialization": "--seeds 2 --dataset digits --depth 2 --width 3 --num-images 20 --epochs 1",
+    "lenet": "--seeds 1 --dataset digits --epochs 1 --arms plain raw_bn",
+    "order_chaos": "--seeds 2 --dataset digits --points 2 --depth 4 --width 3",
+    "perceptron": "--seeds 3 --num-train 4 --epochs 1 --num-test 5 --no-map",
+}
+
+
+def at_an_end(hint):
+    """Return a strategy of texts at the bounds of a number, whole ones near the lower one."""
+    limits = list(flags.bounds(hint))
+    low = max((low for low, _, _ in limits if low > -1e300), default=0)
+    if "int" in texts(hint):
+        return st.integers(int(low), int(low) + 2).map(str)
+    most = min(high for _, high, _ in limits)
+    least = low if any(low == at and inclusive for at, _, inclusive in limits) else max(low, 1e-30)
+    return st.sampled_from([least, most, 1e-3, 1.0]).filter(lambda value: least <= value <= most).map(repr)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hundred_extremes_really_run_to_their_end(name, tmp_path_factory):
+    study, hints = load(name), get_type_hints(studies.config_of(name), include_extras=True)
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @given(st.data())
+    def run(data):
+        argv = SMALL[name].split()
+        for field in data.draw(st.lists(st.sampled_from(TRIED[name]), unique=True, min_size=1)):
+            argv.append(f"--{field.replace('_', '-')}={data.draw(at_an_end(hints[field]))}")
+        out = tmp_path_factory.mktemp(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            command.main(study, [*argv, "--out", str(out)])
+        assert {"runs.parquet", "claims.json", "summary.csv"} <= {path.name for path in out.iterdir()}
+
+    run()
