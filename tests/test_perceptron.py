@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import jaxstudies
+from jaxstudies import results as from_table
 from jaxstudies import study
 from jaxstudies.commands import command
 from jaxstudies.engine import design, monte_carlo
@@ -186,6 +187,21 @@ def test_test_points_agree_with_closed_form(runs):
     difference = (runs["test_accuracy"] - runs["accuracy"]).groupby([runs["rule"], runs["seed"]])
     means = difference.mean().groupby("rule").agg(["mean", "sem"])
     assert (means["mean"].abs() < 4 * means["sem"]).all()
+
+
+def test_weights_that_are_not_finite_flip_nothing_and_are_not_judged():
+    config = perceptron.Config(seeds=2, epochs=(50, 200), convergence_epochs=0, map=False)
+    shape = {"part": "study", "num_train": 20, "learning_rate": 0.1, "epochs": 200.0}
+    shape |= {"consistent": True, "converged": False}
+    rules = [("perceptron", 0.0, 0.3, 0.9), ("hinge", 1.0, 0.0, np.nan)]
+    rows = [
+        shape | dict(zip(("rule", "margin", "flip_fraction", "accuracy"), rule, strict=True)) | {"seed": seed}
+        for rule in rules
+        for seed in (0, 1)
+    ]
+    results = study.Results(config, pd.DataFrame(rows), pd.DataFrame(), {})
+    stable = {v.id: v for v in from_table.judge(STUDY, results)[0]}["hinge_stable.200"]
+    assert stable.n == 0 and stable.verdict == "inconclusive"
 
 
 @pytest.mark.slow
