@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +22,7 @@ from jaxstudies.networks.data import half_square
 from jaxstudies.output.table import to_pandas
 from jaxstudies.studies import perceptron
 from jaxstudies.studies.perceptron.config import RULES
+from jaxstudies.studies.perceptron.figures import plot_accuracy
 from jaxstudies.studies.perceptron.rules import Learners, bayes_point, hard_margin, train
 from jaxstudies.studies.perceptron.summary import KEYS
 
@@ -202,6 +204,18 @@ def test_weights_that_are_not_finite_flip_nothing_and_are_not_judged():
     results = study.Results(config, pd.DataFrame(rows), pd.DataFrame(), {})
     stable = {v.id: v for v in from_table.judge(STUDY, results)[0]}["hinge_stable.200"]
     assert stable.n == 0 and stable.verdict == "inconclusive"
+
+
+def test_without_a_pair_of_rules_there_are_no_differences_to_draw():
+    rows = pd.DataFrame({"rule": "hinge", "num_train": 1, "learning_rate": 0.1, "margin": 1.0, "epochs": [1.0] * 2})
+    figure = plot_accuracy(rows.assign(accuracy=0.4, seed=0)[:1])
+    errors, gains = figure.axes
+    assert not gains.axison
+    # A single set, however large its error, is seen.
+    (line,) = errors.lines
+    ((x, y),) = line.get_xydata()
+    assert errors.viewLim.contains(x, y) and line.get_marker() == "o"
+    plt.close(figure)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.mlab import GaussianKDE
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from jaxstudies.evidence.intervals import mean_intervals
@@ -44,6 +45,8 @@ CAPTIONS = {
 COLORS = (*plotting.COLORS, "0.55")
 MARKERS = "osD^vP*X"
 BY_LAYER = "hidden layer (settings side by side)"
+MOST_TICKS = 10
+"""Layers that are all named below a panel of violins."""
 POINTS = 300
 """Heights at which a violin is drawn: enough for its body where a hair takes most of them."""
 
@@ -93,7 +96,10 @@ def violins(axes: np.ndarray, values: list[np.ndarray], color: str) -> None:
             ax.plot([], [])  # a panel that says why it is empty
         for body in ax.findobj(PolyCollection):
             body.set(facecolor=color, edgecolor="0.3", linewidth=0.7, alpha=1)
-        ax.set_xticks(list(finite))
+        if len(finite) > MOST_TICKS:
+            ax.xaxis.set_major_locator(MaxNLocator(MOST_TICKS // 2, integer=True))
+        else:
+            ax.set_xticks(list(finite))
     # Below, a violin may end in a hair that is many times as long as its body.
     shown = finite_of(np.concatenate([layers.ravel() for layers in values]))
     if len(shown) and (low := np.percentile(shown, 2)) < (high := shown.max()):
