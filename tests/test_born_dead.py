@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from jaxstudies import results as from_table
 from jaxstudies.commands import command
 from jaxstudies.evidence import theory
 from jaxstudies.studies import born_dead, dying_relu
-from jaxstudies.study import load
+from jaxstudies.study import Results, load
 
 STUDY = load("born_dead")
 
@@ -106,6 +107,19 @@ def test_the_map_expands_counts_and_nothing_that_trained_networks_have():
     assert "r2" not in expanded and len(expanded) == 3 * 3
     dead = expanded[expanded["outcome"] > 0].groupby("depth")["count"].sum()
     assert dead.to_dict() == {2: 1000, 5: 2000}
+
+
+@pytest.mark.parametrize(("depths", "widths"), [((10,), (2, 5)), ((1, 2), (3,)), ((4,), (2,))])
+def test_a_map_of_one_depth_or_width_shows_it(depths, widths):
+    runs = pd.concat([births([0, 2, 5]).assign(width=width) for width in widths], ignore_index=True)
+    config = born_dead.Config(depths=depths, widths=widths)
+    (figure,) = born_dead.plot(Results(config, runs, pd.DataFrame(), {})).values()
+    for ax in figure.axes[:-1]:
+        (mesh,) = ax.collections
+        corners = mesh.get_coordinates()
+        assert np.ptp(corners[..., 0]) >= 1 and np.ptp(corners[..., 1]) >= 1
+        assert corners.shape == (len(depths) + 1, len(widths) + 1, 2)
+    plt.close(figure)
 
 
 @pytest.mark.parametrize("at", [0, 1, 17, 60])

@@ -25,7 +25,7 @@ from jaxstudies.studies.depth_width.claims import time_ratios
 from jaxstudies.studies.depth_width.config import Kind
 from jaxstudies.studies.depth_width.design import rooms
 from jaxstudies.studies.depth_width.padding import draw_layers
-from jaxstudies.studies.depth_width.problem import rmse
+from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, rmse
 from jaxstudies.studies.depth_width.summary import WHO, chosen
 from jaxstudies.training import fit, init_state, predict_blocks, random_order, train_step, variables
 
@@ -62,6 +62,14 @@ def test_cusp_distance_is_euclidean():
         assert np.allclose(data.eggholder_cusp_distance(jnp.asarray(on_line)), 0, atol=1e-4)
         beside = on_line + 0.5 * np.array(normal) / np.hypot(*normal)
         assert np.all(data.eggholder_cusp_distance(jnp.asarray(beside)) <= 0.5 + 1e-3)
+
+
+def test_there_is_no_error_where_there_is_no_point():
+    near, far = jnp.array([[0.0, -47.0]]), jnp.array([[512.0, -512.0]])
+    for found in (find_cusps, jax.jit(find_cusps)):
+        errors, share = jax.jit(cusp_errors)(jnp.ones((2, 1)), jnp.zeros((2, 1)), found(jnp.concatenate([near, far])))
+        np.testing.assert_array_equal(errors, [1.0, *[np.nan] * 6, 1.0])
+        assert share == 0.5
 
 
 def test_noise_has_the_stated_variance():

@@ -19,8 +19,8 @@ from reading import texts_of
 from jaxstudies import jobs, results, studies
 from jaxstudies.commands import command, flags, options
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.engine import tracing
-from jaxstudies.engine.monte_carlo import Timing
+from jaxstudies.engine import devices, tracing
+from jaxstudies.engine.monte_carlo import Timing, shapes_of
 from jaxstudies.evidence.claims import sentence
 from jaxstudies.networks.activations import activation_named
 from jaxstudies.output import plotting
@@ -440,7 +440,7 @@ def texts(hint):
     )
 
 
-@pytest.mark.parametrize(("name", "field", "high"), integers())
+@pytest.mark.parametrize(("name", "field", "high"), list(integers()))
 def test_more_than_the_bound_is_refused_by_name(name, field, high):
     flag = f"--{field.replace('_', '-')}"
     for value in (2**31, 3e9) if high < 2**31 else (2**32,):
@@ -451,27 +451,73 @@ def test_more_than_the_bound_is_refused_by_name(name, field, high):
             parse(name, flag, number)
 
 
-@pytest.mark.parametrize(
-    ("name", "argv", "named"),
-    [
-        ("dying_relu", ["--depths", 1000, "--widths", 10_000], "--depths, --widths"),
-        ("dying_relu", ["--batch-size", 10**7, "--num-examples", 10**7, "--widths", 1000], "--batch-size"),
-        ("born_dead", ["--depths", 1000, "--widths", 10_000], "--depths, --widths"),
-        ("initialization", ["--depth", 1000, "--width", 10_000], "--depth, --width"),
-        ("order_chaos", ["--depth", 1000, "--width", 10_000], "--depth, --width"),
-        ("perceptron", ["--num-train", 10_000, "--epochs", 10**6], "--epochs, --convergence-epochs, --num-train"),
-        (
-            "depth_width",
-            ["--epochs", 10**5, "--num-examples", 10**7, "--batch-size", 1],
-            "--num-examples, --batch-size",
-        ),
-        ("depth_width", ["--shapes", "10000-10000", "--num-examples", 10**7, "--batch-size", 10**7], "--shapes"),
-    ],
-)
-def test_numbers_that_are_too_large_together_are_refused_before_anything_runs(name, argv, named):
-    with pytest.raises(UsageError, match=named) as caught:
+TOGETHER = [
+    "born_dead --depths 1000 --widths 10000",
+    "born_dead --epochs 1000000 --num-examples 10000000 --batch-size 1",
+    "depth_width --epochs 100000 --batch-size 1",
+    "depth_width --modern-epochs 1000000 --batch-size 1",
+    "depth_width --shapes 10000-10000 --num-examples 10000000 --batch-size 10000000",
+    "depth_width --num-features 100000 --num-examples 10000000 --batch-size 10000000 --features fourier",
+    "dying_relu --depths 1000 --widths 10000",
+    "dying_relu --widths 10000 --num-examples 10000000 --batch-size 10000000",
+    "dying_relu --epochs 1000000 --num-examples 10000000 --batch-size 1",
+    "dying_relu --long-epochs 1000000 --num-examples 10000000 --batch-size 1",
+    "initialization --depth 1000 --width 10000",
+    "order_chaos --depth 1000 --width 10000",
+    "perceptron --num-train 10000 --epochs 1000000",
+    "perceptron --num-train 10000 --convergence-epochs 1000000",
+]
+
+
+@pytest.mark.parametrize("line", TOGETHER)
+def test_numbers_that_are_too_large_together_are_refused_with_their_values_before_anything_runs(line):
+    name, *argv = line.split()
+    with pytest.raises(UsageError) as caught:
         parse(name, *argv)
+    told, _ = str(caught.value).split(": ")
+    for flag, (value,) in flags.given(argv):
+        assert f"{flag} {value}" in told or flag == "--features"
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_large_device_holds_is_not_refused():
+    for line in ("order_chaos --width 10000", "initialization --width 10000 --depth 20", "born_dead --widths 10000"):
+        parse(*line.split())
+
+
+LEAST = {
+    "born_dead": "--depths 1 --widths 1 --num-examples 1",
+    "depth_width": "--shapes 1 --epochs 1 --recipes sgd --num-examples 100 --modern-epochs 0",
+    "dying_relu": "--activations relu --depths 1 --widths 1 --epochs 0 --long-epochs 0 --num-examples 1",
+    "initialization": "--dataset digits --activations relu --inits he_normal --depth 2 --width 2 --num-images 1",
+    "lenet": "--dataset digits --arms raw_bn --epochs 1 --train-evaluated 1",
+    "order_chaos": "--dataset digits --activations relu --points 2 --depth 4 --width 2",
+    "perceptron": "--num-train 1 --rules hinge --epochs 1 --convergence-epochs 0 --num-test 1 --no-map",
+}
+MOST = [
+    # Of the points 40,000 settings are made.
+    pytest.param(name, field, int(high), marks=pytest.mark.slow if field == "points" else ())
+    for name, field, high in integers()
+    if field != "seed" and "int" in str(get_type_hints(studies.config_of(name), include_extras=True)[field])
+]
+
+
+@pytest.mark.parametrize(("name", "field", "high"), MOST)
+def test_the_most_of_a_number_alone_is_refused_in_a_line_or_overflows_nothing(name, field, high):
+    """By shapes: no array of that size is made."""
+    flag, study = f"--{field.replace('_', '-')}", load(name)
+    try:
+        config, seeds, _ = parse(name, "--seeds", 1, *LEAST[name].split(), flag, high)
+    except UsageError as error:
+        assert f"{flag} {high}" in str(error) and "\n" not in str(error)
+        return
+    if name == "depth_width":
+        shapes = jax.eval_shape(lambda: load(name).data(config))
+        made = jax.tree.map(lambda a: np.broadcast_to(np.zeros((), a.dtype), a.shape), shapes)
+        study = dataclasses.replace(study, data=lambda config: made)
+    task = task_of(study, config, seeds.seeds)
+    assert shapes_of(task)
+    task.execution.plans(task.design, seeds.seeds, 0, devices.choose_devices())
 
 
 # Names.

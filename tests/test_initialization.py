@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pandas as pd
@@ -21,6 +22,7 @@ from jaxstudies.networks.models import Layer, orthonormalize
 from jaxstudies.output import table
 from jaxstudies.studies import initialization
 from jaxstudies.studies.initialization import draws, simulation
+from jaxstudies.studies.initialization.figures import violins
 from jaxstudies.studies.initialization.summary import at_stage, theory_second_moments
 from jaxstudies.study import Results, load
 
@@ -313,3 +315,13 @@ def test_missing_data_are_an_error_of_one_line(tmp_path, capsys, monkeypatch):
         command.main(load("initialization"), ["--data-dir", str(tmp_path), "--out", str(tmp_path / "out")])
     assert stop.value.code == 2
     assert "--dataset digits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("layers", "most"), [(5, 5), (100, 11)])
+def test_of_many_layers_some_are_named(layers, most):
+    figure, axes = plt.subplots(1, 1, squeeze=False)
+    violins(axes[0], [np.random.default_rng(0).normal(size=(layers, 20))], "C0")
+    figure.draw_without_rendering()
+    named = [label.get_text() for label in axes[0, 0].get_xticklabels()]
+    assert 2 <= len(named) <= most
+    plt.close(figure)

@@ -363,6 +363,24 @@ def test_spikes_are_the_largest_rises_of_the_validation_loss():
     assert judge({"raw_bn": [0.5] * 3})["spikes.larger"].n == 0
 
 
+def test_networks_that_diverged_are_not_compared():
+    """Their largest output, NaN as all, is the first one, so that they have an accuracy."""
+    losses = np.full((3, 2, 3), 0.5) + np.array([0.0, 1.0, 0.0])[:, None, None]
+    diverged = losses.copy()
+    diverged[1:, ESTIMATORS.index("running")] = np.nan
+    rows = [
+        ("bn_input", 0, losses),
+        ("bn_input", 1, losses),
+        ("standardized", 0, losses),
+        ("standardized", 1, diverged),
+    ]
+    runs = pd.DataFrame(rows, columns=["arm", "seed", "loss"]).assign(accuracy=[np.full((3, 2, 3), 0.1)] * 4)
+    verdicts = {v.id: v for v in judge_all(lenet.CLAIMS, from_table.selector(runs, lenet.AXES))[0]}
+    assert verdicts["input_bn_beats.running"].n == 1 and verdicts["input_equivalent.precise"].n == 2
+    # A rise that one estimator alone has told of is no difference between the two.
+    assert verdicts["spikes.larger"].effect == 0 and verdicts["spikes.larger"].n == 2
+
+
 def test_training_step_with_dropout_and_batch_norm_follows_its_keys():
     model = LeNet5(batch_norm=True, use_dropout=True)
     optimizer = optax.adam(1e-3)

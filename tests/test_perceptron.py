@@ -6,11 +6,13 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 import jaxstudies
+from jaxstudies import results as from_table
 from jaxstudies import study
 from jaxstudies.commands import command
 from jaxstudies.engine import design, monte_carlo
@@ -20,6 +22,7 @@ from jaxstudies.networks.data import half_square
 from jaxstudies.output.table import to_pandas
 from jaxstudies.studies import perceptron
 from jaxstudies.studies.perceptron.config import RULES
+from jaxstudies.studies.perceptron.figures import plot_accuracy
 from jaxstudies.studies.perceptron.rules import Learners, bayes_point, hard_margin, train
 from jaxstudies.studies.perceptron.summary import KEYS
 
@@ -186,6 +189,33 @@ def test_test_points_agree_with_closed_form(runs):
     difference = (runs["test_accuracy"] - runs["accuracy"]).groupby([runs["rule"], runs["seed"]])
     means = difference.mean().groupby("rule").agg(["mean", "sem"])
     assert (means["mean"].abs() < 4 * means["sem"]).all()
+
+
+def test_weights_that_are_not_finite_flip_nothing_and_are_not_judged():
+    config = perceptron.Config(seeds=2, epochs=(50, 200), convergence_epochs=0, map=False)
+    shape = {"part": "study", "num_train": 20, "learning_rate": 0.1, "epochs": 200.0}
+    shape |= {"consistent": True, "converged": False}
+    rules = [("perceptron", 0.0, 0.3, 0.9), ("hinge", 1.0, 0.0, np.nan)]
+    rows = [
+        shape | dict(zip(("rule", "margin", "flip_fraction", "accuracy"), rule, strict=True)) | {"seed": seed}
+        for rule in rules
+        for seed in (0, 1)
+    ]
+    results = study.Results(config, pd.DataFrame(rows), pd.DataFrame(), {})
+    stable = {v.id: v for v in from_table.judge(STUDY, results)[0]}["hinge_stable.200"]
+    assert stable.n == 0 and stable.verdict == "inconclusive"
+
+
+def test_without_a_pair_of_rules_there_are_no_differences_to_draw():
+    rows = pd.DataFrame({"rule": "hinge", "num_train": 1, "learning_rate": 0.1, "margin": 1.0, "epochs": [1.0] * 2})
+    figure = plot_accuracy(rows.assign(accuracy=0.4, seed=0)[:1])
+    errors, gains = figure.axes
+    assert not gains.axison
+    # A single set, however large its error, is seen.
+    (line,) = errors.lines
+    ((x, y),) = line.get_xydata()
+    assert errors.viewLim.contains(x, y) and line.get_marker() == "o"
+    plt.close(figure)
 
 
 @pytest.mark.slow

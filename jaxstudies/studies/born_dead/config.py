@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from jaxstudies.networks.names import InitializerName, TargetName
-from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, network_size
+from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, check_training, network_size
 
 
 @dataclass(frozen=True)
@@ -41,5 +41,8 @@ class Config:
     """Learning rate of Adam."""
 
     def __post_init__(self):
-        batch = min(self.batch_size, self.num_examples) if self.epochs else 1
-        check_size("--depths, --widths, --batch-size", network_size(max(self.depths), max(self.widths), batch))
+        depth, width = max(self.depths), max(self.widths)
+        how = {"num_examples": self.num_examples, "batch_size": self.batch_size}
+        check_training(self.epochs, epochs=self.epochs, **how)
+        batch = min(how.values()) if self.epochs else 1
+        check_size(network_size(depth, width, batch), depths=depth, widths=width, **how)

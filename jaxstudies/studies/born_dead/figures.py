@@ -41,6 +41,12 @@ def panels_of(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
     return panels
 
 
+def edges_around(levels: np.ndarray) -> np.ndarray:
+    """Return the edges of cells around ascending levels; that of a level alone has width 1."""
+    half = np.diff(levels) / 2 if len(levels) > 1 else np.array([0.5])
+    return np.concatenate([levels[:1] - half[0], levels[:-1] + half, levels[-1:] + half[-1]])
+
+
 def plot(results: Results) -> dict[str, Figure]:
     """Draw the shares over depth and width, measured and by theory, with the safe region."""
     panels = panels_of(summarize(results))
@@ -49,14 +55,16 @@ def plot(results: Results) -> dict[str, Figure]:
     depths, widths = np.sort(born["depth"].unique()), np.sort(born["width"].unique())
     for ax, (title, rows, column) in zip(axes[0], panels, strict=True):
         cells = rows.pivot(index="depth", columns="width", values=column)
-        mesh = ax.pcolormesh(cells.columns, cells.index, cells.to_numpy(), vmin=0, vmax=1, cmap="viridis")
+        places = edges_around(cells.columns.to_numpy()), edges_around(cells.index.to_numpy())
+        mesh = ax.pcolormesh(*places, cells.to_numpy(float), vmin=0, vmax=1, cmap="viridis")
+        ax.set_facecolor("0.6")  # where no network is finite
         ax.set_xticks(cells.columns)
         for probability, style in ((0.1, "--"), (0.01, "-")):
             line = theory.safe_width(depths, probability)
             ax.plot(line, depths, style, color="white", lw=1.6, label=f"P ≤ {probability:.0%}")
         ax.set(title=title, xlabel="width (units per layer)", xlim=(widths[0] - 0.5, widths[-1] + 0.5))
     axes[0, 0].set_ylabel("depth (hidden layers)")
-    axes[0, 0].yaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     legend = axes[0, 0].legend(title="theory: safe\nright of", loc="upper right", handlelength=1.2)
     plt.setp([legend.get_title(), *legend.get_texts()], color="white", fontsize=8)
     figure.colorbar(mesh, ax=axes[0, -1], label="share of networks")

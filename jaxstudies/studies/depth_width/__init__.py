@@ -16,7 +16,7 @@ from jaxstudies.studies.depth_width.problem import data
 from jaxstudies.studies.depth_width.simulation import AXES, count_parameters, simulate
 from jaxstudies.studies.depth_width.summary import summarize
 
-PADDED = ("curve",)
+PADDED = ("curve", "cusp_rmse")
 QUICK = (*("--seeds", "2", "--epochs", "3", "--modern-epochs", "5"), *("--shapes", "512", "64-64", "128-256-128"))
 
 __all__ = ["AXES", "CAPTIONS", "QUICK", "Config", "beside", "claims", "data", "plot", "settings", "simulate"]

@@ -1,12 +1,11 @@
 """What is trained: the flags, and the networks that they stand for."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Interval
 
-from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, check_steps
+from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, check_training
 from jaxstudies.studies.depth_width.shapes import Shape, choose_shapes
 
 
@@ -52,16 +51,14 @@ class Config:
 
     def __post_init__(self):
         """Check what depends on several fields."""
-        batch = min(self.batch_size, self.num_examples)
-        steps = self.num_examples // batch * max(self.epochs, self.modern_budget)
-        check_steps("--num-examples, --batch-size, --epochs, --modern-epochs", steps)
-        features = 2 * self.num_features
-        num_inputs = features if self.features == "fourier" else 2
-        for widths in choose_shapes(self.shapes):
-            layers = sum((inputs + batch) * outputs for inputs, outputs in pairwise((num_inputs, *widths)))
-            check_size("--shapes, --num-features, --batch-size", layers + num_inputs * batch)
-        if self.modern_budget:
-            check_size("--num-features, --batch-size", features * (batch + 128))
+        shapes = choose_shapes(self.shapes)
+        how = {"num_examples": self.num_examples, "batch_size": self.batch_size}
+        check_training(self.epochs, epochs=self.epochs, **how)
+        check_training(self.modern_budget, modern_epochs=self.modern_budget, **how)
+        # Weights are some billions at most; the outputs of all units on a batch may be more.
+        features = 2 * self.num_features if self.modern_budget or self.features == "fourier" else 0
+        numbers = (features + max(map(sum, shapes))) * min(how.values())
+        check_size(numbers, shapes=" ".join(self.shapes), num_features=self.num_features, **how)
         if self.raw and self.sgd_rates != Config.sgd_rates:
             raise ValueError("--sgd-rates: --raw trains at the notebook's own rates; leave one out")
 

@@ -87,9 +87,10 @@ def plural(count: int, noun: str) -> str:
 
 
 def plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis with plain numbers."""
+    """Label a logarithmic axis with plain numbers, within a decade those between its powers as well."""
+    low, high = axis.get_view_interval()
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_formatter(StrMethodFormatter("{x:g}") if 0 < low < high < 10 * low else NullFormatter())
 
 
 def count_seeds(rows: pd.DataFrame) -> str:

@@ -90,7 +90,9 @@ def find_cusps(inputs: Float[Array, "n 2"]) -> Cusps:
     distance = points.eggholder_cusp_distance(inputs)
     edges = jnp.array(CUSP_EDGES)
     inside = (distance[None] >= edges[:-1, None]) & (distance[None] < edges[1:, None])
-    return Cusps(inside / jnp.sum(inside, axis=1, keepdims=True), (distance < NEAR) * 1.0)
+    number = jnp.sum(inside, axis=1, keepdims=True)
+    # The compiler makes 0 of 0 / 0 here.
+    return Cusps(jnp.where(number > 0, inside / number, jnp.nan), (distance < NEAR) * 1.0)
 
 
 def cusp_errors(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from jaxstudies.networks.names import InitializerName, TargetName
-from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, network_size
+from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, check_training, network_size
 
 
 @dataclass(frozen=True)
@@ -52,5 +52,8 @@ class Config:
     def __post_init__(self):
         if self.map:
             raise ValueError("--map: the map is a study of its own, run scripts/born_dead.py")
-        batch = min(self.batch_size, self.num_examples)
-        check_size("--depths, --widths, --batch-size", network_size(max(self.depths), max(self.widths), batch))
+        depth, width = max(self.depths), max(self.widths)
+        how = {"num_examples": self.num_examples, "batch_size": self.batch_size}
+        budgets = {"epochs": self.epochs, "long_epochs": self.long_epochs}
+        check_training(max(budgets.values()), **budgets, **how)
+        check_size(network_size(depth, width, min(how.values())), depths=depth, widths=width, **how)

@@ -156,7 +156,7 @@ def plot_units(groups: dict[str, pd.DataFrame], name: str) -> Figure:
     figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
     for ax, (activation, networks) in zip(axes[0], groups.items(), strict=True):
         ax.set(title=f"{words(activation)} (n = {len(networks):,})", xlabel="hidden layer", ylim=(-0.02, 1.02))
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         units = table.stacked(networks, "units")[..., : networks["depth"].iloc[0]] if len(networks) else NO_UNITS
         for color, (kind, (said, lw)) in zip(plotting.COLORS, UNITS.items(), strict=False):
             for i, (stage, style) in enumerate(zip(STAGES.values(), (":", "-"), strict=True)):

@@ -14,6 +14,8 @@ InitName = Literal[
 
 MOST_IMAGES = 60_000
 """Of any data set, to train with."""
+MOST_EPOCHS = 30_000
+"""At fewer than 2^31 steps, even of one image each."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Config:
     """Put a layer without activation before the hidden layers, as the source notebook did."""
     num_images: Annotated[int, Interval(ge=1, le=MOST_AT_ONCE)] = 10_000
     """Training images sent through each network, drawn afresh for each seed."""
-    epochs: Annotated[int, Interval(ge=0, le=100_000)] = 0
+    epochs: Annotated[int, Interval(ge=0, le=MOST_EPOCHS)] = 0
     """Passes through the training images; 0 looks at the networks as initialized only."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
     """Optimizer of the training; the source notebook names RMSprop."""
@@ -57,4 +59,5 @@ class Config:
         if self.phase:
             raise ValueError("--phase: the diagram is a study of its own, run scripts/order_chaos.py")
         batch = min(self.batch_size, MOST_IMAGES) if self.epochs else 1
-        check_size("--depth, --width, --batch-size", network_size(self.depth, self.width, batch))
+        size = network_size(self.depth, self.width, batch)
+        check_size(size, depth=self.depth, width=self.width, batch_size=self.batch_size)

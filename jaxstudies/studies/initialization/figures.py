@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.mlab import GaussianKDE
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from jaxstudies.evidence.intervals import mean_intervals
@@ -44,6 +45,8 @@ CAPTIONS = {
 COLORS = (*plotting.COLORS, "0.55")
 MARKERS = "osD^vP*X"
 BY_LAYER = "hidden layer (settings side by side)"
+MOST_TICKS = 10
+"""Layers that are all named below a panel of violins."""
 POINTS = 300
 """Heights at which a violin is drawn: enough for its body where a hair takes most of them."""
 
@@ -93,7 +96,10 @@ def violins(axes: np.ndarray, values: list[np.ndarray], color: str) -> None:
             ax.plot([], [])  # a panel that says why it is empty
         for body in ax.findobj(PolyCollection):
             body.set(facecolor=color, edgecolor="0.3", linewidth=0.7, alpha=1)
-        ax.set_xticks(list(finite))
+        if len(finite) > MOST_TICKS:
+            ax.xaxis.set_major_locator(MaxNLocator(MOST_TICKS // 2, integer=True))
+        else:
+            ax.set_xticks(list(finite))
     # Below, a violin may end in a hair that is many times as long as its body.
     shown = finite_of(np.concatenate([layers.ravel() for layers in values]))
     if len(shown) and (low := np.percentile(shown, 2)) < (high := shown.max()):
@@ -186,7 +192,7 @@ def plot_moments(born: pd.DataFrame) -> Figure:
             cut = "; an interval that leaves the axis reaches further down"
         plotting.plain_log_ticks(top.yaxis)
         bottom.set(ylim=(-0.03, 1.03), xlabel=BY_LAYER)
-        bottom.xaxis.get_major_locator().set_params(integer=True)
+        bottom.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     moments = "second moment of the activations\n(points; lines: mean field)"
     saturation = "saturated share of units and images\n(|derivative| < 5 % of maximum)"
     title = f"Activations at initialization (means with 95 % intervals, n = {born['n'].min()} networks each{cut})"
@@ -209,7 +215,7 @@ def plot_gradients(summary: pd.DataFrame) -> Figure:
         ax.axhspan(0.5, 2, color="0.9", zorder=0)
         ax.set(yscale="log", title=f"{words(name)}, {STAGES[stage]}")
         plotting.plain_log_ticks(ax.yaxis)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     plt.setp(axes[-1], xlabel=BY_LAYER)
     title = "Gradients by layer (geometric mean with 95 % interval, "
     title += f"n = {summary['n'].min()} networks each; band: within a factor of 2{cut})"
@@ -225,7 +231,7 @@ def plot_training(runs: pd.DataFrame, epochs: int) -> Figure:
             points(top, np.arange(epochs) + 1, mean_intervals(stacked(rows, "epoch_loss").astype(float)), style)
             bottom.plot(at_stage(rows, "slope"), rows["accuracy"], linestyle="none", ms=4, alpha=0.6, **style)
         top.set(title=words(name), xlabel="epoch", yscale="log")
-        top.xaxis.get_major_locator().set_params(integer=True)
+        top.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         bottom.set(xlabel="slope of the log gradient at initialization\n(> 0: vanishing)")
         bottom.axvline(0, color="0.7", lw=1, zorder=0)
     ylabels = "training loss (mean, 95 % interval)", "test accuracy (a point per network)"

@@ -63,22 +63,24 @@ def compare(identifier: str, words: str, weights: Weights, estimator: str, sourc
     return claim(lambda of: contrast(of, weights, estimator), holds, source, margin=margin)
 
 
-def rises(of: Of, estimator: str) -> pd.Series:
-    """Return the largest rise of the validation loss from an epoch to the next, or 0, by seed.
-
-    It is the mean over arms with batch norm: arms of one seed share their batches, and the seed is what is independent.
-    """
+def rises(of: Of, estimator: str) -> pd.DataFrame:
+    """Return the largest rise of the validation loss from an epoch to the next, or 0, by seed and normalized arm."""
     place = {"estimator": ESTIMATORS.index(estimator), "split": SPLITS.index("validation")}
     losses = [of("loss", arm=name, **place) for name, arm in ARMS.items() if arm.batch_norm]
     largest = [of_arm.map(lambda curve: np.diff(curve).max(initial=0)).astype(float) for of_arm in losses]
-    return pd.concat(largest, axis=1).mean(axis=1)
+    return pd.concat(largest, axis=1)
 
 
 def spikes(identifier: str, words: str, share: float, of_running: str) -> Claim:
-    """Return a claim that a share of the rise with running averages exceeds that with precise."""
+    """Return a claim that a share of the rise with running averages exceeds that with precise.
+
+    It is on the mean over arms: arms of one seed share their batches, and the seed is what is independent.
+    """
 
     def effect(of: Of) -> pd.Series:
-        running, precise = (rises(of, estimator) for estimator in ESTIMATORS)
+        by_arm = [rises(of, estimator) for estimator in ESTIMATORS]
+        both = by_arm[0].notna() & by_arm[1].notna()  # a loss may be NaN with the one and not with the other
+        running, precise = (rises.where(both).mean(axis=1) for rises in by_arm)
         if not (running + precise).any():  # nowhere a spike: nothing to explain
             return running[:0]
         return share * running - precise

@@ -124,7 +124,7 @@ def draw_curves(ax: Axes, runs: pd.DataFrame, measure: str, split: str, estimato
         ax.plot(epochs, mean, ls=LOOK[estimator]["ls"], ms=4 * size, lw=lw * size, **LOOK[arm])
         ax.fill_between(epochs, low, high, color=LOOK[arm]["color"], alpha=0.15, lw=0)
     set_scale(ax, measure, stacked(runs, measure)[..., SPLITS.index(split)])
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set(xlabel="epoch", ylabel=MEASURE[measure])
     ax.grid(alpha=0.3)
 

@@ -31,4 +31,4 @@ class Config:
     """Units per hidden layer."""
 
     def __post_init__(self):
-        check_size("--depth, --width", network_size(self.depth, self.width, 8))
+        check_size(network_size(self.depth, self.width, 8), depth=self.depth, width=self.width)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from annotated_types import Interval
 
-from jaxstudies.studies.bounds import LARGEST, check_size, check_steps
+from jaxstudies.studies.bounds import LARGEST, MOST_EPOCHS, check_steps
 
 RuleName = Literal["perceptron", "hinge", "averaged_perceptron", "svm", "bayes_point"]
 RULES: tuple[RuleName, ...] = get_args(RuleName)
@@ -27,9 +27,9 @@ class Config:
     """Learning rules, paired on the same training and test points."""
     learning_rates: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (0.1,)
     """Learning rates of perceptron, averaged perceptron and hinge; the first is the one judged."""
-    epochs: tuple[Annotated[int, Interval(ge=1, le=10**6)], ...] = (50, 200)
+    epochs: tuple[Annotated[int, Interval(ge=1, le=MOST_EPOCHS)], ...] = (50, 200)
     """Budgets of training: passes through the points."""
-    convergence_epochs: Annotated[int, Interval(ge=0, le=10**6)] = 500
+    convergence_epochs: Annotated[int, Interval(ge=0, le=MOST_EPOCHS)] = 500
     """A longer budget beside them; 0 leaves it out. Few hinge runs have converged even then (see
     `converged` in summary.csv); sets on which both rules have are judged apart."""
     margins: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (1.0,)
@@ -40,9 +40,8 @@ class Config:
     """Run hinge and perceptron over learning rates and epochs as well, on up to 2,000 sets."""
 
     def __post_init__(self):
-        check_steps("--epochs, --convergence-epochs, --num-train", max(self.budgets) * max(self.num_train))
-        numbers = len(self.budgets) * (self.num_test + 2 * max(self.num_train))
-        check_size("--epochs, --num-train, --num-test", numbers)
+        size, budget = max(self.num_train), max(self.budgets)
+        check_steps(size * budget, num_train=size, epochs=max(self.epochs), convergence_epochs=self.convergence_epochs)
 
     @property
     def budgets(self) -> tuple[int, ...]:

@@ -137,15 +137,17 @@ def finite_of(column: pd.Series) -> np.ndarray:
 def draw_errors(ax: Axes, study: pd.DataFrame) -> None:
     """Draw the share of training sets with more than an error, by rule."""
     n = study["seed"].nunique()
+    most = 0.3
     for rule, label, rows in lines(study, {"perceptron": 50, "hinge": 200}):
         accuracy = np.sort(finite_of(rows["accuracy"]))
         mean, low, high = stats.mean_interval(accuracy)
         half = f" ± {(high - low) / 2:.4f}" if len(accuracy) > 1 else ""
         label = f"{label}: {mean:.4f}{half}" if len(accuracy) else f"{label}: {plotting.NOTHING_FINITE}"
         above = 1 - np.arange(1, len(accuracy) + 1) / len(accuracy)
-        ax.plot(1 - accuracy[::-1], above, color=COLOR[rule], label=label)
+        ax.plot(1 - accuracy[::-1], above, "o-" if n == 1 else "-", color=COLOR[rule], label=label)
+        most = np.nanmax([most, 1.1 * (1 - mean)])
     ax.set(xlabel="exact error on new points", ylabel="share of training sets with a larger error")
-    ax.set(yscale="log" if n > 1 else "linear", xlim=(0, 0.3), ylim=(max(0.5 / n, 1e-4), 1.1))
+    ax.set(yscale="log" if n > 1 else "linear", xlim=(0, most), ylim=(max(0.5 / n, 1e-4) if n > 1 else -0.1, 1.1))
     ax.set_title("tail of the errors")
 
 
@@ -153,16 +155,19 @@ def draw_gains(ax: Axes, study: pd.DataFrame) -> None:
     """Draw the distributions of hinge's accuracy minus the perceptron's."""
     longest = study["epochs"].max()
     cells = [(50.0, 200.0, "perceptron 50, hinge 200 epochs")]
-    cells += [(longest, longest, f"{longest:,.0f} epochs each")] if np.isfinite(longest) else []
+    cells += [(longest, longest, f"{int(longest):,} epochs each")] if np.isfinite(longest) else []
+    ax.set_title("paired differences")
+    if not {"perceptron", "hinge"} <= set(study["rule"]):
+        ax.set_axis_off()
+        return
     # The colors that no rule has.
     for color, (p_epochs, h_epochs, budgets) in zip(plotting.COLORS[5:], cells, strict=False):
         chosen = lines(study, {"perceptron": p_epochs, "hinge": h_epochs})
         pair = {rule: rows.set_index("seed")["accuracy"] for rule, _, rows in chosen}
-        if "perceptron" not in pair or "hinge" not in pair:
-            continue
         gain = finite_of(pair["hinge"] - pair["perceptron"])
         if not len(gain):
             ax.plot([], [], color=color, label=f"{budgets}: {plotting.NOTHING_FINITE}")
+            ax.set_xlim(-0.11, 0.11)
             continue
         mean, low, high = stats.mean_interval(gain)
         interval = f" [{low:+.4f}, {high:+.4f}]" if len(gain) > 1 else ""
@@ -173,7 +178,7 @@ def draw_gains(ax: Axes, study: pd.DataFrame) -> None:
         ax.axvline(mean, color=color, ls="--", lw=1)
     ax.axvline(0, color="0.5", lw=0.8)
     ax.set(xlabel="accuracy, hinge minus perceptron (clipped at ±0.1)", ylabel="share of training sets")
-    ax.set(title="paired differences", xticks=np.linspace(-0.1, 0.1, 5))
+    ax.set_xticks(np.linspace(-0.1, 0.1, 5))
 
 
 def plot_learning_curve(runs: pd.DataFrame) -> Figure:

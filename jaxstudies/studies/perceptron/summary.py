@@ -30,7 +30,7 @@ def summarize(results: Results) -> pd.DataFrame:
     runs = results.runs.astype({"accuracy": float})
     groups = runs.groupby(["part", *KEYS], sort=False, dropna=False)
     accuracy = groups["accuracy"]
-    rows = accuracy.agg(n="size", mean="mean", sd="std", q05=lambda a: np.quantile(a, 0.05))
+    rows = accuracy.agg(n="count", mean="mean", sd="std", q05=lambda a: np.quantile(a, 0.05))
     others = ["consistent", "flip_fraction", "converged", "updates", "test_accuracy"]
     rows = rows.join(groups[others].mean()).reset_index()
     exact = 1 - theory.bayes_point_error(rows["num_train"].to_numpy())
