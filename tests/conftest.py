@@ -13,8 +13,12 @@ hypothesis.settings.register_profile("jaxstudies", deadline=None)
 hypothesis.settings.load_profile("jaxstudies")
 
 from jaxstudies.engine import devices  # noqa: E402
+from jaxstudies.output import plotting  # noqa: E402
 
 devices.use_all_cores()
+
+# Figures have a quarter of the pixels.
+plotting.STYLE["savefig.dpi"] = 100
 
 # What together sees every room in under a minute on two cores: files, and single tests of longer ones.
 QUICK = {"baselines", "claims", "intervals", "main", "mnist", "provenance", "readme", "references", "study", "table"}
