@@ -1,3 +1,5 @@
+import gc
+
 import hypothesis
 import jax
 import pytest
@@ -33,6 +35,12 @@ QUICK |= {
     "engine::test_finished_chunks_are_not_run_again_and_damaged_ones_are",
     "training::test_one_sgd_step_equals_the_hand_formula",
 }
+
+
+def pytest_collection_finish(session):
+    """Let no collection of garbage go through what is imported, which stays."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
