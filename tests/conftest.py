@@ -1,3 +1,5 @@
+import gc
+
 import hypothesis
 import jax
 import pytest
@@ -13,8 +15,12 @@ hypothesis.settings.register_profile("jaxstudies", deadline=None)
 hypothesis.settings.load_profile("jaxstudies")
 
 from jaxstudies.engine import devices  # noqa: E402
+from jaxstudies.output import plotting  # noqa: E402
 
 devices.use_all_cores()
+
+# Figures have a quarter of the pixels.
+plotting.STYLE["savefig.dpi"] = 100
 
 # What together sees every room in under a minute on two cores: files, and single tests of longer ones.
 QUICK = {"baselines", "claims", "intervals", "main", "mnist", "provenance", "readme", "references", "study", "table"}
@@ -29,6 +35,12 @@ QUICK |= {
     "engine::test_finished_chunks_are_not_run_again_and_damaged_ones_are",
     "training::test_one_sgd_step_equals_the_hand_formula",
 }
+
+
+def pytest_collection_finish(session):
+    """Let no collection of garbage go through what is imported, which stays."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -61,43 +61,37 @@ def test_the_map_agrees_with_the_networks_of_dying_relu():
     pd.testing.assert_frame_equal(here.reset_index(drop=True), there)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    out = tmp_path_factory.mktemp("born_dead")
-    flags = [
-        "--epochs",
-        "1",
-        "--trained-seeds",
-        "8",
-        "--depths",
-        "1",
-        "3",
-        "--widths",
-        "2",
-        "--num-examples",
-        "64",
-        "--seed",
-        "3",
-        "--out",
-        str(out),
-    ]
-    command.main(STUDY, flags)
+SMALL = "--depths 1 3 --widths 2 --seed 3"
+
+
+def run(out, flags):
+    command.main(STUDY, [*SMALL.split(), *flags.split(), "--out", str(out)])
     return out
 
 
+@pytest.fixture(scope="module")
+def born(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("born"), "")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("trained"), "--epochs 1 --trained-seeds 8 --num-examples 64")
+
+
 @pytest.mark.slow
-def test_the_map_with_training(finished):
-    summary = pd.read_csv(finished / "summary.csv")
+def test_the_map_with_training(trained):
+    summary = pd.read_csv(trained / "summary.csv")
     born = summary[(summary["stage"] == "born") & (summary["epochs"] == 0)]
     assert len(born) == 2 and (born["n"] >= 20_000).all()
-    trained = summary[summary["stage"] == "trained"]
-    assert len(trained) == 2 * 5 and (trained["n"] == 8).all()
-    assert not_blank(finished / "map.png")
-    assert json.loads((finished / "claims.json").read_text()) == []
+    rows = summary[summary["stage"] == "trained"]
+    assert len(rows) == 2 * 5 and (rows["n"] == 8).all()
+    assert not_blank(trained / "map.png")
+    assert json.loads((trained / "claims.json").read_text()) == []
     for more in ([], ["--epochs", "1"], ["--trained-seeds", "8"]):
-        (finished / "map.png").unlink()
-        command.main(STUDY, ["--plots-only", "--out", str(finished), *more])
-        assert not_blank(finished / "map.png")
+        (trained / "map.png").unlink()
+        command.main(STUDY, ["--plots-only", "--out", str(trained), *more])
+        assert not_blank(trained / "map.png")
 
 
 def test_the_map_expands_counts_and_nothing_that_trained_networks_have():
@@ -135,7 +129,9 @@ def test_counts_add_over_seeds(at):
         )
 
 
-def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path):
+@pytest.mark.parametrize("of", ["born", pytest.param("trained", marks=pytest.mark.slow)])
+def test_many_seeds_give_the_summary_that_they_give_at_once(of, request, tmp_path):
+    finished = request.getfixturevalue(of)
     in_blocks_of(3000, finished, tmp_path)
     command.main(STUDY, ["--plots-only", "--out", str(tmp_path)])
     read = from_table.read(STUDY, tmp_path)[0].runs

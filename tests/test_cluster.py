@@ -214,7 +214,7 @@ def test_every_chunk_is_in_one_share():
 
 
 def test_a_terminated_run_goes_on(alone, tmp_path):
-    flags = ["--seeds", "20000", "--chunk-size", "1", "--devices", "1", "--out", str(tmp_path)]
+    flags = ["--seeds", "4000", "--chunk-size", "1", "--devices", "1", "--out", str(tmp_path)]
     asked = [sys.executable, "-c", RUN.format(here=str(HERE)), *flags]
     for stop, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         process = subprocess.Popen(asked, stderr=subprocess.PIPE)

@@ -516,8 +516,8 @@ def test_blocks_fill_the_devices_and_are_even(num_settings, num_seeds, runs, num
 
 @hypothesis.settings(max_examples=40)
 @given(
-    num_settings=st.integers(1, 300),
-    num_seeds=st.integers(1, 300),
+    num_settings=st.integers(1, 60),
+    num_seeds=st.integers(1, 60),
     runs=st.integers(1, 400),
     num_devices=st.integers(1, 4),
 )

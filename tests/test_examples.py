@@ -39,10 +39,8 @@ def run(out, *command):
     return json.loads((out / "claims.json").read_text())
 
 
-ONE_QUICK = [p if p.stem == "xor" else pytest.param(p, marks=pytest.mark.slow) for p in EXAMPLES]
-
-
-@pytest.mark.parametrize("path", ONE_QUICK, ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_a_study_of_fifty_lines(path, tmp_path):
     assert len(path.read_text().splitlines()) < 50
     claims = run(tmp_path / "out", path, "--seeds", "4")

@@ -98,6 +98,9 @@ def small_network(linear: bool, pixels=6, width=5, depth=3, classes=10):
     return first, layer(keys[1], num, width, width), last, jax.random.normal(keys[3], (4, pixels))
 
 
+backpropagate = jax.jit(partial(diagnostics.backpropagate, jnp.tanh), static_argnames="linear_first_layer")
+
+
 @pytest.mark.parametrize("linear", [True, False])
 def test_backpropagation_against_finite_differences(linear):
     """In float64, by central differences: their error is of the order of step^2 = 1e-10."""
@@ -118,7 +121,7 @@ def test_backpropagation_against_finite_differences(linear):
             logits = last.kernel.T @ h + last.bias[:, None]
             return -jnp.sum(jax.nn.log_softmax(logits, axis=0)[labels, jnp.arange(4)])
 
-        seen = diagnostics.backpropagate(jnp.tanh, projection, hidden, last, labels, linear_first_layer=linear)
+        seen = backpropagate(projection, hidden, last, labels, linear_first_layer=linear)
         zero = np.zeros((3, 5, 4))
         for at in np.ndindex(3, 5, 2):
             kick = zero.copy()
@@ -126,7 +129,7 @@ def test_backpropagation_against_finite_differences(linear):
             difference = (loss(kick) - loss(-kick)) / 2e-5
             np.testing.assert_allclose(seen.gradients[at], difference, atol=1e-8)
 
-        h = projection if linear else jnp.tanh(projection)
+        h = np.asarray(projection if linear else jnp.tanh(projection))
         first_of_stack = seen.gradients[0 if linear else 1]
         np.testing.assert_allclose(seen.weight_gradients[0], h @ first_of_stack.T, rtol=1e-10)
 
@@ -136,10 +139,9 @@ def test_training_and_measuring_see_the_same_network(linear):
     """The same sums in another order: 2^-23 relative, over some tens of terms."""
     first, hidden, last, inputs = small_network(linear)
     networks = draws.Networks(first, hidden, last)
-    seen = diagnostics.backpropagate(
-        jnp.tanh, simulation.project(networks, inputs), hidden, last, jnp.zeros(4, int), linear_first_layer=linear
-    )
-    outputs = simulation.logits_of(networks, inputs, jnp.tanh, linear)
+    projection = simulation.project(networks, inputs)
+    seen = backpropagate(projection, hidden, last, jnp.zeros(4, int), linear_first_layer=linear)
+    outputs = jax.jit(lambda networks: simulation.logits_of(networks, inputs, jnp.tanh, linear))(networks)
     np.testing.assert_allclose(outputs, seen.logits.T, rtol=1e-5, atol=1e-5)
 
 
@@ -173,10 +175,14 @@ def test_gradients_of_the_weights_are_those_of_the_mean_loss(linear):
     np.testing.assert_allclose(seen["loss"], value, rtol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def hidden():
+    return jax.jit(draws.draw_matrices, static_argnums=(1, 2))(jax.random.key(0), 5, 100).hidden
+
+
 @pytest.mark.parametrize("init", ["he_normal", "glorot_normal", "normal", "orthogonal", "lsuv"])
-def test_scales(init):
+def test_scales(init, hidden):
     """The matrices that are drawn have the variance that the name promises, to sampling error."""
-    hidden = draws.draw_matrices(jax.random.key(0), 5, 100).hidden
     scale = draws.weight_scale(init, 0.14, 100, 100)
     expected = {"he_normal": 2 / 100, "glorot_normal": 1 / 100, "normal": 0.14**2}
     matrices = np.asarray(hidden[draws.DRAWS.index(draws.draw_of(init))], float) * scale

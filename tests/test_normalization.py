@@ -54,7 +54,7 @@ def test_the_gradient_is_that_of_the_formula(mapped):
         grad = jax.grad(objective, argnums=(0, 1, 2, 3))
         if mapped:
             grad = jax.vmap(grad, in_axes=(0, 0, 0, None, 0))
-        return grad(z, scale, bias, jnp.float32(EPSILON), cotangent)
+        return jax.jit(grad)(z, scale, bias, jnp.float32(EPSILON), cotangent)
 
     # Sums of 50 products of numbers up to 10 or so.
     for ours, theirs in zip(gradients(normalize), gradients(plain), strict=True):

@@ -463,18 +463,20 @@ main()
 '''
 
 
-def test_the_command_line_replays_a_file_s_run_and_draws_it(tmp_path):
+def test_the_command_line_replays_a_file_s_run_and_draws_it(tmp_path, capsys, monkeypatch):
     (tmp_path / "own.py").write_text(OWN)
     subprocess.run([sys.executable, "own.py", "--seeds", "9"], cwd=tmp_path, check=True, capture_output=True)
-    ask = [sys.executable, "-m", "jaxstudies", "replay", "results/own"]
-    shown = subprocess.run([*ask, "7", "scale=2.0"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    ask = [sys.executable, "-m", "jaxstudies", "replay", "results/own", "7", "scale=2.0"]
+    shown = subprocess.run(ask, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     assert "seed 7, scale 2.0" in shown and "It equals its row to the bit." in shown
     assert (tmp_path / "results" / "own" / "replay-7-scale=2.0.png").stat().st_size > 5000
     origin = json.loads((tmp_path / "results" / "own" / "config.json").read_text())
     assert origin["file"] == "../../own.py"
-    wrong = subprocess.run([*ask, "7"], cwd=tmp_path, capture_output=True, text=True)
-    (line,) = wrong.stderr.splitlines()
-    assert wrong.returncode == 2 and "2 settings have these labels (scale: 1.0, 2.0)" in line
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        replay_command.main(["results/own", "7"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and "2 settings have these labels (scale: 1.0, 2.0)" in line
 
 
 @pytest.mark.parametrize(

@@ -37,17 +37,26 @@ def linear_data(n=64):
     return Dataset(x, y)
 
 
+def stepped(key, model, optimizer, data):
+    """Return the state of a network before and after a step, in NumPy's arrays, and the loss."""
+
+    @jax.jit
+    def run(data):
+        state = training.init_state(key, model, optimizer, data.inputs)
+        how = {"model": model, "optimizer": optimizer, "loss_fn": squared_error}
+        return state, *training.train_step(state, data, jax.random.key(2), **how)
+
+    return jax.tree.map(np.asarray, run(data))
+
+
 def test_one_sgd_step_equals_the_hand_formula():
     data, rate = linear_data(), 0.1
-    model, optimizer = Affine(), optax.sgd(rate)
-    state = training.init_state(jax.random.key(0), model, optimizer, data.inputs)
-    after, loss = training.train_step(
-        state, data, jax.random.key(2), model=model, optimizer=optimizer, loss_fn=squared_error
-    )
+    state, after, loss = stepped(jax.random.key(0), Affine(), optax.sgd(rate), data)
     w, b = (state.params["Dense_0"][name] for name in ("kernel", "bias"))
-    residual = data.inputs @ w + b[None] - data.targets
-    np.testing.assert_allclose(loss, jnp.mean(residual**2), rtol=1e-6)
-    gradient = 2 * data.inputs.T @ residual / len(residual)
+    inputs, targets = map(np.asarray, data)
+    residual = inputs @ w + b - targets
+    np.testing.assert_allclose(loss, np.mean(residual**2), rtol=1e-6)
+    gradient = 2 * inputs.T @ residual / len(residual)
     np.testing.assert_allclose(after.params["Dense_0"]["kernel"], w - rate * gradient, rtol=1e-5)
     np.testing.assert_allclose(after.params["Dense_0"]["bias"], b - rate * 2 * residual.mean(axis=0), rtol=1e-5)
 
@@ -68,20 +77,16 @@ def test_mean_loss_in_blocks_is_the_mean_over_all_examples(num_examples):
 def test_gradient_equals_backpropagation_by_hand():
     model = MLP(2, 2, 1, partial(leaky_relu, 0.0), initializer("pytorch_default"))
     data = Dataset(jnp.array([[0.7], [-0.4], [1.3]]), jnp.array([[0.7], [0.4], [1.3]]))
-    optimizer = optax.sgd(1.0)
-    state = training.init_state(jax.random.key(5), model, optimizer, data.inputs)
-    after, _ = training.train_step(
-        state, data, jax.random.key(0), model=model, optimizer=optimizer, loss_fn=squared_error
-    )
+    state, after, _ = stepped(jax.random.key(5), model, optax.sgd(1.0), data)
     p = state.params["layers"]
     w1, w2, w3 = p["first"].kernel, p["hidden"].kernel[0], p["last"].kernel
     b1, b2, b3 = p["first"].bias, p["hidden"].bias[0], p["last"].bias
-    x, y = data
-    z1 = x @ w1 + b1[None]
-    h1 = jnp.maximum(z1, 0)
-    z2 = h1 @ w2 + b2[None]
-    h2 = jnp.maximum(z2, 0)
-    d3 = 2 * (h2 @ w3 + b3[None] - y) / len(x)
+    x, y = map(np.asarray, data)
+    z1 = x @ w1 + b1
+    h1 = np.maximum(z1, 0)
+    z2 = h1 @ w2 + b2
+    h2 = np.maximum(z2, 0)
+    d3 = 2 * (h2 @ w3 + b3 - y) / len(x)
     d2 = (d3 @ w3.T) * (z2 > 0)
     d1 = (d2 @ w2.T) * (z1 > 0)
     q = after.params["layers"]
