@@ -315,5 +315,5 @@ def times_table(design: Design, timings: list[Timing]) -> pd.DataFrame:
 
 def add_times(times: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """Return the times of both, group by group."""
-    spent = list(Timing._fields)
-    return times.assign(**{name: times[name] + before[name] for name in spent})
+    both = {name: times[name] + before[name] for name in Timing._fields if name != "in_kernels"}
+    return times.assign(**both, in_kernels=times["in_kernels"] | before.get("in_kernels", False))

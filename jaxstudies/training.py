@@ -18,6 +18,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxstudies.arguments import optional, short, whole
+from jaxstudies.fused.choice import is_debugged
+from jaxstudies.fused.emission import Refused
+from jaxstudies.fused.fusing import fuse
 from jaxstudies.networks.data import Dataset
 from jaxstudies.watching import WATCHER
 
@@ -129,14 +132,7 @@ def train_step(
     """Take one optimizer step on a batch; return the new state and the loss before the step."""
 
     def objective(params):
-        if isinstance(model, nn.Module):
-            # Whatever a module calls its draws, but for dropout, it takes from the stream "params".
-            rngs = {"dropout": dropout_key, "params": jax.random.fold_in(dropout_key, 0)}
-            how = {"rngs": rngs, "mutable": ["batch_stats"], **mode(model, train=True)}
-            predictions, updated = model.apply(variables(state._replace(params=params)), batch.inputs, **how)
-            batch_stats = updated.get("batch_stats", {})
-        else:
-            predictions, batch_stats = model[1](params, batch.inputs), state.batch_stats
+        predictions, batch_stats = _predict_batch(model, state._replace(params=params), batch.inputs, dropout_key)
         return jnp.mean(jax.vmap(loss_fn)(predictions, batch.targets)), batch_stats
 
     (loss, batch_stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
@@ -145,6 +141,19 @@ def train_step(
     optimizer = optax.with_extra_args_support(optimizer)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **known)
     return TrainState(optax.apply_updates(state.params, updates), batch_stats, opt_state), loss
+
+
+def _predict_batch(
+    model: Model, state: TrainState, inputs: Array, dropout_key: Key[Array, ""]
+) -> tuple[jax.Array, PyTree]:
+    """Return the predictions for a batch, and the new batch statistics, in training mode."""
+    if not isinstance(model, nn.Module):
+        return model[1](state.params, inputs), state.batch_stats
+    # Whatever a module calls its draws, but for dropout, it takes from the stream "params".
+    rngs = {"dropout": dropout_key, "params": jax.random.fold_in(dropout_key, 0)}
+    how = {"rngs": rngs, "mutable": ["batch_stats"], **mode(model, train=True)}
+    predictions, updated = model.apply(variables(state), inputs, **how)
+    return predictions, updated.get("batch_stats", {})
 
 
 def random_order(key: Key[Array, ""], n: int) -> Int[Array, " n"]:
@@ -188,6 +197,7 @@ def fit(
     shuffle_key: Key[Array, ""] | None = None,
     prepare: Callable[[Dataset], Dataset] = lambda batch: batch,
     observe: Callable[[TrainState], PyTree] | None = None,
+    fused: bool | None = None,
 ) -> Fitted:
     """Initialize a network, unless a state is given, and train it.
 
@@ -209,6 +219,9 @@ def fit(
             of its own: a shared order is then as random, and is sorted once instead of once a run.
         prepare: Turns a batch of examples into inputs and targets, say bytes into numbers.
         observe: What is kept of the state after each epoch.
+        fused: Whether many networks, under `jax.vmap`, are trained in one kernel in which a lane is a network. By
+            default that is so where model, loss and optimizer allow it and it is likely to be faster, as for networks
+            of some hundred parameters at most; True insists, False forbids. Numbers differ by rounding.
 
     Returns:
         The final state and the history, see `Fitted`.
@@ -216,9 +229,9 @@ def fit(
     Raises:
         TypeError: `model` is neither a Linen module nor a pair of functions, `optimizer` is no optax transformation,
             `data` is neither a Dataset nor a function, or a number is not whole.
-        ValueError: `num_epochs` is below 0, or `batch_size` or `num_steps` below 1; inputs and targets differ in their
-            number, or there are none; `num_steps` is missing where `data` is a function, or given where it is a
-            Dataset; or `model` keeps more than its batch statistics.
+        ValueError: `fused` is True and something stands in the way; `num_epochs` is below 0, or `batch_size` or
+            `num_steps` below 1; inputs and targets differ in their number, or there are none; `num_steps` is missing
+            where `data` is a function, or given where it is a Dataset; or `model` keeps more than its batch statistics.
 
     Examples:
         >>> import jax
@@ -242,29 +255,102 @@ def fit(
         first = batch_of(jnp.int32(0)) if batch_of else take(data, slice(1))
         state = init_state(init_key, model, optimizer, prepare(first).inputs)
 
-    def step(state, examples_and_key):
-        examples, step_key = examples_and_key
-        batch = prepare(batch_of(examples) if batch_of else take(data, examples))
-        return train_step(state, batch, step_key, model=model, optimizer=optimizer, loss_fn=loss_fn)
-
     watcher = WATCHER.get()
     watch = watcher.next_fit() if watcher else lambda index, state: None
     watch(0, state)
 
-    def epoch(state, index):
-        if batch_of:
-            steps = index * num_steps + jnp.arange(num_steps)
-        else:
-            n = len(data.inputs)
-            steps = epoch_batches(jax.random.fold_in(order_key, index), n, n if batch_size is None else batch_size)
-        keys = jax.random.split(jax.random.fold_in(dropout_key, index), len(steps))
-        state, losses = jax.lax.scan(step, state, (steps, keys))
-        watch(index + 1, state)
-        return state, losses.mean() if observe is None else (losses.mean(), observe(state))
+    def train(state, data, num_epochs):
+        def step(state, examples_and_key):
+            examples, step_key = examples_and_key
+            batch = prepare(batch_of(examples) if batch_of else take(data, examples))
+            return train_step(state, batch, step_key, model=model, optimizer=optimizer, loss_fn=loss_fn)
 
-    if isinstance(num_epochs, Tracer):  # what is kept along the way would have no shape
-        return Fitted(jax.lax.fori_loop(0, num_epochs, lambda i, s: epoch(s, i)[0], state), None)
-    return Fitted(*jax.lax.scan(epoch, state, jnp.arange(num_epochs)))
+        def epoch(state, index):
+            steps = index * num_steps + jnp.arange(num_steps) if batch_of else order(index)
+            keys = jax.random.split(jax.random.fold_in(dropout_key, index), len(steps))
+            state, losses = jax.lax.scan(step, state, (steps, keys))
+            watch(index + 1, state)
+            return state, losses.mean() if observe is None else (losses.mean(), observe(state))
+
+        if isinstance(num_epochs, Tracer):  # what is kept along the way would have no shape
+            return jax.lax.fori_loop(0, num_epochs, lambda i, s: epoch(s, i)[0], state), None
+        return jax.lax.scan(epoch, state, jnp.arange(num_epochs))
+
+    def order(index):
+        n = len(data.inputs)
+        return epoch_batches(jax.random.fold_in(order_key, index), n, n if batch_size is None else batch_size)
+
+    if fused is not False and not watcher:
+        try:
+            what = model, optimizer, loss_fn, state, data, batch_size, prepare
+            return Fitted(*_fused(*what, train, order, observe, num_epochs, fused is True)())
+        except Refused as why:
+            if fused:
+                raise ValueError(f"fused True: this training cannot be one kernel: {why}") from None
+    return Fitted(*train(state, data, num_epochs))
+
+
+def _fused(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    loss_fn: LossFn,
+    state: TrainState,
+    data: Dataset | Callable,
+    batch_size: int | None,
+    prepare: Callable[[Dataset], Dataset],
+    train: Callable[[TrainState, Dataset, Any], tuple[TrainState, Any]],
+    order: Callable[[Any], Array],
+    observe: Callable[[TrainState], PyTree] | None,
+    num_epochs: int | Tracer,
+    insisted: bool,
+) -> Callable[[], tuple[TrainState, Any]]:
+    """Return the training as `fuse` does.
+
+    Raises:
+        Refused: It cannot be, or not while JAX is told to debug.
+    """
+    if is_debugged():
+        raise Refused("JAX is told to debug")
+    if callable(data):
+        raise Refused("data is a function of the step")
+    if jax.tree.leaves(state.batch_stats):
+        raise Refused("batch statistics couple the examples of a batch")
+    data = jax.tree.map(jnp.asarray, data)
+    num_examples = len(data.inputs)
+    size = min(batch_size or num_examples, num_examples)
+
+    def state_of(pair):
+        return TrainState(pair[0], state.batch_stats, pair[1])
+
+    def forward(params, batch):
+        batch = prepare(batch)
+        key = jax.random.key(0)  # what is drawn from it is refused
+        return _predict_batch(model, state_of((params, None)), batch.inputs, key)[0], batch.targets
+
+    def plain(pair, data, num_epochs):
+        trained, kept = train(state_of(pair), data, num_epochs)
+        return (trained.params, trained.opt_state), kept
+
+    run = fuse(
+        forward,
+        loss_fn,
+        optimizer,
+        (state.params, state.opt_state),
+        data,
+        size,
+        plain=plain,
+        order=order,
+        reshuffled=size < num_examples or observe is not None,
+        observe=lambda pair: None if observe is None else observe(state_of(pair)),
+        num_epochs=num_epochs,
+        insisted=insisted,
+    )
+
+    def trained():
+        pair, kept = run()
+        return state_of(pair), kept
+
+    return trained
 
 
 def _check(model: object, optimizer: object, data: object, num_steps: object) -> None:

@@ -7,14 +7,15 @@ Peers that are not installed are listed as skipped: `pip install -e ".[peers]"` 
 are interleaved, so that a machine that slows down slows all of them. Loops over networks are timed
 on one network and multiplied, which the table says.
 
-`benchmark.py scaling` measures networks per second against seeds and against devices instead.
+`benchmark.py scaling` measures networks per second against seeds and against devices instead, and
+`benchmark.py accelerator` what kernels and XLA do on an accelerator, or, a hundredth of it, here.
 """
 
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from jaxstudies.commands import endings
 
@@ -25,7 +26,7 @@ with endings.explained("benchmark", after=""):  # Ctrl-C while they are imported
     from annotated_types import Ge, Interval
     from matplotlib.figure import Figure
 
-    from benchmarks import scaling, timing
+    from benchmarks import accelerator, scaling, timing
     from benchmarks.peers import CONTESTANTS
     from benchmarks.steps import IMAGES
     from jaxstudies.commands import flags
@@ -69,6 +70,16 @@ class ScalingOptions:
     """Directory for scaling.json, scaling.csv and scaling.png."""
     json: Path | None = None
     """File for the JSON, instead of --out; table and figure go beside it, under its name."""
+
+
+@dataclass(frozen=True)
+class AcceleratorOptions:
+    """Where the results go."""
+
+    out: Path = Path("results/benchmark")
+    """Directory for accelerator.json."""
+    only: tuple[Literal["right", "models", "sizes", "whole"], ...] | None = None
+    """Parts, if not all."""
 
 
 def measure(options: Options) -> tuple[pd.DataFrame, list[str]]:
@@ -194,6 +205,17 @@ def scale(argv: list[str]) -> None:
     write(path, options, table, scaling.draw(table, o.epochs, o.repeats), [])
 
 
+def accelerate(argv: list[str]) -> None:
+    """Measure kernels and XLA on an accelerator."""
+    shown, description = flags.explained(AcceleratorOptions), (accelerator.__doc__ or "").strip()
+    options = flags.parse(shown, argv, prog="benchmark.py accelerator", description=description)
+    owned.prepare(options.out, ["accelerator.json"])
+    with writing(options.out):
+        owned.add(options.out, "accelerator.json")
+        accelerator.measure(options.out, options.only)
+    print(options.out / "accelerator.json")
+
+
 def main() -> None:
     """Measure, print and write; a mistake in the flags is one line and status 2."""
     argv = sys.argv[1:]
@@ -201,6 +223,8 @@ def main() -> None:
     with endings.explained("benchmark", endings.at_out, after=""):
         if argv[:1] == ["scaling"]:
             scale(argv[1:])
+        elif argv[:1] == ["accelerator"]:
+            accelerate(argv[1:])
         else:
             compare(argv)
 

@@ -22,7 +22,7 @@ from jaxstudies.engine.blocks import Block, Plan, Size, make_plans, runs_for_ste
 from jaxstudies.engine.chunks import Chunks, Memory
 from jaxstudies.engine.design import Design, Group, Simulate
 from jaxstudies.engine.devices import Devices
-from jaxstudies.engine.gather import LAUNCHES, SPENT, Earlier
+from jaxstudies.engine.gather import IN_KERNELS, LAUNCHES, SPENT, Earlier
 from jaxstudies.engine.programs import Launch
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
 from jaxstudies.errors import Notice, StudyError, warn
@@ -106,6 +106,8 @@ class Timing(NamedTuple):
     compile_seconds: float
     run_seconds: float
     runs: int
+    in_kernels: bool = False
+    """Whether networks were trained in kernels, at least in some of the runs."""
 
 
 class Stage(NamedTuple):
@@ -141,7 +143,7 @@ def compute(
     there = set(kept.names()) if share.finishes else set()
     with progress.progress(owned, description, task.execution.progress) as bar:
         for plan in plans:
-            spent = np.zeros(2)
+            spent, in_kernels = np.zeros(2), False
             for block in plan.blocks():
                 mine = share.owns(block.number)
                 columns = kept.read(block.name) if mine or share.finishes else None
@@ -155,6 +157,7 @@ def compute(
                         columns, took, launches = compiled.run(plan, block, task.seed)
                     bar.leave_out(took[0])
                     columns[SPENT] = np.array(took)
+                    columns[IN_KERNELS] = np.array(compiled.uses_kernels(plan))
                     if launches != [(block.setting, block.seed, plan.size)]:
                         columns[LAUNCHES] = np.array([(a, b, *size) for a, b, size in launches])
                     kept.write(block.name, columns)
@@ -162,6 +165,7 @@ def compute(
                     bar.leave_out_runs(progress.cost_of(plan, block))
                 if columns is not None:
                     spent += columns[SPENT]
+                    in_kernels |= bool(columns.get(IN_KERNELS, False))
                     if LAUNCHES in columns:
                         launches = [Launch(a, b, Size(*size)) for a, b, *size in columns[LAUNCHES].tolist()]
                         stage.launches[block.name] = launches
@@ -171,7 +175,7 @@ def compute(
             if last_use[plan.program()] == plan.index:
                 compiled.free(plan)
             runs_here = (plan.num_seeds - plan.first_seed) * len(plan.group.positions)
-            timings.append(Timing(float(spent[0]), float(spent[1]), runs_here))
+            timings.append(Timing(float(spent[0]), float(spent[1]), runs_here, in_kernels))
     check_complete(plans, kept, share)
     return plans, timings, stage
 

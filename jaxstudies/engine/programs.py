@@ -20,6 +20,7 @@ from jaxstudies.engine.devices import Devices, make_mesh
 from jaxstudies.engine.functions import Latest
 from jaxstudies.engine.returned import measures
 from jaxstudies.engine.tracing import One, Traced
+from jaxstudies.fused import choice
 
 Columns = dict[str, np.ndarray]
 """What a block of runs returned, by name: arrays with axes of seeds and of settings first."""
@@ -82,8 +83,12 @@ def compile_block(
 
         block = jax.jit(partial(run_block, itself, one_by_one=traced.one_by_one))
     else:
-        asked = traced.itself, size, tuple(mesh.devices.flat)
-        block = _kept.find(asked) or _kept.keep(asked, _compiled(traced, mesh, place(0, 0, 0, group)))
+        asked = traced.itself, size, tuple(mesh.devices.flat), choice.ALLOWED.get()
+        with choice.noting() as kernels:
+            found = _kept.find(asked) or _kept.keep(asked, (_compiled(traced, mesh, place(0, 0, 0, group)), kernels))
+        block, kernels = found
+        if kernels:
+            choice.note()
     return lambda *arguments: jax.device_get(block(*place(*arguments)))
 
 
@@ -145,11 +150,16 @@ class Programs:
         self.simulate, self.data, self.devices, self.identity = simulate, data, devices, identity
         self.traced: dict[tuple, Traced] = {}
         self.sizes: dict[tuple, Size] = {}
+        self.in_kernels: dict[tuple, bool] = {}
         self.compiled: dict[tuple, dict[Size, Callable[[int, int, int, Group], Columns]]] = {}
 
     def has(self, plan: Plan) -> bool:
         """Return whether a plan's program is compiled."""
         return plan.program() in self.compiled
+
+    def uses_kernels(self, plan: Plan) -> bool:
+        """Return whether a plan's program, once compiled, trains networks in kernels."""
+        return self.in_kernels.get(plan.program(), False)
 
     def run(self, plan: Plan, block: Block, seed: int) -> tuple[Columns, tuple[float, float], list[Launch]]:
         """Run a block in one go, or, where the memory of the devices forbids, in several.
@@ -174,7 +184,9 @@ class Programs:
             try:
                 if size not in compiled:
                     before = time.perf_counter()
-                    compiled[size] = compile_block(self.simulate, plan.group, self.data, size, self.devices, traced)
+                    with choice.noting() as kernels:
+                        compiled[size] = compile_block(self.simulate, plan.group, self.data, size, self.devices, traced)
+                    self.in_kernels[program] = bool(kernels)
                     compiling += time.perf_counter() - before
                 values = compiled[size](seed, start, setting, plan.group)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:

@@ -1,0 +1,240 @@
+"""Training that becomes a kernel where it is mapped over networks, and stays XLA's where it is not."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+
+from jaxstudies.fused import build, choice
+from jaxstudies.fused.kernel import Inputs, Kernel, Leaf, Step, write
+
+BLOCK = 16
+"""Networks that lie side by side in memory on a CPU, so that each block of them has a place of its own."""
+Flat = tuple[jax.Array, ...]
+
+
+class Groups(NamedTuple):
+    """The arrays of a training by kind, and the same of whatever else there is one of for each."""
+
+    plain: tuple
+    """Constants of training as XLA compiles it."""
+    order: tuple
+    """Constants of the order of the examples."""
+    observe: tuple
+    """Constants of what is kept after each epoch."""
+    gradient: tuple
+    """Constants of the gradient."""
+    update: tuple
+    """Constants of the optimizer."""
+    state: tuple
+    """Parameters and optimizer state."""
+    data: tuple
+    """Data sets, examples first."""
+    count: tuple
+    """The number of epochs, if it is traced."""
+
+    def flat(self) -> tuple:
+        """Return all of them in order."""
+        return tuple(each for group in self for each in group)
+
+
+@dataclass(eq=False)
+class Training:
+    """A training of one network, and how it is mapped.
+
+    Attributes:
+        step: One step of it.
+        plain: All of it as XLA compiles it, of the arrays of all kinds: state, mean losses, what is kept.
+        order: The order of the examples in an epoch, int32 (steps, batch), of constants and the number of the epoch.
+        reshuffled: Whether it differs from epoch to epoch.
+        observe: What is kept after an epoch, of constants and state.
+        num_epochs: How many there are, if that is not traced.
+        num_kept: How many arrays there are of losses and of what is kept.
+        insisted: Whether nothing but a kernel will do, where it is mapped.
+        sizes: How many arrays there are of each kind.
+    """
+
+    step: Step
+    plain: Callable[..., Flat]
+    order: Callable[..., jax.Array]
+    reshuffled: bool
+    observe: Callable[..., Flat]
+    num_epochs: int | None
+    num_kept: int
+    insisted: bool
+    sizes: Sequence[int]
+    kernels: dict[Inputs, Kernel] = field(default_factory=dict)
+
+    def one(self, groups: Groups) -> Flat:
+        """Train one network, for which there is no kernel."""
+        alone = _mappable(self.plain, self.mapped)
+        differentiable = jax.custom_jvp(lambda *flat: alone(*flat))
+        differentiable.defjvp(lambda primals, tangents: jax.jvp(self.plain, primals, tangents))
+        return differentiable(*groups.flat())
+
+    def grouped(self, flat: Sequence[Any]) -> Groups:
+        """Return arrays by their kind."""
+        ends = np.cumsum(self.sizes)
+        return Groups(*(tuple(flat[end - size : end]) for end, size in zip(ends, self.sizes, strict=True)))
+
+    def kernel(self, own: Groups, flat: Groups) -> tuple[Kernel, Inputs]:
+        """Return the kernel, and how it sees its arrays, given which of them each network has of its own."""
+
+        def leaves(kind: str) -> tuple[Leaf, ...]:
+            pairs = zip(getattr(flat, kind), getattr(own, kind), strict=True)
+            return tuple(Leaf(a.shape[1:] if each else a.shape, np.dtype(a.dtype), each) for a, each in pairs)
+
+        consts = zip(flat.order, own.order, strict=True)
+        one = (jax.ShapeDtypeStruct(a.shape[1:] if each else a.shape, a.dtype) for a, each in consts)
+        order = jax.eval_shape(self.order, *one, 0)
+        inputs = Inputs(
+            *(leaves(kind) for kind in ("gradient", "update", "state", "data")),
+            (Leaf((1, *order.shape), np.dtype(np.int32), any(own.order)),),
+        )
+        if inputs not in self.kernels:
+            self.kernels[inputs] = write(self.step, inputs)
+        return self.kernels[inputs], inputs
+
+    def mapped(self, size: int, batched: Sequence[bool], flat: Flat) -> tuple[Flat, tuple[bool, ...]]:
+        """Train `size` networks; return which of the results differ from network to network, too."""
+        own = self.grouped(batched)
+        train = functools.partial(self.trained, size, batched)
+        lanes = (*self.kernel(own, self.grouped(flat))[0].lanes, *[True] * self.num_kept)
+
+        def again(times: int, more: Sequence[bool], flat: Flat) -> tuple[Flat, tuple[bool, ...]]:
+            outs, now = self.mapped(times * size, *_widened(times, size, batched, more, flat))
+            outs = [a.reshape(times, size, *a.shape[1:]) if each else a for a, each in zip(outs, now, strict=True)]
+            cut = (a[:, 0] if each and not before else a for a, each, before in zip(outs, now, lanes, strict=True))
+            return tuple(cut), now
+
+        return _mappable(train, again)(*flat), lanes
+
+    def trained(self, size: int, batched: Sequence[bool], *flat: jax.Array) -> Flat:
+        """Train `size` networks, in a kernel where there is one for the platform."""
+        own, groups = self.grouped(batched), self.grouped(flat)
+        kernel = self.kernel(own, groups)[0]
+        lanes = kernel.lanes
+
+        def by_xla(*flat: jax.Array) -> Flat:
+            outs = jax.vmap(self.plain, in_axes=[0 if each else None for each in batched])(*flat)
+            state = (a if each else a[0] for a, each in zip(outs, lanes, strict=False))
+            return *state, *outs[len(lanes) :]
+
+        platform, inputs = choice.platform(), self.kernel(own, groups)[1]
+        # Of networks that are trained for different times, each epoch would be masked.
+        if platform is None or any(own.count) or (choice.ALLOWED.get() is False and not self.insisted):
+            return by_xla(*flat)
+        try:
+            name = build.register(kernel, len(inputs.leaves()), len(lanes) + 1, platform)
+        except build.NoCompiler as error:
+            if self.insisted:
+                raise ValueError(f"fused True: {error}") from error
+            return by_xla(*flat)
+        choice.note()
+        by_kernel = functools.partial(self.by_kernel, name, BLOCK if platform == "cpu" else size, size, batched)
+        return jax.lax.platform_dependent(*flat, default=by_xla, **{platform: by_kernel})
+
+    def by_kernel(self, name: str, block: int, size: int, batched: Sequence[bool], *flat: jax.Array) -> Flat:
+        """Train `size` networks in the kernel of that name, which is launched for each epoch."""
+        own, groups = self.grouped(batched), self.grouped(flat)
+        kernel, inputs = self.kernel(own, groups)
+        blocks = _Blocks(size, block)
+        fixed = [(*groups.gradient, *groups.update), (*own.gradient, *own.update)]
+        before, data = blocks.split(*fixed), blocks.split(groups.data, own.data)
+
+        def order_of(index: Any) -> jax.Array:
+            if not any(own.order):
+                return self.order(*groups.order, index)[None]
+            axes = [0 if each else None for each in own.order]
+            order = jax.vmap(lambda *consts: self.order(*consts, index), axes)(*groups.order)
+            return blocks.split([order[:, None]], [True])[0]
+
+        def epochs(state: Flat, order: jax.Array, count: int = 1) -> tuple[Flat, jax.Array]:
+            """Launch the kernel for some epochs in one order."""
+            results = [*zip(inputs.state, kernel.lanes, strict=True), (Leaf((count,), np.dtype("float32"), True), True)]
+            shapes = [
+                jax.ShapeDtypeStruct(blocks.shape(leaf.shape) if each else leaf.shape, leaf.dtype)
+                for leaf, each in results
+            ]
+            *state, losses = jax.ffi.ffi_call(name, shapes)(*before, *state, *data, order)
+            return tuple(state), losses
+
+        def body(state: Flat, index: Any) -> tuple[Flat, Flat]:
+            state, losses = epochs(state, order_of(index))
+            joined = blocks.joined(state, kernel.lanes)
+            axes = [0 if each else None for each in (*own.observe, *kernel.lanes)]
+            seen = jax.vmap(self.observe, axes, axis_size=size)(*groups.observe, *joined)
+            return state, (*blocks.joined([losses[..., 0, :]], [True]), *seen)
+
+        # What is the same for all networks at first may differ after a step.
+        starts = zip(groups.state, own.state, kernel.lanes, strict=True)
+        state = [jnp.broadcast_to(a, (size, *a.shape)) if now and not before else a for a, before, now in starts]
+        state = blocks.split(state, kernel.lanes)
+        if self.num_epochs is None:
+            state = jax.lax.fori_loop(0, groups.count[0], lambda i, s: epochs(s, order_of(i))[0], state)
+            return blocks.joined(state, kernel.lanes)
+        if self.reshuffled or not self.num_epochs:
+            state, kept = jax.lax.scan(body, state, jnp.arange(self.num_epochs))
+            return *blocks.joined(state, kernel.lanes), *(jnp.moveaxis(a, 0, 1) for a in kept)
+        state, losses = epochs(state, order_of(0), self.num_epochs)
+        return *blocks.joined(state, kernel.lanes), *blocks.joined([losses], [True])
+
+
+class _Blocks(NamedTuple):
+    """How many networks there are, and how many lie side by side in memory."""
+
+    size: int
+    block: int
+
+    def shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of arrays of all networks."""
+        return (-(-self.size // self.block), *shape, self.block)
+
+    def split(self, arrays: Sequence[jax.Array], own: Sequence[bool]) -> Flat:
+        """Cut the networks into blocks, of which they are the fastest axis; what the last one lacks is filled up."""
+
+        def cut(a: jax.Array) -> jax.Array:
+            whole = self.shape(a.shape[1:])
+            filled = jnp.pad(a, [(0, whole[0] * whole[-1] - self.size), *[(0, 0)] * (a.ndim - 1)], mode="edge")
+            return jnp.moveaxis(filled.reshape(whole[0], whole[-1], *a.shape[1:]), 1, -1)
+
+        return tuple(cut(a) if each else a for a, each in zip(arrays, own, strict=True))
+
+    def joined(self, arrays: Sequence[jax.Array], own: Sequence[bool]) -> Flat:
+        """Undo that."""
+
+        def join(a: jax.Array) -> jax.Array:
+            return jnp.moveaxis(a, -1, 1).reshape(a.shape[0] * a.shape[-1], *a.shape[1:-1])[: self.size]
+
+        return tuple(join(a) if each else a for a, each in zip(arrays, own, strict=True))
+
+
+def _widened(
+    times: int, size: int, own: Sequence[bool], more: Sequence[bool], flat: Flat
+) -> tuple[tuple[bool, ...], Flat]:
+    """Make one axis of networks of two: which arrays have it, and the arrays."""
+    wide = []
+    for array, before, now in zip(flat, own, more, strict=True):
+        if before and not now:
+            array = jnp.broadcast_to(array, (times, *array.shape))
+        if now and not before:
+            array = jnp.broadcast_to(array[:, None], (times, size, *array.shape[1:]))
+        wide.append(array.reshape(times * size, *array.shape[2:]) if before or now else array)
+    return tuple(before or now for before, now in zip(own, more, strict=True)), tuple(wide)
+
+
+def _mappable(f: Callable[..., Flat], rule: Callable[..., tuple[Flat, Sequence[bool]]]) -> Callable[..., Flat]:
+    """Return a function of arrays that `jax.vmap` maps by a rule of its own."""
+    mapped = custom_vmap(lambda *flat: f(*flat))
+
+    @mapped.def_vmap
+    def _(size: int, batched: Sequence[bool], *flat: jax.Array) -> tuple[Flat, tuple[bool, ...]]:
+        outs, lanes = rule(size, tuple(batched), flat)
+        return tuple(outs), tuple(lanes)
+
+    return mapped
