@@ -15,6 +15,9 @@ MOST_STATEMENTS = 12_000
 """Beyond it compilers take more than 15 seconds."""
 MOST_ON_CARD = 200
 """Parameters of a network of which one thread holds its own and their gradients: of more, XLA's path was faster."""
+MOST_OF_ITS_OWN = 8
+"""Numbers of an example that each network has of its own, on a CPU: to lay many of them side by side takes as long as
+what is gained by it."""
 ALLOWED: ContextVar[bool | None] = ContextVar("allowed", default=None)
 """Whether kernels may be used where `fit` is not told; None lets the rule decide."""
 _NOTED: ContextVar[list[bool] | None] = ContextVar("noted", default=None)

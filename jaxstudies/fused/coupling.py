@@ -6,7 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.extend import core
 
-from jaxstudies.fused.emission import ELEMENTWISE, INLINED, REDUCTIONS, Refused, closed, live, scan_sizes, unknown
+from jaxstudies.fused.emission import (
+    ELEMENTWISE,
+    INLINED,
+    REDUCTIONS,
+    Refused,
+    closed,
+    live,
+    scan_sizes,
+    shape_of,
+    unknown,
+)
 
 SAME = ("stop_gradient", "copy", "copy_p", "optimization_barrier")
 
@@ -37,7 +47,7 @@ def _through(jaxpr: core.Jaxpr, args: Sequence[Along]) -> list[Along]:
     known: dict[Any, Along] = dict(zip(jaxpr.invars, args, strict=True))
 
     def read(atom: Any) -> Along:
-        shape = atom.aval.shape
+        shape = shape_of(atom)
         if isinstance(atom, core.Literal):
             return Along(None, frozenset(range(len(shape))))
         along = known.get(atom, Along(None))
@@ -71,7 +81,7 @@ def _together(name: str, ins: Sequence[Along], ndims: Sequence[int]) -> Along:
 
 def _equation(eqn: core.JaxprEqn, ins: list[Along]) -> list[Along]:
     name, params = eqn.primitive.name, eqn.params
-    shapes = [atom.aval.shape for atom in eqn.invars]  # type: ignore
+    shapes = [shape_of(atom) for atom in eqn.invars]
     ndims = [len(shape) for shape in shapes]
     if name in INLINED:
         return _through(closed(params[INLINED[name]]).jaxpr, ins)
@@ -81,7 +91,7 @@ def _equation(eqn: core.JaxprEqn, ins: list[Along]) -> list[Along]:
         raise unknown(name)
     if all(along.batch is None for along in ins):
         return [_constant_axes(eqn, ins)] if len(eqn.outvars) == 1 else [Along(None) for _ in eqn.outvars]
-    out = eqn.outvars[0].aval.shape  # type: ignore
+    out = shape_of(eqn.outvars[0])
     if name in ELEMENTWISE:
         return [_together(name, ins, ndims)]
     axis = ins[0].batch
@@ -130,13 +140,13 @@ def _constant_axes(eqn: core.JaxprEqn, ins: Sequence[Along]) -> Along:
     """Return along which axes an array is constant that no example has touched."""
     name, params = eqn.primitive.name, eqn.params
     if name == "broadcast_in_dim":
-        shape, dims = eqn.invars[0].aval.shape, params["broadcast_dimensions"]  # type: ignore
+        shape, dims = shape_of(eqn.invars[0]), params["broadcast_dimensions"]
         stretched = {out for i, out in enumerate(dims) if shape[i] == 1 or i in ins[0].constant}
         return Along(None, frozenset(range(len(params["shape"]))) - frozenset(dims) | stretched)
     if name == "iota":
         return Along(None, frozenset(range(len(params["shape"]))) - {params["dimension"]})
     if name in ELEMENTWISE:
-        return _together(name, ins, [len(atom.aval.shape) for atom in eqn.invars])  # type: ignore
+        return _together(name, ins, [len(shape_of(atom)) for atom in eqn.invars])
     if name in SAME:
         return ins[0]
     return Along(None)

@@ -336,8 +336,13 @@ REDUCTIONS = {"reduce_sum": ("add", 0), "reduce_prod": ("mul", 1)}
 REDUCTIONS |= {"reduce_max": ("max", -np.inf), "reduce_min": ("min", np.inf)}
 
 
+def shape_of(atom: Any) -> tuple[int, ...]:
+    """Return the shape of a variable or a literal of a jaxpr."""
+    return tuple(atom.aval.shape)
+
+
 def _padded(eqn: core.JaxprEqn, array: np.ndarray, value: np.ndarray) -> np.ndarray:
-    out = np.full(eqn.outvars[0].aval.shape, value[()], object)
+    out = np.full(shape_of(eqn.outvars[0]), value[()], object)
     if any(low < 0 or high < 0 for low, high, _ in eqn.params["padding_config"]):
         raise Refused("pad by a negative number")
     sizes = zip(array.shape, eqn.params["padding_config"], strict=True)
@@ -357,7 +362,7 @@ def _rearranged(eqn: core.JaxprEqn, ins: list[np.ndarray]) -> list[np.ndarray] |
         case "reshape" if params.get("dimensions") is None:
             return [ins[0].reshape(params["new_sizes"])]
         case "squeeze" | "expand_dims":
-            return [ins[0].reshape(eqn.outvars[0].aval.shape)]
+            return [ins[0].reshape(shape_of(eqn.outvars[0]))]
         case "transpose":
             return [ins[0].transpose(params["permutation"])]
         case "rev":
@@ -443,7 +448,7 @@ def _equation(program: Program, eqn: core.JaxprEqn, ins: list[np.ndarray]) -> li
     if name == "dot_general":
         if any(array.size and array.flat[0].kind != "float" for array in ins):
             raise Refused("products of matrices of ints")
-        return [contract(program, *ins, params["dimension_numbers"])]
+        return [contract(program, ins[0], ins[1], params["dimension_numbers"])]
     if name in REDUCTIONS:
         rule, start = REDUCTIONS[name]
         kind = kind_of(eqn.invars[0].aval.dtype)  # type: ignore
@@ -477,7 +482,8 @@ def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
 
 def _cond(program: Program, params: dict[str, Any], ins: list[np.ndarray]) -> list[np.ndarray]:
     """Write both branches out and choose number by number, as XLA does of a mapped condition."""
-    which = ELEMENTWISE["ne"](program, ins[0][()], constant(0, ins[0][()].kind))
+    index: Number = ins[0].item()
+    which = ELEMENTWISE["ne"](program, index, constant(0, index.kind))
     branches = [closed(branch) for branch in params["branches"]]
     outs = [evaluate(program, branch.jaxpr, branch.consts, ins[1:]) for branch in branches]
     choose = np.frompyfunc(lambda *cases: _select(program, which, *cases), 2, 1)

@@ -10,12 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 
+from jaxstudies.errors import Notice, warn
 from jaxstudies.fused import build, choice
 from jaxstudies.fused.kernel import Inputs, Kernel, Leaf, Step, write
 
 BLOCK = 16
 """Networks that lie side by side in memory on a CPU, so that each block of them has a place of its own."""
 Flat = tuple[jax.Array, ...]
+
+
+class NoKernel(Notice):
+    """What a kernel needs is not there."""
 
 
 class Groups(NamedTuple):
@@ -92,10 +97,8 @@ class Training:
         consts = zip(flat.order, own.order, strict=True)
         one = (jax.ShapeDtypeStruct(a.shape[1:] if each else a.shape, a.dtype) for a, each in consts)
         order = jax.eval_shape(self.order, *one, 0)
-        inputs = Inputs(
-            *(leaves(kind) for kind in ("gradient", "update", "state", "data")),
-            (Leaf((1, *order.shape), np.dtype(np.int32), any(own.order)),),
-        )
+        ordered = Leaf((1, *order.shape), np.dtype(np.int32), any(own.order))
+        inputs = Inputs(leaves("gradient"), leaves("update"), leaves("state"), leaves("data"), (ordered,))
         if inputs not in self.kernels:
             self.kernels[inputs] = write(self.step, inputs)
         return self.kernels[inputs], inputs
@@ -126,14 +129,21 @@ class Training:
             return *state, *outs[len(lanes) :]
 
         platform, inputs = choice.platform(), self.kernel(own, groups)[1]
+        numbers = sum(leaf.size // leaf.shape[0] for leaf in inputs.data if leaf.lanes)
+        unwanted = choice.ALLOWED.get() is False or (platform == "cpu" and numbers > choice.MOST_OF_ITS_OWN)
         # Of networks that are trained for different times, each epoch would be masked.
-        if platform is None or any(own.count) or (choice.ALLOWED.get() is False and not self.insisted):
+        if platform is None or any(own.count) or (unwanted and not self.insisted):
             return by_xla(*flat)
         try:
             name = build.register(kernel, len(inputs.leaves()), len(lanes) + 1, platform)
         except build.NoCompiler as error:
             if self.insisted:
                 raise ValueError(f"fused True: {error}") from error
+            warn(
+                f"networks are trained without a kernel, several times as slowly: {error}; "
+                "pip install 'jaxstudies[fused]' brings a compiler",
+                NoKernel,
+            )
             return by_xla(*flat)
         choice.note()
         by_kernel = functools.partial(self.by_kernel, name, BLOCK if platform == "cpu" else size, size, batched)
@@ -161,8 +171,8 @@ class Training:
                 jax.ShapeDtypeStruct(blocks.shape(leaf.shape) if each else leaf.shape, leaf.dtype)
                 for leaf, each in results
             ]
-            *state, losses = jax.ffi.ffi_call(name, shapes)(*before, *state, *data, order)
-            return tuple(state), losses
+            *new, losses = jax.ffi.ffi_call(name, shapes)(*before, *state, *data, order)
+            return tuple(new), losses
 
         def body(state: Flat, index: Any) -> tuple[Flat, Flat]:
             state, losses = epochs(state, order_of(index))
@@ -173,8 +183,8 @@ class Training:
 
         # What is the same for all networks at first may differ after a step.
         starts = zip(groups.state, own.state, kernel.lanes, strict=True)
-        state = [jnp.broadcast_to(a, (size, *a.shape)) if now and not before else a for a, before, now in starts]
-        state = blocks.split(state, kernel.lanes)
+        first = [jnp.broadcast_to(a, (size, *a.shape)) if now and not before else a for a, before, now in starts]
+        state: Flat = blocks.split(first, kernel.lanes)
         if self.num_epochs is None:
             state = jax.lax.fori_loop(0, groups.count[0], lambda i, s: epochs(s, order_of(i))[0], state)
             return blocks.joined(state, kernel.lanes)

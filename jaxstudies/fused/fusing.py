@@ -1,12 +1,14 @@
 """Training made into a kernel, or what stands in the way of that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
+from jax.extend import core
 
 from jaxstudies.fused import choice, coupling
 from jaxstudies.fused.emission import Refused, kind_of, shapes_of, trace
@@ -127,7 +129,7 @@ def _train(
     insisted: bool,
 ) -> tuple[Pair, Any]:
     """Train as a function of all arrays that anything closes over, too, which may be mapped as well."""
-    count = [num_epochs] if isinstance(num_epochs, jax.core.Tracer) else []
+    count = [num_epochs] if isinstance(num_epochs, Tracer) else []
     here, leaves = shapes_of(state), jax.tree.leaves
     plainly, results = trace(
         lambda s, d, n: plain(s, d, n[0] if n else num_epochs), here, shapes_of(data), shapes_of(count)
@@ -139,19 +141,24 @@ def _train(
     sizes = [len(group) for group in groups]
 
     def by_xla(*flat: jax.Array) -> tuple[jax.Array, ...]:
-        return tuple(jax.core.eval_jaxpr(plainly.jaxpr, flat[: sizes[0]], *flat[sum(sizes[:5]) :]))
+        return tuple(_call(plainly, flat[: sizes[0]], flat[sum(sizes[:5]) :]))
 
     def order_of(*consts_and_index: Any) -> jax.Array:
         *consts, index = consts_and_index
-        return jax.core.eval_jaxpr(ordered.jaxpr, consts, jnp.int32(index))[0]
+        return _call(ordered, consts, [jnp.int32(index)])[0]
 
     def seen(*flat: jax.Array) -> tuple[jax.Array, ...]:
-        return tuple(map(_array, jax.core.eval_jaxpr(observed.jaxpr, flat[: sizes[2]], *flat[sizes[2] :])))
+        return tuple(map(_array, _call(observed, flat[: sizes[2]], flat[sizes[2] :])))
 
     num_kept = len(leaves(results)) - len(leaves(state))
-    fixed = None if count else num_epochs
+    fixed = None if isinstance(num_epochs, Tracer) else int(num_epochs)
     training = Training(step, by_xla, order_of, reshuffled, seen, fixed, num_kept, insisted, sizes)
     return jax.tree.unflatten(jax.tree.structure(results), training.one(groups))
+
+
+def _call(traced: core.ClosedJaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+    """Evaluate what was traced with other constants than its own."""
+    return core.jaxpr_as_fun(core.ClosedJaxpr(traced.jaxpr, [*consts]))(*arguments)
 
 
 def _array(value: Any) -> jax.Array:

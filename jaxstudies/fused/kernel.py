@@ -1,7 +1,7 @@
 """The source of a kernel that trains every network of a batch for an epoch."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -9,11 +9,13 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from jaxstudies.fused.emission import TYPES, Kind, Number, Program, Refused, evaluate, kind_of
+from jaxstudies.fused.emission import LANES, TYPES, Kind, Number, Program, Refused, evaluate, kind_of, scalar
 
 C_TYPES: dict[Kind, str] = {"float": "float", "int": "int", "bool": "unsigned char"}
 THREADS = 128
 """Networks of a block on a card."""
+HANDLER = "// What XLA calls."
+"""The line of a source from which on it is for a CPU."""
 AHEAD, MOST_PREFETCHED = 16, 4
 """How many examples ahead data are asked for, and how many numbers of each: what follows them comes by itself."""
 
@@ -57,6 +59,10 @@ class Inputs(NamedTuple):
     data: tuple[Leaf, ...]
     order: tuple[Leaf]
 
+    def first_of_data(self) -> int:
+        """Return how many arrays come before those of data."""
+        return len(self.gradient_consts) + len(self.update_consts) + len(self.state)
+
     def leaves(self) -> list[Leaf]:
         """Return all of them in order."""
         return [leaf for group in self for leaf in group]
@@ -95,66 +101,64 @@ def write(step: Step, inputs: Inputs) -> Kernel:
 
 
 class _Parts:
-    """The parts of a kernel's source; `lanes` says which parts of the new state differ from network to network."""
+    """The parts of a kernel's source; `lanes` says which parts of the new state differ from network to network.
+
+    Arrays are called a0, a1, ... as they come in and b0, b1, ... as they go out; inside, constants are c0, c1, ...,
+    the state s0, s1, ..., gradients g0, g1, ....
+    """
 
     def __init__(self, step: Step, inputs: Inputs):
-        self.inputs, self.state, count = inputs, inputs.state, step.num_params
-        self.params = self.state[:count]
+        self.inputs, self.state, self.params = inputs, inputs.state, inputs.state[: step.num_params]
         if any(leaf.kind != "float" for leaf in self.params):
             raise Refused("parameters that are not float32")
-        self.state_names = [names(leaf, f"s{i}") for i, leaf in enumerate(self.state)]
-        self.gradient, self.at_once = Program(), 1 + (inputs.order[0].shape[-1] % 2 == 0)
-        consts = self._consts(inputs.gradient_consts, 0)
-        self.loads, self.losses, self.grads = [], [], []
+        state = [names(leaf, f"s{i}") for i, leaf in enumerate(self.state)]
+        params, rest = state[: step.num_params], state[step.num_params :]
+        consts = [names(leaf, f"c{i}") for i, leaf in enumerate((*inputs.gradient_consts, *inputs.update_consts))]
+        own = len(inputs.gradient_consts)
+        # Two examples side by side: each number of the network is loaded once for both.
+        self.gradient, self.at_once = Program(), 2 if inputs.order[0].shape[-1] % 2 == 0 else 1
+        self.loads: list[str] = []
+        self.losses: list[Number] = []
+        self.grads: list[list[np.ndarray]] = []
         for u in range(self.at_once):
             examples, loads = self._example(u)
-            outs = evaluate(self.gradient, step.gradient.jaxpr, consts, [*self.state_names[:count], *examples])
+            loss, *grads = evaluate(self.gradient, step.gradient.jaxpr, consts[:own], [*params, *examples])
             self.loads += loads
-            self.losses.append(outs[0][()])
-            self.grads.append(outs[1:])
+            self.losses.append(loss.item())
+            self.grads.append(grads)
         self.update = Program()
-        consts = self._consts(inputs.update_consts, len(inputs.gradient_consts))
         grads = [names(leaf, f"g{i}") for i, leaf in enumerate(self.params)]
-        loss = np.empty((), object)
-        loss[()] = Number("step_loss", "float", True)
-        outs = evaluate(
-            self.update, step.update.jaxpr, consts, [*grads, *self.state_names[count:], *self.state_names[:count], loss]
-        )
-        self.new = outs
-        self.lanes = tuple(i < count or any(n.lanes for n in array.flat) for i, array in enumerate(outs))
-
-    def _consts(self, leaves: Sequence[Leaf], first: int) -> list[np.ndarray]:
-        return [names(leaf, f"c{first + i}") for i, leaf in enumerate(leaves)]
+        loss = scalar(Number("step_loss", "float", True))
+        self.new = evaluate(self.update, step.update.jaxpr, consts[own:], [*grads, *rest, *params, loss])
+        self.lanes = tuple(i < len(params) or any(n.lanes for n in array.flat) for i, array in enumerate(self.new))
 
     def _example(self, u: int) -> tuple[list[np.ndarray], list[str]]:
         """Return the numbers of the u-th example of some, for each array of data, and the statements that load them."""
-        inputs, order, arrays = self.inputs.leaves(), self.inputs.order[0], []
-        at, where = f"a{len(inputs) - 1}", f"place + k + {u}"
-        row = (
-            f"const iv row{u} = load({at} + ({where}) * S);" if order.lanes else f"const size_t row{u} = {at}[{where}];"
-        )
-        lines, first = [row], len(inputs) - 1 - len(self.inputs.data)
-        if not order.lanes and any(leaf.lanes for leaf in self.inputs.data):
+        order, arrays, first = self.inputs.order[0], [], self.inputs.first_of_data()
+        at, where = f"a{first + len(self.inputs.data)}", f"place + k + {u}"
+        lines = [f"const size_t row{u} = {at}[{where}];"]
+        if order.lanes:
+            lines = [f"const iv row{u} = load({at} + ({where}) * S);"]
+        elif any(leaf.lanes for leaf in self.inputs.data):
             # Shuffled examples are nowhere near one another in memory.
             lines.append(f"const size_t soon{u} = {at}[min_of({where} + {AHEAD}, last)];")
-        for i, leaf in enumerate(self.inputs.data):
-            at, size, lanes = f"a{first + i}", math.prod(leaf.shape[1:]), leaf.lanes or order.lanes
-            numbers = np.empty(size, object)
+        for i, leaf in enumerate(self.inputs.data, first):
+            size, lanes = math.prod(leaf.shape[1:]), leaf.lanes or order.lanes
+            load = {
+                (False, False): f"a{i}[row{u} * {size} + {{e}}]",
+                (True, False): f"load(a{i} + (row{u} * {size} + {{e}}) * S)",
+                (False, True): f"gather(a{i} + {{e}}, row{u}, {size}ull)",
+                (True, True): f"gather_own(a{i} + {{e}} * S, row{u}, {size} * S)",
+            }[leaf.lanes, order.lanes]
             if leaf.lanes and not order.lanes:
-                lines += [f"PREFETCH({at} + (soon{u} * {size} + {e}) * S);" for e in range(min(size, MOST_PREFETCHED))]
-            for e in range(size):
-                if not order.lanes and not leaf.lanes:
-                    text = f"{at}[row{u} * {size} + {e}]"
-                elif not order.lanes:
-                    text = f"load({at} + (row{u} * {size} + {e}) * S)"
-                elif not leaf.lanes:
-                    text = f"gather({at} + {e}, row{u}, {size}ull)"
-                else:
-                    text = f"gather_own({at} + {e} * S, row{u}, {size} * S)"
-                # A name for each, as an array would go through memory.
-                number = numbers[e] = Number(f"x{u}_{i}_{e}", leaf.kind, lanes)
-                lines.append(f"const {TYPES[leaf.kind, True] if lanes else leaf.kind} {number.text} = {text};")
-            arrays.append(numbers.reshape(leaf.shape[1:]))
+                ahead = range(min(size, MOST_PREFETCHED))
+                lines += [f"PREFETCH(a{i} + (soon{u} * {size} + {e}) * S);" for e in ahead]
+            # A name for each number, as an array would go through memory.
+            numbers = [Number(f"x{u}_{i}_{e}", leaf.kind, lanes) for e in range(size)]
+            lines += [f"const {type_of(n)} {n.text} = {load.format(e=e)};" for e, n in enumerate(numbers)]
+            array = np.empty(size, object)
+            array[:] = numbers
+            arrays.append(array.reshape(leaf.shape[1:]))
         return arrays, lines
 
     def num_statements(self) -> int:
@@ -163,101 +167,102 @@ class _Parts:
 
     def source(self) -> str:
         """Return the source."""
-        inputs, state = self.inputs.leaves(), self.state
+        inputs, losses = self.inputs.leaves(), f"b{len(self.state)}"
         taken = [f"const {C_TYPES[leaf.kind]}* __restrict__ a{i}" for i, leaf in enumerate(inputs)]
-        given = [f"{C_TYPES[leaf.kind]}* __restrict__ b{i}" for i, leaf in enumerate((*state,))]
-        given.append(f"float* __restrict__ b{len(state)}")
-        first_state = len(self.inputs.gradient_consts) + len(self.inputs.update_consts)
-        moved = [f"a{i} += first(lane, {leaf.size});" for i, leaf in enumerate(inputs[:-1]) if leaf.lanes]
-        if inputs[-1].lanes:
-            moved.append(f"a{len(inputs) - 1} += first(lane, (size_t)orders * steps * batch);")
-        moved += [f"b{i} += first(lane, {leaf.size});" for i, leaf in enumerate(state) if leaf.lanes]
-        moved.append(f"b{len(state)} += first(lane, epochs);")
-        loads = []
-        for i in range(first_state):
-            loads += _load(inputs[i], f"a{i}", f"c{i}")
-        for i, leaf in enumerate(state):
-            loads += _load(leaf, f"a{first_state + i}", f"s{i}")
-        grads = [f"v g{i}[{max(leaf.size, 1)}];" for i, leaf in enumerate(self.params)]
-        zero = [f"g{i}[{e}] = V(0);" for i, leaf in enumerate(self.params) for e in range(leaf.size)]
-        losses = [f"step_loss += {_spread(loss)};" for loss in self.losses]
-        sums = []
+        given = [f"{C_TYPES[leaf.kind]}* __restrict__ b{i}" for i, leaf in enumerate(self.state)]
+        given.append(f"float* __restrict__ {losses}")
+        lines = {
+            "start": self._places(losses) + self._loads(),
+            "zero": [f"g{i}[{e}] = V(0);" for i, leaf in enumerate(self.params) for e in range(leaf.size)],
+            "example": self.loads + self.gradient.lines + self._sums(),
+            "update": self.update.lines + self._changes(),
+            "end": self._stores(),
+        }
+        body = _text("training.h").replace("LOSSES", losses).replace("AT_ONCE", str(self.at_once))
+        for name, block in lines.items():
+            body = body.replace(f"// {name}\n", "\n".join(block) + "\n")
+        return body.replace("ARRAYS", ", ".join([*taken, *given])) + _entries(taken, given)
+
+    def _places(self, losses: str) -> list[str]:
+        """Return the statements that find a network's own place in each array."""
+        *fixed, order = enumerate(self.inputs.leaves())
+        lines = [f"a{i} += first(lane, {leaf.size});" for i, leaf in fixed if leaf.lanes]
+        if order[1].lanes:
+            lines.append(f"a{order[0]} += first(lane, (size_t)orders * steps * batch);")
+        lines += [f"b{i} += first(lane, {leaf.size});" for i, leaf in enumerate(self.state) if leaf.lanes]
+        return [*lines, f"{losses} += first(lane, epochs);"]
+
+    def _loads(self) -> list[str]:
+        """Return the statements that load constants and state, and make place for the gradients."""
+        consts = (*self.inputs.gradient_consts, *self.inputs.update_consts)
+        named = [(leaf, f"c{i}") for i, leaf in enumerate(consts)]
+        named += [(leaf, f"s{i}") for i, leaf in enumerate(self.state)]
+        lines = []
+        for at, (leaf, name) in enumerate(named):
+            kind = TYPES[leaf.kind, True] if leaf.lanes else leaf.kind
+            lines.append(f"{kind} {name}[{max(leaf.size, 1)}];")
+            load = f"load(a{at} + {{e}} * S)" if leaf.lanes else f"a{at}[{{e}}]"
+            lines += [f"{name}[{e}] = {load.format(e=e)};" for e in range(leaf.size)]
+        return lines + [f"v g{i}[{max(leaf.size, 1)}];" for i, leaf in enumerate(self.params)]
+
+    def _sums(self) -> list[str]:
+        """Return the statements that add losses and gradients up."""
+        lines = [f"step_loss += {spread(loss)};" for loss in self.losses]
         for i, leaf in enumerate(self.params):
             for e in range(leaf.size):
-                terms = " + ".join(_spread(grads[i].flat[e]) for grads in self.grads)
-                sums.append(f"g{i}[{e}] += {terms};")
-        changes, puts = [], []
-        for i, (leaf, array) in enumerate(zip(state, self.new, strict=True)):
+                terms = " + ".join(spread(grads[i].flat[e]) for grads in self.grads)
+                lines.append(f"g{i}[{e}] += {terms};")
+        return lines
+
+    def _changes(self) -> list[str]:
+        """Return the statements that put the new state in place of the old, once all of it is there."""
+        lines, puts = [], []
+        for i, (leaf, array) in enumerate(zip(self.state, self.new, strict=True)):
             for e, number in enumerate(array.flat):
-                if number.text == f"s{i}[{e}]":
-                    continue
-                type_ = TYPES[leaf.kind, True] if leaf.lanes else leaf.kind
-                changes.append(f"const {type_} n{i}_{e} = {_spread(number) if leaf.lanes else number.text};")
-                puts.append(f"{self.state_names[i].flat[e].text} = n{i}_{e};")
-        ends = []
-        for i, leaf in enumerate(state):
-            for e in range(leaf.size):
-                put = f"store(b{i} + {e} * (size_t)S, s{i}[{e}]);" if leaf.lanes else f"b{i}[{e}] = s{i}[{e}];"
-                ends.append(put)
-        indent = lambda lines, by: "\n".join(" " * by + line for line in lines)  # noqa: E731
-        body = f"""
-EACH void train_lanes(size_t lane, size_t S, int epochs, int orders, int steps, int batch, {", ".join([*taken, *given])}) {{
-{indent(moved + loads + grads, 2)}
-  const size_t last = (size_t)orders * steps * batch - 1;
-  for (int epoch = 0; epoch < epochs; epoch++) {{
-    const int turn = epoch % orders;
-    v sum = V(0);
-    for (int s = 0; s < steps; s++) {{
-{indent(zero, 6)}
-      v step_loss = V(0);
-      const size_t place = ((size_t)turn * steps + s) * batch;
-      NO_UNROLL
-      for (int k = 0; k < batch; k += {self.at_once}) {{
-{indent(self.loads + self.gradient.lines + losses + sums, 8)}
-      }}
-      sum += step_loss;
-{indent(self.update.lines + changes + puts, 6)}
-    }}
-    store(b{len(state)} + epoch * S, sum / (float)steps);
-  }}
-{indent(ends, 2)}
-}}
-"""
-        return body + _entries(taken, given, len(inputs), len(state) + 1)
+                if number.text != f"s{i}[{e}]":
+                    kind = TYPES[leaf.kind, True] if leaf.lanes else leaf.kind
+                    lines.append(f"const {kind} n{i}_{e} = {spread(number) if leaf.lanes else number.text};")
+                    puts.append(f"s{i}[{e}] = n{i}_{e};")
+        return lines + puts
+
+    def _stores(self) -> list[str]:
+        """Return the statements that give the state back."""
+        lines = []
+        for i, leaf in enumerate(self.state):
+            store = f"store(b{i} + {{e}} * S, s{i}[{{e}}]);" if leaf.lanes else f"b{i}[{{e}}] = s{i}[{{e}}];"
+            lines += [store.format(e=e) for e in range(leaf.size)]
+        return lines
 
 
-def _extent(leaf: Leaf) -> str:
-    return str(leaf.size)
+def type_of(number: Number) -> str:
+    """Return the type of a number in the program."""
+    return TYPES[number.kind, True] if number.lanes else number.kind
 
 
-def _spread(number: Number) -> str:
-    return number.text if number.lanes else f"V({number.text})"
+def spread(number: Number) -> str:
+    """Return a number as a lane's own."""
+    return number.text if number.lanes else f"{LANES[number.kind]}({number.text})"
 
 
-def _load(leaf: Leaf, at: str, name: str) -> list[str]:
-    """Return the statements that make an array of the program of one in memory."""
-    lines = [f"{TYPES[leaf.kind, True] if leaf.lanes else leaf.kind} {name}[{max(leaf.size, 1)}];"]
-    texts = (f"load({at} + {e} * (size_t)S)" if leaf.lanes else f"{at}[{e}]" for e in range(leaf.size))
-    return lines + [f"{name}[{e}] = {text};" for e, text in enumerate(texts)]
-
-
-def _entries(taken: Iterable[str], given: Iterable[str], num_inputs: int, num_outputs: int) -> str:
+def _entries(taken: Sequence[str], given: Sequence[str]) -> str:
     """Return how a card enters the kernel, or, on a CPU, how XLA's call does."""
     parameters = [*taken, *given]
     types = [text.rsplit(" ", 1)[0].replace(" __restrict__", "") for text in parameters]
     arguments = ", ".join(text.rsplit(" ", 1)[1] for text in parameters)
-    casts = [f"({t})in[{i}]" for i, t in enumerate(types[:num_inputs])]
-    casts += [f"({t})out[{i}]" for i, t in enumerate(types[num_inputs:])]
+    casts = [f"({t})in[{i}]" for i, t in enumerate(types[: len(taken)])]
+    casts += [f"({t})out[{i}]" for i, t in enumerate(types[len(taken) :])]
     return f"""
 #ifdef __CUDACC__
-extern "C" __global__ __launch_bounds__({THREADS}) void train(int networks, int epochs, int orders, int steps, int batch, {", ".join(parameters)}) {{
+extern "C" __global__ __launch_bounds__({THREADS}) void train(
+    int networks, int epochs, int orders, int steps, int batch, {", ".join(parameters)}) {{
   const unsigned lane = blockIdx.x * {THREADS} + threadIdx.x;
   if (lane < networks) train_lanes(lane, networks, epochs, orders, steps, batch, {arguments});
 }}
 #else
-#define INPUTS {num_inputs}
-#define OUTPUTS {num_outputs}
-#include "handler.h"
+{HANDLER}
+#define INPUTS {len(taken)}
+#define OUTPUTS {len(given)}
+// handler
 static XLA_FFI_Error* launch(const XLA_FFI_CallFrame* frame, void** in, void** out, Sizes size) {{
   for (int lane = 0; lane < size.blocks * BLOCK; lane += L)
     train_lanes(lane, BLOCK, size.epochs, size.orders, size.steps, size.batch, {", ".join(casts)});
@@ -269,23 +274,20 @@ static XLA_FFI_Error* launch(const XLA_FFI_CallFrame* frame, void** in, void** o
 
 def cpu_source(kernel: Kernel) -> str:
     """Return all that a C++ compiler needs beside the headers of XLA."""
-    return (
-        "#include <stddef.h>\n" + _text("prelude.h") + kernel.source.replace('#include "handler.h"', _text("handler.h"))
-    )
+    return _text("prelude.h") + kernel.source.replace("// handler\n", _text("handler.h"))
 
 
 def cuda_source(kernel: Kernel) -> str:
     """Return all that CUDA's compiler needs."""
-    return _text("prelude.h") + kernel.source.split("#else\n#define INPUTS")[0] + "#endif\n"
+    return _text("prelude.h") + kernel.source.partition(HANDLER)[0] + "#endif\n"
 
 
 def launcher_source(num_inputs: int, num_outputs: int, image: bytes) -> str:
     """Return what loads a compiled kernel onto a card and starts it."""
-    numbers = ",".join(map(str, image))
-    head = f"#define FOR_CUDA\n#define INPUTS {num_inputs}\n#define OUTPUTS {num_outputs}\n#define THREADS {THREADS}\n"
-    return f"#include <stddef.h>\n{head}alignas(16) static const unsigned char IMAGE[] = {{{numbers}}};\n" + _text(
-        "handler.h"
-    )
+    sizes = {"FOR_CUDA": 1, "INPUTS": num_inputs, "OUTPUTS": num_outputs, "THREADS": THREADS}
+    lines = [f"#define {name} {value}" for name, value in sizes.items()]
+    lines.append(f"alignas(16) static const unsigned char IMAGE[] = {{{','.join(map(str, image))}}};")
+    return "\n".join(["#include <stddef.h>", *lines, _text("handler.h")])
 
 
 def _text(name: str) -> str:

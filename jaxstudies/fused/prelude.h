@@ -1,5 +1,8 @@
 // What the generated kernels are written in: numbers that differ from network to network, and functions of them.
 // On a CPU `v` is a vector over L networks, on a card one thread's number.
+#ifndef __CUDACC__
+#include <stddef.h>
+#endif
 #ifdef __CUDACC__
 #define NOT_A_NUMBER __int_as_float(0x7fc00000)
 #define INFINITE __int_as_float(0x7f800000)
