@@ -58,6 +58,7 @@ def test_a_loop_is_multiplied_up_to_all_networks_and_epochs():
     assert all("extrapolated" in name for name in peers.CONTESTANTS if "loop" in name)
 
 
+@pytest.mark.slow
 def test_an_epoch_is_timed_per_network():
     """On any number of devices, of eight networks or more if they do not divide by the devices."""
     _, prepare = peers.CONTESTANTS["jaxstudies 512 SGD, eight networks"]

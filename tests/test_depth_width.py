@@ -181,7 +181,7 @@ def test_with_batch_norm_biases_change_nothing():
     np.testing.assert_array_equal(gradient["layer_0"].bias, 0.0)
 
 
-@pytest.mark.parametrize("recipe, rate", [("sgd", 0.02), ("adam", 1e-2)])
+@pytest.mark.parametrize("recipe, rate", [pytest.param("sgd", 0.02, marks=pytest.mark.slow), ("adam", 1e-2)])
 def test_a_linear_target_is_learned_to_the_noise_floor(recipe, rate):
     key, noise_key = jax.random.split(jax.random.key(0))
     inputs = jax.random.normal(key, (6000, 2))
@@ -223,7 +223,9 @@ def trained(widths, room, recipe, activation, features):
 
 
 @pytest.mark.parametrize("recipe", ["sgd", "adam"])
-@pytest.mark.parametrize("activation, features", [("relu", "none"), ("sine", "fourier")])
+@pytest.mark.parametrize(
+    "activation, features", [("relu", "none"), pytest.param("sine", "fourier", marks=pytest.mark.slow)]
+)
 def test_padding_changes_no_network(recipe, activation, features):
     widths, room = (6, 4), (9, 16)
     alone, outputs = trained(widths, widths, recipe, activation, features)

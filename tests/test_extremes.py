@@ -494,9 +494,10 @@ LEAST = {
     "order_chaos": "--dataset digits --activations relu --points 2 --depth 4 --width 2",
     "perceptron": "--num-train 1 --rules hinge --epochs 1 --convergence-epochs 0 --num-test 1 --no-map",
 }
+LONG = {("order_chaos", "points"), ("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
+"""Of the points 40,000 settings are made; the others take long to trace."""
 MOST = [
-    # Of the points 40,000 settings are made.
-    pytest.param(name, field, int(high), marks=pytest.mark.slow if field == "points" else ())
+    pytest.param(name, field, int(high), marks=pytest.mark.slow if (name, field) in LONG else ())
     for name, field, high in integers()
     if field != "seed" and "int" in str(get_type_hints(studies.config_of(name), include_extras=True)[field])
 ]
