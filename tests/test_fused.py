@@ -413,6 +413,12 @@ def test_without_a_compiler_nothing_is_fused(monkeypatch):
         trained(True, line(), optax.sgd(0.1))
 
 
+def test_where_nothing_can_be_kept_nothing_is_fused(monkeypatch, tmp_path):
+    monkeypatch.setattr(build.tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.warns(NoKernel, match="a kernel cannot be kept in .*gone"):
+        trained(None, line(0.25), optax.sgd(0.1234))
+
+
 @pytest.mark.slow
 def test_the_examples_of_layer_norm_and_of_attention_over_features_are_not_coupled_and_fused():
     def apply(weights, x):

@@ -17,8 +17,8 @@ ROWS_AT_ONCE, BYTES_AT_ONCE = 100_000, 2**28
 """Rows of a table that are in memory at once, and their bytes, at most."""
 
 SPENT, LAUNCHES, IN_KERNELS = "\0spent", "\0launches", "\0in_kernels"
-"""Names, which no measure can have, under which a chunk keeps its seconds of compiling and of running, and, if it took
-several, its launches."""
+"""Names, which no measure can have, under which a chunk keeps its seconds of compiling and of running, its launches, if
+it took several, and whether its networks were trained in kernels."""
 ABOUT = SPENT, LAUNCHES, IN_KERNELS, COMMIT
 """What a chunk keeps beside its columns."""
 

@@ -139,13 +139,16 @@ def register(kernel: Kernel, num_inputs: int, num_outputs: int, platform: str) -
     name = "jaxstudies_" + hashlib.sha256(f"{target} {kernel.source}".encode()).hexdigest()[:32]
     if name in _LOADED:
         return name
-    with tempfile.TemporaryDirectory(prefix="jaxstudies-kernel-") as made:
-        directory = Path(made)
-        source = cpu_source(kernel)
-        if platform == "cuda":
-            image = compile_cuda(cuda_source(kernel), target, directory)
-            source = launcher_source(num_inputs, num_outputs, image)
-        library = ctypes.CDLL(str(compile_cpp(source, directory)))
+    try:
+        with tempfile.TemporaryDirectory(prefix="jaxstudies-kernel-") as made:
+            directory = Path(made)
+            source = cpu_source(kernel)
+            if platform == "cuda":
+                image = compile_cuda(cuda_source(kernel), target, directory)
+                source = launcher_source(num_inputs, num_outputs, image)
+            library = ctypes.CDLL(str(compile_cpp(source, directory)))
+    except OSError as error:  # the disk is full, say, or nothing there may be run
+        raise NoCompiler(f"a kernel cannot be kept in {tempfile.gettempdir()} ({error.strerror or error})") from error
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(library.run), platform="CUDA" if platform == "cuda" else "cpu")
     _LOADED[name] = library
     return name
