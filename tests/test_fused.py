@@ -376,8 +376,39 @@ def test_what_is_too_large_is_fused_only_if_that_is_insisted_on(monkeypatch):
         trained(True, line(), optax.sgd(0.1))
     assert kernels
     monkeypatch.setattr(emission, "MOST_STATEMENTS", 10)
-    with pytest.raises(ValueError, match="more than 10 operations"):
+    with pytest.raises(ValueError, match=r"more than 10 operations|numbers are too many, of 10"):
         trained(True, line(), optax.sgd(0.1))
+
+
+@pytest.mark.parametrize(
+    "apply",
+    [
+        lambda w, x: x @ jnp.broadcast_to(w.sum(0, keepdims=True), (2, 10**9)).sum(1, keepdims=True),
+        lambda w, x: x @ w + jnp.zeros((10**6,)).sum(keepdims=True)[None],
+        lambda w, x: x @ w + np.arange(10.0**6).sum() + jnp.asarray(np.arange(10**6))[:1].sum(),
+    ],
+)
+def test_a_fused_kernel_of_large_arrays_is_refused_before_they_are_taken_apart(apply):
+    data = jax.eval_shape(lambda: examples(jax.random.key(0)))
+
+    def one(data):
+        run = fit(
+            jax.random.key(0), with_apply(apply), optax.sgd(0.1), optax.squared_error, data, num_epochs=1, fused=True
+        )
+        return run.history
+
+    with pytest.raises(ValueError, match="numbers are too many"):
+        jax.eval_shape(one, data)
+
+
+def test_a_wide_network_is_not_fused_and_waits_for_nothing():
+    def one(key):
+        data = examples(key)
+        return fit(key, Dense(3, 10_000, nn.relu), optax.adam(0.1), optax.squared_error, data, num_epochs=1).history
+
+    with choice.noting() as kernels:
+        jax.eval_shape(one, jax.random.key(0))
+    assert not kernels
 
 
 def test_fused_training_can_be_differentiated():

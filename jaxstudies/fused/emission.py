@@ -35,6 +35,12 @@ class Number:
     value: float | int | bool | None = None
 
 
+def check_size(numbers: int) -> None:
+    """Raise Refused for more numbers than could be written out, before they are taken apart."""
+    if numbers > MOST_STATEMENTS:
+        raise Refused(f"{numbers:,} numbers are too many, of {MOST_STATEMENTS:,}")
+
+
 def kind_of(dtype: Any) -> Kind:
     """Return the kind of number that a dtype holds.
 
@@ -66,6 +72,7 @@ def constant(value: Any, kind: Kind) -> Number:
 def constants(array: Any) -> np.ndarray:
     """Take an array of known numbers apart."""
     array = np.asarray(array)
+    check_size(array.size)
     out, kind = np.empty(array.shape, object), kind_of(array.dtype)
     for index in np.ndindex(array.shape):
         out[index] = constant(array[index], kind)
@@ -427,6 +434,7 @@ def evaluate(
         return constants(np.asarray(atom.val, atom.aval.dtype))  # type: ignore
 
     for eqn in live(jaxpr):
+        check_size(sum(int(np.prod(shape_of(var))) for var in eqn.outvars))
         ins = [read(atom) for atom in eqn.invars]
         try:
             outs = _equation(program, eqn, ins)

@@ -9,7 +9,18 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from jaxstudies.fused.emission import LANES, TYPES, Kind, Number, Program, Refused, evaluate, kind_of, scalar
+from jaxstudies.fused.emission import (
+    LANES,
+    TYPES,
+    Kind,
+    Number,
+    Program,
+    Refused,
+    check_size,
+    evaluate,
+    kind_of,
+    scalar,
+)
 
 C_TYPES: dict[Kind, str] = {"float": "float", "int": "int", "bool": "unsigned char"}
 THREADS = 128
@@ -91,6 +102,8 @@ def write(step: Step, inputs: Inputs) -> Kernel:
     Raises:
         Refused: The step has a primitive or a type that cannot be fused, or too many of them.
     """
+    check_size(sum(leaf.size for leaf in inputs.leaves()[: inputs.first_of_data()]))
+    check_size(sum(math.prod(leaf.shape[1:]) for leaf in inputs.data))
     state = [leaf._replace(lanes=leaf.lanes or i < step.num_params) for i, leaf in enumerate(inputs.state)]
     while True:  # what starts alike in all networks may come to differ
         parts = _Parts(step, inputs._replace(state=tuple(state)))
