@@ -29,6 +29,7 @@ def run(benchmark, monkeypatch, *flags):
     benchmark.main()
 
 
+@pytest.mark.slow
 def test_it_measures_what_is_installed_and_lists_the_rest(benchmark, monkeypatch, tmp_path, capsys):
     def absent(name):
         raise ModuleNotFoundError(name=name)

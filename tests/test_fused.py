@@ -109,7 +109,7 @@ def some(names, *plain):
     return [name if name in plain else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("name", some(MODELS, "scanned", "functions"))
+@pytest.mark.parametrize("name", some(MODELS, "functions"))
 def test_fused_training_is_that_of_xla(name):
     agree(MODELS[name], optax.adam(1e-2))
 
@@ -411,6 +411,7 @@ def test_a_wide_network_is_not_fused_and_waits_for_nothing():
     assert not kernels
 
 
+@pytest.mark.slow
 def test_fused_training_can_be_differentiated():
     def loss(rate, key, fused):
         run = fit(key, line(), optax.sgd(rate), optax.squared_error, examples(key), num_epochs=3, fused=fused)

@@ -71,7 +71,7 @@ def by_batch(model, state, x):
     return model.apply(state, x, batch_statistics=True, mutable=["batch_stats"])
 
 
-@pytest.mark.parametrize(("channels", "outputs", "size"), [(1, 6, 28), (6, 16, 12)])
+@pytest.mark.parametrize(("channels", "outputs", "size"), [(1, 6, 28), pytest.param(6, 16, 12, marks=pytest.mark.slow)])
 def test_convolution_and_its_gradients_are_those_of_flax(channels, outputs, size):
     key, other = jax.random.split(jax.random.key(0))
     x = jax.random.normal(key, (8, size, size, channels))
