@@ -462,7 +462,7 @@ def _equation(program: Program, eqn: core.JaxprEqn, ins: list[np.ndarray]) -> li
         kind = kind_of(eqn.invars[0].aval.dtype)  # type: ignore
         if kind != "float":
             raise Refused(f"{name} of {kind}s")
-        return [fold(program, ELEMENTWISE[rule], ins[0], params["axes"], constant(start, "float"))]
+        return [fold(program, ELEMENTWISE[rule], ins[0], [*map(int, params["axes"])], constant(start, "float"))]
     moved = _rearranged(eqn, ins)
     if moved is not None:
         return moved
