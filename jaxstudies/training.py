@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from jaxstudies.arguments import optional, short, whole
 from jaxstudies.fused.choice import is_debugged
 from jaxstudies.fused.emission import Refused
-from jaxstudies.fused.fusing import fuse
+from jaxstudies.fused.fusing import fuse, trace_step
 from jaxstudies.networks.data import Dataset
 from jaxstudies.watching import WATCHER
 
@@ -283,7 +283,7 @@ def fit(
     if fused is not False and not watcher:
         try:
             what = model, optimizer, loss_fn, state, data, batch_size, prepare
-            return Fitted(*_fused(*what, train, order, observe, num_epochs, fused is True)())
+            return Fitted(*_fused(*what, train, order, observe, num_epochs, fused is True))
         except Refused as why:
             if fused:
                 raise ValueError(f"fused True: this training cannot be one kernel: {why}") from None
@@ -303,8 +303,8 @@ def _fused(
     observe: Callable[[TrainState], PyTree] | None,
     num_epochs: int | Tracer,
     insisted: bool,
-) -> Callable[[], tuple[TrainState, Any]]:
-    """Return the training as `fuse` does.
+) -> tuple[TrainState, Any]:
+    """Train as `fuse` does.
 
     Raises:
         Refused: It cannot be, or not while JAX is told to debug.
@@ -331,11 +331,10 @@ def _fused(
         trained, kept = train(state_of(pair), data, num_epochs)
         return (trained.params, trained.opt_state), kept
 
-    run = fuse(
-        forward,
-        loss_fn,
-        optimizer,
-        (state.params, state.opt_state),
+    pair = state.params, state.opt_state
+    trained, kept = fuse(
+        trace_step(forward, loss_fn, optimizer, pair, data, size),
+        pair,
         data,
         size,
         plain=plain,
@@ -345,12 +344,7 @@ def _fused(
         num_epochs=num_epochs,
         insisted=insisted,
     )
-
-    def trained():
-        pair, kept = run()
-        return state_of(pair), kept
-
-    return trained
+    return state_of(trained), kept
 
 
 def _check(model: object, optimizer: object, data: object, num_steps: object) -> None:

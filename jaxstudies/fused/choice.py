@@ -12,9 +12,10 @@ from jaxstudies.fused.kernel import Kernel
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda"}
 """What XLA calls the platforms that have kernels, by backend."""
 MOST_STATEMENTS = 12_000
-"""Beyond it compilers take more than 15 seconds."""
+"""One of 10,348 took 9.5 seconds to compile (gcc 12, AMD EPYC), one of 19,228 took 38."""
 MOST_ON_CARD = 200
-"""Parameters of a network of which one thread holds its own and their gradients: of more, XLA's path was faster."""
+"""Parameters of a network whose own and whose gradients one thread holds: of 193 a kernel was the faster (H200), of 289
+XLA."""
 MOST_OF_ITS_OWN = 8
 """Numbers of an example that each network has of its own, on a CPU: to lay many of them side by side takes as long as
 what is gained by it."""

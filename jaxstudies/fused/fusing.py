@@ -1,7 +1,6 @@
 """Training made into a kernel, or what stands in the way of that."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -20,9 +19,7 @@ Pair = tuple[Any, Any]
 
 
 def fuse(
-    forward: Callable[[Any, Any], Pair],
-    loss_fn: Callable[[Any, Any], Any],
-    optimizer: optax.GradientTransformation,
+    step: Step,
     state: Pair,
     data: Any,
     batch_size: int,
@@ -33,33 +30,58 @@ def fuse(
     observe: Callable[[Pair], Any],
     num_epochs: Any,
     insisted: bool = False,
-) -> Callable[[], tuple[Pair, Any]]:
-    """Return training that becomes a kernel where it is mapped over networks.
+) -> tuple[Pair, Any]:
+    """Train; where that is mapped over networks, it is a kernel.
 
     Args:
-        forward: Maps parameters and a batch as it is stored to predictions and targets.
-        loss_fn: Loss of one example from its prediction and its target, of any shape.
-        optimizer: An optax transformation.
+        step: One step, see `trace_step`.
         state: Parameters and optimizer state at the start.
         data: Arrays whose first axis is that of examples.
         batch_size: Examples of a step.
-        plain: Training as XLA compiles it: maps state, data and number of epochs to the state and what is kept, which
-            is the mean loss of each epoch and what `observe` returns, or nothing if the number of epochs is traced.
+        plain: Training as XLA compiles it: maps state, data and number of epochs to what is returned.
         order: Maps the number of an epoch to the order of its examples, int32 (steps, batch).
         reshuffled: Whether the order differs from epoch to epoch, or something is observed after each.
         observe: What is kept of the state after each epoch.
         num_epochs: May be traced.
         insisted: Whether a kernel is wanted even if XLA is likely to be faster.
 
+    Returns:
+        The state and what is kept: the mean loss of each epoch and what `observe` returns, or nothing if the number of
+        epochs is traced.
+
     Raises:
         Refused: It cannot be.
     """
-    step = trace_step(forward, loss_fn, optimizer, state, data, batch_size)
     kernel = write(step, _all_lanes(step, state, data, batch_size))
     size = sum(leaf.size for leaf in jax.tree.leaves(state[0]))
     if not insisted and (why := choice.objection(kernel, size)):
         raise Refused(why)
-    return partial(_train, step, state, data, plain, order, reshuffled, observe, num_epochs, insisted)
+    # All arrays that anything closes over are arguments, too, as they may be mapped as well.
+    count = [num_epochs] if isinstance(num_epochs, Tracer) else []
+    here, leaves = shapes_of(state), jax.tree.leaves
+    plainly, results = trace(
+        lambda s, d, n: plain(s, d, n[0] if n else num_epochs), here, shapes_of(data), shapes_of(count)
+    )
+    ordered, _ = trace(order, jax.ShapeDtypeStruct((), jnp.int32))
+    observed, _ = trace(observe, here)
+    kinds = (each.consts for each in (plainly, ordered, observed, step.gradient, step.update))
+    groups = Groups(*(tuple(map(_array, kind)) for kind in (*kinds, leaves(state), leaves(data), count)))
+    sizes = [len(group) for group in groups]
+
+    def by_xla(*flat: jax.Array) -> tuple[jax.Array, ...]:
+        return tuple(_call(plainly, flat[: sizes[0]], flat[sum(sizes[:5]) :]))
+
+    def order_of(*consts_and_index: Any) -> jax.Array:
+        *consts, index = consts_and_index
+        return _call(ordered, consts, [jnp.int32(index)])[0]
+
+    def seen(*flat: jax.Array) -> tuple[jax.Array, ...]:
+        return tuple(map(_array, _call(observed, flat[: sizes[2]], flat[sizes[2] :])))
+
+    num_kept = len(leaves(results)) - len(leaves(state))
+    fixed = None if isinstance(num_epochs, Tracer) else int(num_epochs)
+    training = Training(step, by_xla, order_of, reshuffled, seen, fixed, num_kept, insisted, sizes)
+    return jax.tree.unflatten(jax.tree.structure(results), training.one(groups))
 
 
 def trace_step(
@@ -115,45 +137,6 @@ def _all_lanes(step: Step, state: Pair, data: Any, batch_size: int) -> Inputs:
 
     order = aval_leaf(jax.ShapeDtypeStruct((1, 1, batch_size), jnp.int32), True)
     return Inputs(leaves(step.gradient.consts), leaves(step.update.consts), leaves(state), leaves(data), (order,))
-
-
-def _train(
-    step: Step,
-    state: Pair,
-    data: Any,
-    plain: Callable[[Pair, Any, Any], tuple[Pair, Any]],
-    order: Callable[[Any], Any],
-    reshuffled: bool,
-    observe: Callable[[Pair], Any],
-    num_epochs: Any,
-    insisted: bool,
-) -> tuple[Pair, Any]:
-    """Train as a function of all arrays that anything closes over, too, which may be mapped as well."""
-    count = [num_epochs] if isinstance(num_epochs, Tracer) else []
-    here, leaves = shapes_of(state), jax.tree.leaves
-    plainly, results = trace(
-        lambda s, d, n: plain(s, d, n[0] if n else num_epochs), here, shapes_of(data), shapes_of(count)
-    )
-    ordered, _ = trace(order, jax.ShapeDtypeStruct((), jnp.int32))
-    observed, _ = trace(observe, here)
-    kinds = (each.consts for each in (plainly, ordered, observed, step.gradient, step.update))
-    groups = Groups(*(tuple(map(_array, kind)) for kind in (*kinds, leaves(state), leaves(data), count)))
-    sizes = [len(group) for group in groups]
-
-    def by_xla(*flat: jax.Array) -> tuple[jax.Array, ...]:
-        return tuple(_call(plainly, flat[: sizes[0]], flat[sum(sizes[:5]) :]))
-
-    def order_of(*consts_and_index: Any) -> jax.Array:
-        *consts, index = consts_and_index
-        return _call(ordered, consts, [jnp.int32(index)])[0]
-
-    def seen(*flat: jax.Array) -> tuple[jax.Array, ...]:
-        return tuple(map(_array, _call(observed, flat[: sizes[2]], flat[sizes[2] :])))
-
-    num_kept = len(leaves(results)) - len(leaves(state))
-    fixed = None if isinstance(num_epochs, Tracer) else int(num_epochs)
-    training = Training(step, by_xla, order_of, reshuffled, seen, fixed, num_kept, insisted, sizes)
-    return jax.tree.unflatten(jax.tree.structure(results), training.one(groups))
 
 
 def _call(traced: core.ClosedJaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
