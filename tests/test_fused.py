@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import jaxstudies
 from jaxstudies import MLP, Claim, Dataset, fit, initializer
-from jaxstudies.engine import prng
+from jaxstudies.engine import prng, progress
 from jaxstudies.fused import build, choice, coupling, emission
 from jaxstudies.fused.emission import Refused
 from jaxstudies.fused.epochs import NoKernel
@@ -213,7 +213,10 @@ def test_a_fused_number_of_epochs_may_be_traced():
     assert gap(*own) < 1e-5
 
 
-def test_fused_settings_inside_seeds_are_lanes_too():
+def test_fused_settings_inside_seeds_are_lanes_too(monkeypatch):
+    compiled, compile_cpp = [], build.compile_cpp
+    monkeypatch.setattr(build, "compile_cpp", lambda *source: compiled.append(source) or compile_cpp(*source))
+
     def one(key, rate, slope, fused):
         activation = lambda z: jnp.where(z > 0, z, slope * z)  # noqa: E731
         data = examples(key)  # of a seed, whatever the setting
@@ -229,6 +232,7 @@ def test_fused_settings_inside_seeds_are_lanes_too():
     assert gap(fused.state, plain.state) < 1e-5
     assert gap(fused.history, plain.history) < 1e-5
     assert fused.history.shape == (5, 3, 4, 2)
+    assert len(compiled) == 1  # none of the maps inside
 
 
 def test_fused_data_may_be_shared_and_of_whole_numbers():
@@ -543,3 +547,18 @@ def test_fused_training_is_that_of_xla_for_networks_drawn_at_random(
     model = MLP(depth, width, 1, activation, HE) if scanned else Dense(depth, width, activation)
     how = {"batch_size": batch_size, "networks": networks, "inputs": inputs, "num_epochs": 1}
     agree(model, OPTIMIZERS[optimizer], tolerance=2e-3, loss_fn=LOSSES[loss], **how)
+
+
+def test_a_long_run_says_what_fused_kernels_would_save(monkeypatch, capsys):
+    def none(*arguments):
+        raise build.NoCompiler("no C++ compiler is found")
+
+    monkeypatch.setattr(build, "register", none)
+    monkeypatch.setattr(progress.Bar, "seconds_left", lambda bar, running: 720.0)
+
+    def simulate(key):
+        return {"loss": fit(key, line(), optax.sgd(0.1), optax.squared_error, examples(key), num_epochs=1).history}
+
+    with pytest.warns(NoKernel):
+        jaxstudies.map_seeds(simulate, num_seeds=40, chunk_size=10)
+    assert capsys.readouterr().err.count("12 minutes left, about 4 with pip install 'jaxstudies[fused]'\n") == 1

@@ -172,6 +172,8 @@ def compute(
                 if mine:
                     bar.phase = progress.done_in_words(labels, total, plan, block)
                     bar.update(progress.cost_of(plan, block))
+                    if compiled.lacks_kernels(plan):
+                        bar.say_what_kernels_save()
             if last_use[plan.program()] == plan.index:
                 compiled.free(plan)
             runs_here = (plan.num_seeds - plan.first_seed) * len(plan.group.positions)

@@ -87,8 +87,8 @@ def compile_block(
         with choice.noting() as kernels:
             found = _kept.find(asked) or _kept.keep(asked, (_compiled(traced, mesh, place(0, 0, 0, group)), kernels))
         block, kernels = found
-        if kernels:
-            choice.note()
+        for kernel in kernels:
+            choice.note(kernel)
     return lambda *arguments: jax.device_get(block(*place(*arguments)))
 
 
@@ -150,7 +150,7 @@ class Programs:
         self.simulate, self.data, self.devices, self.identity = simulate, data, devices, identity
         self.traced: dict[tuple, Traced] = {}
         self.sizes: dict[tuple, Size] = {}
-        self.in_kernels: dict[tuple, bool] = {}
+        self.kernels: dict[tuple, list[bool]] = {}
         self.compiled: dict[tuple, dict[Size, Callable[[int, int, int, Group], Columns]]] = {}
 
     def has(self, plan: Plan) -> bool:
@@ -159,7 +159,11 @@ class Programs:
 
     def uses_kernels(self, plan: Plan) -> bool:
         """Return whether a plan's program, once compiled, trains networks in kernels."""
-        return self.in_kernels.get(plan.program(), False)
+        return any(self.kernels.get(plan.program(), []))
+
+    def lacks_kernels(self, plan: Plan) -> bool:
+        """Return whether it would do so if there were a compiler of kernels."""
+        return False in self.kernels.get(plan.program(), [])
 
     def run(self, plan: Plan, block: Block, seed: int) -> tuple[Columns, tuple[float, float], list[Launch]]:
         """Run a block in one go, or, where the memory of the devices forbids, in several.
@@ -186,7 +190,7 @@ class Programs:
                     before = time.perf_counter()
                     with choice.noting() as kernels:
                         compiled[size] = compile_block(self.simulate, plan.group, self.data, size, self.devices, traced)
-                    self.in_kernels[program] = bool(kernels)
+                    self.kernels[program] = kernels
                     compiling += time.perf_counter() - before
                 values = compiled[size](seed, start, setting, plan.group)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:

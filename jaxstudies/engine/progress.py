@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from jaxstudies.engine.blocks import Block, Plan
 from jaxstudies.engine.design import Design
+from jaxstudies.fused.choice import LEAST_GAIN
 
 TICK = 0.5
 """Seconds after which the time is drawn anew on a terminal, whatever is compiling or running."""
@@ -28,6 +29,7 @@ class Bar(tqdm):
     """Seconds spent compiling."""
     compiled, to_compile = 0, 0
     """Programs that are compiled, and those that may have to be."""
+    said_what_kernels_save = False
 
     @property
     def format_dict(self) -> dict:
@@ -38,11 +40,24 @@ class Bar(tqdm):
 
     def left(self, running: float) -> str:
         """Return the time left, given the seconds spent running."""
+        seconds = self.seconds_left(running)
+        return "?" if seconds is None else self.format_interval(seconds)
+
+    def seconds_left(self, running: float) -> float | None:
+        """Return the seconds left, or None where that cannot be told yet."""
         done = self.n - self.initial
         if done <= 0 or not self.total:
-            return "?"
+            return None
         each = self.compiling / max(self.compiled, 1)
-        return self.format_interval((self.total - self.n) * running / done + self.to_compile * each)
+        return (self.total - self.n) * running / done + self.to_compile * each
+
+    def say_what_kernels_save(self) -> None:
+        """Say once, of a long run, how much less time it would take with a compiler of kernels."""
+        minutes = (self.seconds_left(super().format_dict["elapsed"]) or 0) / 60
+        if minutes > 2 and not (self.disable or self.said_what_kernels_save):
+            self.said_what_kernels_save = True
+            less = f"about {minutes / LEAST_GAIN:.0f} with pip install 'jaxstudies[fused]'"
+            tqdm.write(f"{minutes:.0f} minutes left, {less}", file=sys.stderr)
 
     def say(self, phase: str) -> None:
         """Name the phase."""

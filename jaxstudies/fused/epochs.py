@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
+from jax.extend import core
+from jax.interpreters import mlir
 
 from jaxstudies.errors import Notice, warn
 from jaxstudies.fused import build, choice
@@ -118,36 +120,22 @@ class Training:
         return _mappable(train, again)(*flat), lanes
 
     def trained(self, size: int, batched: Sequence[bool], *flat: jax.Array) -> Flat:
-        """Train `size` networks, in a kernel where there is one for the platform."""
-        own, groups = self.grouped(batched), self.grouped(flat)
-        kernel = self.kernel(own, groups)[0]
-        lanes = kernel.lanes
-
-        def by_xla(*flat: jax.Array) -> Flat:
-            outs = jax.vmap(self.plain, in_axes=[0 if each else None for each in batched])(*flat)
-            state = (a if each else a[0] for a, each in zip(outs, lanes, strict=False))
-            return *state, *outs[len(lanes) :]
-
-        platform, inputs = choice.platform(), self.kernel(own, groups)[1]
+        """Train `size` networks, in a kernel where one is wanted and can be had for the platform."""
+        own = self.grouped(batched)
+        _, inputs = self.kernel(own, self.grouped(flat))
         numbers = sum(leaf.size // leaf.shape[0] for leaf in inputs.data if leaf.lanes)
-        unwanted = choice.ALLOWED.get() is False or (platform == "cpu" and numbers > choice.MOST_OF_ITS_OWN)
+        too_many = choice.platform() == "cpu" and numbers > choice.MOST_OF_ITS_OWN
         # Of networks that are trained for different times, each epoch would be masked.
-        if platform is None or any(own.count) or (unwanted and not self.insisted):
-            return by_xla(*flat)
-        try:
-            name = build.register(kernel, len(inputs.leaves()), len(lanes) + 1, platform)
-        except build.NoCompiler as error:
-            if self.insisted:
-                raise ValueError(f"fused True: {error}") from error
-            warn(
-                f"networks are trained without a kernel, several times as slowly: {error}; "
-                "pip install 'jaxstudies[fused]' brings a compiler",
-                NoKernel,
-            )
-            return by_xla(*flat)
-        choice.note()
-        by_kernel = functools.partial(self.by_kernel, name, BLOCK if platform == "cpu" else size, size, batched)
-        return jax.lax.platform_dependent(*flat, default=by_xla, **{platform: by_kernel})
+        if any(own.count) or ((too_many or choice.ALLOWED.get() is False) and not self.insisted):
+            return self.by_xla(size, batched, *flat)
+        return tuple(trained_p.bind(*flat, training=self, size=size, batched=tuple(batched)))
+
+    def by_xla(self, size: int, batched: Sequence[bool], *flat: jax.Array) -> Flat:
+        """Train `size` networks as XLA compiles it."""
+        lanes = self.kernel(self.grouped(batched), self.grouped(flat))[0].lanes
+        outs = jax.vmap(self.plain, in_axes=[0 if each else None for each in batched])(*flat)
+        state = (a if each else a[0] for a, each in zip(outs, lanes, strict=False))
+        return *state, *outs[len(lanes) :]
 
     def by_kernel(self, name: str, block: int, size: int, batched: Sequence[bool], *flat: jax.Array) -> Flat:
         """Train `size` networks in the kernel of that name, which is launched for each epoch."""
@@ -193,6 +181,50 @@ class Training:
             return *blocks.joined(state, kernel.lanes), *(jnp.moveaxis(a, 0, 1) for a in kept)
         state, losses = epochs(state, order_of(0), self.num_epochs)
         return *blocks.joined(state, kernel.lanes), *blocks.joined([losses], [True])
+
+
+trained_p = core.Primitive("trained_networks")
+"""Networks trained in a kernel, which is compiled when a program is, and not while it is traced: of nested maps the
+inner ones are traced, too."""
+trained_p.multiple_results = True
+
+
+@trained_p.def_impl
+def _run(*flat: jax.Array, **params: Any) -> Flat:
+    return jax.jit(functools.partial(trained_p.bind, **params))(*flat)
+
+
+@trained_p.def_abstract_eval
+def _shapes(*flat: Any, training: Training, size: int, batched: tuple[bool, ...]) -> Sequence[Any]:
+    return jax.make_jaxpr(functools.partial(training.by_xla, size, batched))(*flat).out_avals
+
+
+def _lower(platform: str | None, ctx: Any, *flat: Any, training: Training, size: int, batched: tuple[bool, ...]) -> Any:
+    train = functools.partial(training.by_xla, size, batched)
+    if platform is not None and platform == choice.platform():  # otherwise it is not to run on what is here
+        own, groups = training.grouped(batched), training.grouped(ctx.avals_in)
+        kernel, inputs = training.kernel(own, groups)
+        try:
+            name = build.register(kernel, len(inputs.leaves()), len(kernel.lanes) + 1, platform)
+        except build.NoCompiler as error:
+            if training.insisted:
+                raise ValueError(f"fused True: {error}") from error
+            choice.note(False)
+            warn(
+                f"networks are trained without a kernel, several times as slowly: {error}; "
+                "pip install 'jaxstudies[fused]' brings a compiler",
+                NoKernel,
+            )
+        else:
+            choice.note()
+            block = BLOCK if platform == "cpu" else size
+            train = functools.partial(training.by_kernel, name, block, size, batched)
+    return mlir.lower_fun(train, multiple_results=True)(ctx, *flat)
+
+
+mlir.register_lowering(trained_p, functools.partial(_lower, None))
+for _platform in choice.PLATFORMS.values():
+    mlir.register_lowering(trained_p, functools.partial(_lower, _platform), platform=_platform)
 
 
 class _Blocks(NamedTuple):
