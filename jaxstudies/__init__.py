@@ -2,7 +2,8 @@
 
 - To run: `map_seeds` maps a function over seeds, `run` over a design of settings and seeds, `main` makes a file a study
   with flags, `replay` runs one run again.
-- To write a study: `Study` lists what a module may define, with `Setting`, `Claim`, `Verdict` and `Results`.
+- To write a study: `Study` lists what a module may define, with `Setting`, `Claim`, `Undecidable`,
+  `Verdict` and `Results`.
 - To train: `fit`, `predict`, and for small networks `MLP`, `initializer`, `Dataset`.
 """
 
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxstudies.engine.design import Setting
-    from jaxstudies.evidence.claims import Claim, Verdict
+    from jaxstudies.evidence.claims import Claim
+    from jaxstudies.evidence.verdicts import Undecidable, Verdict
     from jaxstudies.networks.data import Dataset
     from jaxstudies.networks.models import MLP, initializer
     from jaxstudies.replays import Replay, replay
@@ -28,7 +30,8 @@ _HOMES = {
     "Replay": "replays",
     "main": "study",
     "Claim": "evidence.claims",
-    "Verdict": "evidence.claims",
+    "Verdict": "evidence.verdicts",
+    "Undecidable": "evidence.verdicts",
     "Study": "study",
     "Setting": "engine.design",
     "Results": "study",
@@ -46,6 +49,7 @@ __all__ = [
     "Results",
     "Setting",
     "Study",
+    "Undecidable",
     "Verdict",
     "fit",
     "initializer",

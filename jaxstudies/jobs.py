@@ -7,6 +7,7 @@ import json
 import os
 import re
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -279,6 +280,7 @@ def finish(job: Job, share: Share = ALONE) -> None:
         "num_seeds": job.task.num_seeds,
         "config": configs.to_json(job.config),
         "digest": job.digest,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "text": job.study.text,
         "file": file_of(job.study, job.directory),
         "environment": environment,

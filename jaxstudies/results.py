@@ -1,20 +1,25 @@
 """What follows from a table of runs: measures by seed, the summary, verdicts, figures, the files that keep them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from jaxstudies import configs
 from jaxstudies.arguments import short
+from jaxstudies.configs import Dataclass
 from jaxstudies.engine.design import Design, label
 from jaxstudies.errors import StudyError
-from jaxstudies.evidence import claims, intervals
-from jaxstudies.evidence.claims import Unanswerable, Verdict, judge_all
+from jaxstudies.evidence import intervals, records, registration, verdicts
+from jaxstudies.evidence.claims import Claim, with_own_ids
+from jaxstudies.evidence.effects import write_effects
+from jaxstudies.evidence.verdicts import Unanswerable, Verdict, judge_all
 from jaxstudies.output import files, owned, table
+from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.output.table import Shapes
 from jaxstudies.output.words import STATISTICS, beside_statistics
 from jaxstudies.study import Results, Study
@@ -58,31 +63,46 @@ def open_labels(columns: Mapping[str, pd.Series | np.ndarray]) -> str:
     return "; ".join(f"{name}: {said[name]}" for name, found in known.items() if len(found) > 1)
 
 
-def selector(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]]) -> Callable[..., pd.Series]:
-    """Return `of(measure, **labels)`, which returns a measure by seed.
+T = TypeVar("T")
+
+
+class Selector:
+    """`of(measure, **labels)`, which returns a measure by seed: what a claim's effect is taken from.
 
     A label is the value of a column, or, by the name of one of the measure's axes, an index along it. The series is
     empty where no setting has the labels. Numbers have 64 bits, those of arrays too; truth values are 1.0 and 0.0.
-
-    `of` raises `Unanswerable`, a StudyError and KeyError, if there is no such column, several settings have the labels,
-    or an index lies beyond an axis.
     """
-    names = list(runs.columns)
 
-    @lru_cache(64, typed=True)  # the claims of a study ask for the same few labels time and again
-    def have(name: str, value: object) -> np.ndarray:
-        return have_label(runs[name], value)
+    def __init__(self, results: Results, axes: Mapping[str, tuple[str, ...]]):
+        self.results, self._axes, self._shared = results, axes, {}
+        self.asked: list[dict[str, object]] = []
+        """The labels that were asked for."""
+        # The claims of a study ask for the same few labels time and again.
+        self._have = lru_cache(64, typed=True)(lambda name, value: have_label(results.runs[name], value))
 
-    def of(measure: str, /, **labels: object) -> pd.Series:
-        picks = {name: labels.pop(name) for name in axes.get(measure, ()) if name in labels}
+    def shared(self, compute: Callable[[Results], T]) -> T:
+        """Return what a function makes of all results, computed once for all claims."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self.results)
+        return self._shared[compute]
+
+    def __call__(self, measure: str, /, **labels: object) -> pd.Series:
+        """Return a measure by seed.
+
+        Raises:
+            Unanswerable: There is no such column, several settings have the labels, or an index lies beyond an axis.
+        """
+        runs, names = self.results.runs, list(self.results.runs.columns)
+        picks = {name: labels.pop(name) for name in self._axes.get(measure, ()) if name in labels}
         for name in (measure, *labels):
             if name not in names:
                 known = ", ".join(str(name) for name in names if name != "seed")
                 raise Unanswerable(f"there is no {name!r}; there are: {known}")
         labels = {name: label(value) for name, value in labels.items()}
+        self.asked.append(labels)
         here = np.ones(len(runs), bool)
         for name, value in labels.items():
-            here &= have(name, value)
+            here &= self._have(name, value)
         values = pd.Series(runs[measure].array[here], runs["seed"].array[here], name=measure)
         if values.index.has_duplicates:
             open_ = open_labels({name: runs[name][here] for name in names[: names.index("seed")]})
@@ -90,15 +110,13 @@ def selector(runs: pd.DataFrame, axes: Mapping[str, tuple[str, ...]]) -> Callabl
                 f"{measure} with {labels}: several settings have these labels ({open_ or 'no label differs'})"
             )
         if picks:
-            place = tuple(picks.get(name, slice(None)) for name in axes[measure])
+            place = tuple(picks.get(name, slice(None)) for name in self._axes[measure])
             try:
                 values = values.map(lambda array: array[place], na_action="ignore")
             except IndexError as error:
-                sizes = dict(zip(axes[measure], np.shape(values.dropna().iloc[0]), strict=True))
+                sizes = dict(zip(self._axes[measure], np.shape(values.dropna().iloc[0]), strict=True))
                 raise Unanswerable(f"{measure} with {picks}: an index within its axes, {sizes}") from error
         return _wide(values)
-
-    return of
 
 
 def _wide(values: pd.Series) -> pd.Series:
@@ -182,11 +200,33 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 
+def claims_of(study: Study, config: Dataclass) -> list[Claim]:
+    """Return a study's claims, which are there before anything is run.
+
+    Raises:
+        StudyError: One is none, or two have the same id.
+    """
+    listed = with_own_ids(study.CLAIMS if study.claims is None else study.claims(config))
+    return [replace(claim, population=claim.population or study.POPULATION) for claim in listed]
+
+
 @np.errstate(all="ignore")
-def judge(study: Study, results: Results, wrong: list[StudyError] | None = None) -> tuple[list[Verdict], pd.DataFrame]:
+def judge(
+    study: Study, results: Results, wrong: list[StudyError] | None = None, looks: Sequence[int] | None = None
+) -> tuple[list[Verdict], pd.DataFrame]:
     """Return the verdicts on a study's claims, and the effects by seed that they rest on, see `judge_all`."""
-    listed = study.CLAIMS if study.claims is None else study.claims(results)
-    return judge_all(claims.with_own_ids(listed), selector(results.runs, study.AXES), wrong)
+    return judge_all(claims_of(study, results.config), Selector(results, study.AXES), wrong, looks)
+
+
+def looks_of(origin: Mapping) -> list[int] | None:
+    """Return the numbers of seeds at which the runs of a table were looked at; None if their number was set before.
+
+    A run that grew was looked at where each of its stages ended, and one that is cut from more was seen as a whole.
+    """
+    seen = [stage["num_seeds"] for stage in origin["stages"]]
+    if seen == [origin["num_seeds"]] and not origin.get("until_decided"):
+        return None
+    return sorted({number for number in seen if number < origin["num_seeds"]} | {origin["num_seeds"]})
 
 
 @np.errstate(all="ignore")  # of runs that diverged the table says NaN or infinity, and no warning need
@@ -268,7 +308,7 @@ def try_claims(study: Study, design: Design, shapes: Shapes) -> None:
         StudyError: A claim asks for a measure or a label that is not there, or for several settings at once; its effect
             is none; or two claims have the same id.
     """
-    listed = claims.with_own_ids(study.CLAIMS)
+    listed = with_own_ids(study.CLAIMS)
     if not listed or design.num_settings > MOST_TRIED:
         return
     number = 2 * design.num_settings
@@ -281,14 +321,14 @@ def try_claims(study: Study, design: Design, shapes: Shapes) -> None:
         runs = study.derive(pd.DataFrame(columns))
     except Exception:  # of zeros it may not be able to derive anything
         return
-    of = selector(runs, study.AXES)
+    of = Selector(Results(None, runs, pd.DataFrame(), {}), study.AXES)
     for claim in listed:
         try:
             with np.errstate(all="ignore"):
-                claims.effects_of(claim, of)
+                verdicts.effects_of(claim, of)
         except StudyError as error:
             cause = error.__cause__
-            if isinstance(cause, StudyError) or type(cause) is NameError or claims.is_of_truth_values(cause):
+            if isinstance(cause, StudyError) or type(cause) is NameError or verdicts.is_of_truth_values(cause):
                 raise
 
 
@@ -308,15 +348,27 @@ def read(study: Study, directory: Path) -> tuple[Results, dict]:
 
 def names(tables: Iterable[str]) -> list[str]:
     """Return the names of the files that `write` writes."""
-    return ["config.json", "claims.json", "effects.parquet", *owned.file_names(tables, ".csv").values()]
+    return [records.CONFIG, records.CLAIMS, records.EFFECTS, *owned.file_names(tables, ".csv").values()]
 
 
 def write(
-    directory: Path, origin: dict, verdicts: list[Verdict], effects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
+    directory: Path,
+    origin: dict,
+    judged: tuple[list[Verdict], pd.DataFrame],
+    tables: Mapping[str, pd.DataFrame],
+    found: NonFinite,
+    code: str | None = None,
 ) -> None:
-    """Write beside the table of runs where it comes from, the verdicts, and tables by name."""
-    files.write_json(directory / "config.json", origin)
-    files.write_json(directory / "claims.json", claims.to_json(verdicts))
-    claims.write_effects(directory / "effects.parquet", effects, table.content_digest(directory / owned.RUNS))
+    """Write beside the table of runs where it comes from, the verdicts with their effects, and tables by name.
+
+    `code` is a digest of the code that took the effects.
+    """
+    listed, effects = judged
+    files.write_json(directory / records.CONFIG, origin)
+    write_effects(directory / records.EFFECTS, effects, records.content_digest(directory / owned.RUNS))
+    failed = {"rows": found.of, "nonfinite": found.runs}
+    registered = registration.compare(directory, listed, code)
+    record = records.make(directory, origin, listed, looks_of(origin), failed, registered)
+    files.write_json(directory / records.CLAIMS, record)
     for name, file in owned.file_names(tables, ".csv").items():
         files.write_csv(directory / file, tables[name])

@@ -22,8 +22,10 @@ from jaxstudies.engine.chunks import Memory
 from jaxstudies.engine.design import Simulate
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.errors import Notice, warn
-from jaxstudies.evidence.claims import Claim, Verdict, judge_all, sentence
+from jaxstudies.evidence.claims import Claim
+from jaxstudies.evidence.verdicts import Verdict, judge_all, sentence
 from jaxstudies.output import files, live, nonfinite, owned, table
+from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.study import Results, Study, levels_of, task_of
 
 
@@ -169,13 +171,15 @@ def run(
     study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))
     kept = list(rows_of(study, filled, code_of(study, filled), how, owned.NAMES))
     runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
-    verdicts, effects = judge_all(study.CLAIMS, results.selector(runs, study.AXES))
-    for verdict in verdicts:
+    looks = None if how.directory is None else results.looks_of(table.read_provenance(how.directory / owned.RUNS))
+    of = results.Selector(Results(filled, runs, pd.DataFrame(), {}), study.AXES)
+    judged = judge_all(study.CLAIMS, of, looks=looks)
+    for verdict in judged[0]:
         print(sentence(verdict))
     if (found := nonfinite.count(kept)).runs:
         print(nonfinite.in_words(found))
     if how.directory is not None:
-        keep_results(study, filled, runs, verdicts, effects, how.directory)
+        keep_results(study, filled, runs, judged, found, how.directory)
     return runs
 
 
@@ -289,7 +293,12 @@ def rows_of(
 
 
 def keep_results(
-    study: Study, config: Dataclass, runs: pd.DataFrame, verdicts: list[Verdict], effects: pd.DataFrame, directory: Path
+    study: Study,
+    config: Dataclass,
+    runs: pd.DataFrame,
+    judged: tuple[list[Verdict], pd.DataFrame],
+    found: NonFinite,
+    directory: Path,
 ) -> None:
     """Write what follows from a table beside it."""
     origin = table.read_provenance(directory / owned.RUNS)
@@ -297,4 +306,4 @@ def keep_results(
     summary = results.summarize(study, Results(config, runs, times, {}))
     tables = {"summary": results.with_labels_apart(summary, results.labels_of(runs)), "times": times}
     with files.writing(directory), owned.rewriting(directory, origin["digest"], results.names(tables)):
-        results.write(directory, origin, verdicts, effects, tables)
+        results.write(directory, origin, judged, tables, found)

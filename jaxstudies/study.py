@@ -41,7 +41,7 @@ EXECUTION = ("seeds", "seed")
 
 
 class Results(NamedTuple):
-    """A finished run: what a study's `summarize`, `claims`, `tables` and `plot` get."""
+    """A finished run: what a study's `summarize`, `tables` and `plot` get, and claims as `of.results`."""
 
     config: Any
     """The study's configuration."""
@@ -95,8 +95,10 @@ class Study:
     arrays, so that a killed run does not compute them twice."""
     CLAIMS: Iterable[Claim] | Claim = ()
     """What is judged."""
-    claims: Callable[[Results], Iterable[Claim]] | None = None
-    """The claims, where they depend on what was run."""
+    claims: Callable[..., Iterable[Claim]] | None = None
+    """The claims, where they depend on the config, which it takes."""
+    POPULATION: str = ""
+    """What a seed draws anew, and what it does not, for claims that do not say it themselves."""
     summarize: Callable[[Results], pd.DataFrame] | None = None
     """Returns a row per setting, with intervals."""
     tables: Callable[[Results], dict[str, pd.DataFrame]] = lambda results: {}
@@ -211,6 +213,13 @@ def code_of(study: Study) -> str | None:
     own = [(study.module, study.path, name) for name in ("simulate", "data", "settings", "beside")]
     engine = (programs.__name__, Path(str(programs.__file__)), "compile_block")
     return reach.reachable_code([*own, engine])
+
+
+def claims_code_of(study: Study) -> str | None:
+    """Return a digest of the code by which a study's claims are taken from its runs; None where it cannot be read."""
+    if study.path is None:
+        return None
+    return reach.reachable_code([(study.module, study.path, name) for name in ("claims", "CLAIMS", "derive")])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -327,7 +327,7 @@ def test_script_small_end_to_end(finished):
     assert {"constant", "linear", "RBF", "Delaunay", "boosted trees"} <= set(summary["shape"])
     floor = summary.set_index("shape").loc["floor", "rmse"]
     assert floor == pytest.approx(0.3**0.5)
-    verdicts = json.loads((finished / "claims.json").read_text())
+    verdicts = json.loads((finished / "claims.json").read_text())["claims"]
     assert {v["id"] for v in verdicts} >= {"gain.two_over_one.sgd", "modern"}
     for name in ("rmse", "time", "curves", "cusps", "two_layers", "error_map"):
         assert matplotlib.image.imread(finished / f"{name}.png").std() > 0.02

@@ -84,7 +84,7 @@ def test_writes_what_the_readme_says(finished, runs):
     assert {*columns.split(","), "theory_low", "theory_high"} <= set(summary)
     assert len(summary) == 2 * 2 * 5
     assert set(summary["rule"]) == set(counts.RULES)
-    verdicts = json.loads((finished / "claims.json").read_text())
+    verdicts = json.loads((finished / "claims.json").read_text())["claims"]
     assert {v["verdict"] for v in verdicts} <= {"supported", "refuted", "inconclusive"}
     for name in ("shares", "functions", "r2", "units"):
         assert not_blank(finished / f"{name}.png")
@@ -356,7 +356,7 @@ def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path):
     read = from_table.read(STUDY, tmp_path)[0].runs
     assert read["seed"].max() == 4 and "count" in read
     assert (tmp_path / "summary.csv").read_bytes() == (finished / "summary.csv").read_bytes()
-    verdicts = (json.loads((out / "claims.json").read_text()) for out in (tmp_path, finished))
+    verdicts = (json.loads((out / "claims.json").read_text())["claims"] for out in (tmp_path, finished))
     for here, there in zip(*verdicts, strict=True):
         if not here["id"].startswith("constant_is_mean"):
             assert here == there

@@ -36,7 +36,7 @@ def run(out, *command):
         path.name for path in out.iterdir()
     }
     assert list(out.glob("*.png"))
-    return json.loads((out / "claims.json").read_text())
+    return json.loads((out / "claims.json").read_text())["claims"]
 
 
 @pytest.mark.slow

@@ -375,7 +375,7 @@ def test_what_a_study_cannot_do_is_left_out_and_told_in_a_line(which, ran, tmp_p
     (line,) = [line for line in printed.err.splitlines() if "judging" not in line]
     assert stop.value.code == 2 and said in line and "the rest is written" in line
     assert (tmp_path / "summary.csv").read_text().count("\n") == 3
-    claims = json.loads((tmp_path / "claims.json").read_text())
+    claims = json.loads((tmp_path / "claims.json").read_text())["claims"]
     if "claims" not in changed:
         assert [claim["id"] for claim in claims] == ["sound"] and "x is small" in printed.out
     if "plot" not in changed:

@@ -489,7 +489,7 @@ def test_a_run_half_in_fused_kernels_and_half_by_xla_is_one_run(tmp_path):
     assert pd.read_csv(tmp_path / "both" / "times.csv")["in_kernels"].all()
     alone = jaxstudies.run(config, simulate, num_seeds=50, claims=below, progress=False, directory=tmp_path / "alone")
     np.testing.assert_allclose(both["loss"], alone["loss"], rtol=1e-4)
-    verdicts = [json.loads((tmp_path / name / "claims.json").read_text()) for name in ("both", "alone")]
+    verdicts = [json.loads((tmp_path / name / "claims.json").read_text())["claims"] for name in ("both", "alone")]
     assert verdicts[0][0]["verdict"] == verdicts[1][0]["verdict"] == "supported"
 
 

@@ -297,7 +297,7 @@ def test_script_end_to_end_with_training(tmp_path):
     assert len(summary) == 5 * len(gradients)
     trained = gradients[gradients["stage"] == "trained"]
     assert trained["accuracy"].between(0, 1).all()
-    assert json.loads((tmp_path / "claims.json").read_text())
+    assert json.loads((tmp_path / "claims.json").read_text())["claims"]
     for name in ("violins_tanh", "violins_relu", "moments", "gradients", "training"):
         assert (tmp_path / f"{name}.png").stat().st_size > 20_000
 

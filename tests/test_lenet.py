@@ -267,7 +267,7 @@ def check_files(whole):
     pd.testing.assert_series_equal(running, precise)
     for name in ("accuracy", "loss", "final", "batch_norm", "units", "page"):
         assert matplotlib.image.imread(whole / f"{name}.png")[..., :3].std() > 0.05
-    verdicts = {v["id"]: v for v in json.loads((whole / "claims.json").read_text())}
+    verdicts = {v["id"]: v for v in json.loads((whole / "claims.json").read_text())["claims"]}
     assert verdicts["input_bn_beats.running"]["n"] == 2
     assert verdicts["both_beat_bn.running"]["n"] == 0  # bn_dropout was not run
     assert verdicts["both_beat_bn.running"]["verdict"] == "inconclusive"

@@ -29,7 +29,7 @@ def test_its_verdicts_follow_from_its_effects_alone(name):
     """Without the table of runs, which is not committed, and without the study's code."""
     effects, digest = claims.read_effects(FIGURES / name / "effects.parquet")
     assert re.fullmatch(r"[0-9a-f]{64}", digest)
-    for record in json.loads((FIGURES / name / "claims.json").read_text()):
+    for record in json.loads((FIGURES / name / "claims.json").read_text())["claims"]:
         again = claims.judge(record, effects[effects["claim"] == record["id"]])
         assert (again.verdict, again.n) == (record["verdict"], record["n"])
         if record["n"]:

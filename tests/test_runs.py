@@ -227,7 +227,7 @@ def test_results_of_a_run_lie_beside_its_table(tmp_path, capsys):
     claim = Claim("falls", "the loss falls", lambda of: of("fell", scale=1.0, width=2), (0.5, 1), estimand="share")
     run(20, tmp_path, claims=[claim])
     assert capsys.readouterr().out.startswith("Supported: the loss falls")
-    (record,) = json.loads((tmp_path / "claims.json").read_text())
+    (record,) = json.loads((tmp_path / "claims.json").read_text())["claims"]
     assert record["id"] == "falls" and record["n"] == 20
     assert {"config.json", "effects.parquet", "summary.csv", "times.csv"} <= {path.name for path in tmp_path.iterdir()}
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jaxstudies.evidence import records
 from jaxstudies.output import table
 
 PROVENANCE = {"digest": "0", "study": "toy"}
@@ -347,12 +348,12 @@ def test_a_table_of_the_first_version_is_named_as_such(path):
 
 def test_a_whole_file_has_a_digest(path, tmp_path):
     write(path, 2)
-    first = table.content_digest(path)
+    first = records.content_digest(path)
     other = tmp_path / "other.parquet"
     other.write_bytes(path.read_bytes())
-    assert table.content_digest(other) == first
+    assert records.content_digest(other) == first
     other.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert table.content_digest(other) != first
+    assert records.content_digest(other) != first
 
 
 READ = """

@@ -17,12 +17,11 @@ from jaxstudies import results
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options
 from jaxstudies.errors import DirectoryError, StudyError
-from jaxstudies.evidence import claims
-from jaxstudies.evidence.claims import Verdict
+from jaxstudies.evidence.verdicts import Verdict, judge_all, sentence
 from jaxstudies.output import default_figures, nonfinite, owned, plotting, table
 from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
-from jaxstudies.study import Study
+from jaxstudies.study import Study, claims_code_of
 
 T = TypeVar("T")
 
@@ -44,9 +43,9 @@ def report(study: Study, out: Path, options: Options) -> None:
     summary = attempt("summarize", lambda: results.summary_of(study, finished))
     summary = results.summarize(study, finished) if summary is None else summary
     unjudged: list[StudyError] = []
-    judged = attempt("claims", lambda: results.judge(study, finished, unjudged))
+    judged = attempt("claims", lambda: results.judge(study, finished, unjudged, results.looks_of(origin)))
     mistakes += map(str, unjudged)
-    verdicts, effects = judged or claims.judge_all((), finished.runs.get)
+    verdicts, effects = judged or judge_all((), finished.runs.get)
     further = attempt("tables", lambda: results.tables_of(study, finished))
     tables = {"summary": summary} | (further or finished.beside | {"times": finished.times})
     labels = results.labels_of(finished.runs)
@@ -60,7 +59,7 @@ def report(study: Study, out: Path, options: Options) -> None:
     wanted = [f"{stem}{suffix}" for stem in stems.values() for suffix in suffixes]
     pictures: list[str] = []
     with writing(out), owned.rewriting(out, origin["digest"], [*results.names(tables), *wanted]):
-        results.write(out, origin, verdicts, effects, tables)
+        results.write(out, origin, (verdicts, effects), tables, wrong, claims_code_of(study))
         for name, stem in stems.items():
             save = partial(_save, stem, figures[name], str(captions.get(name, "")), out, pdf)
             pictures += attempt(f"figure {name}", save) or ()
@@ -103,10 +102,10 @@ def say_verdicts(verdicts: list[Verdict], everything: bool) -> None:
     """Print a sentence for each claim that matters, or for all; of those that the runs do not test, the names."""
     width = min(shutil.get_terminal_size((100, 20)).columns, 120)
     print()
-    tested = [verdict for verdict in verdicts if verdict.n and np.isfinite(verdict.effect)]
+    tested = [v for v in verdicts if v.verdict != "not tested" and np.isfinite(v.effect)]
     for verdict in tested:
         if verdict.primary or everything:
-            said = claims.sentence(verdict).replace("n = ", "n\u00a0=\u00a0")  # a line does not end there
+            said = sentence(verdict).replace("n = ", "n\u00a0=\u00a0")  # a line does not end there
             print(textwrap.fill(said, width, subsequent_indent="  ").replace("\u00a0", " "))
     if untested := [v.id for v in verdicts if v not in tested and (v.primary or everything)]:
         print(f"Not tested by these runs: {', '.join(untested)}.")

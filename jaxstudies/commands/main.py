@@ -14,12 +14,15 @@ from jaxstudies.commands import endings
 
 USAGE = """usage: jaxstudies STUDY [flags]        run a study; STUDY --help explains its flags
        jaxstudies FILE.py [flags]      run a study of your own
+       jaxstudies register STUDY [flags]
+                                       write the claims down before anything is run
+       jaxstudies verify DIR [DIR ...] judge the verdicts in directories again
        jaxstudies replay DIR SEED [LABEL=VALUE ...]
                                        run one run of a directory again, and draw it
        jaxstudies docs [--out DIR]     write the reference of the library
        jaxstudies report DIR [DIR ...] write a page of the verdicts in directories
 """
-COMMANDS = ("replay", "docs", "report")
+COMMANDS = ("register", "verify", "replay", "docs", "report")
 
 
 def run_study(name: str, argv: list[str] | None = None) -> None:

@@ -1,40 +1,24 @@
-"""Claims as data, effects by seed, and the verdicts that are judged from these alone."""
+"""Claims as data: what is said, by whom, of what, and in which region it is true."""
 
-import contextlib
+import hashlib
 import json
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from numbers import Real
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jaxstudies.arguments import short
 from jaxstudies.errors import StudyError
-from jaxstudies.evidence import intervals
-from jaxstudies.evidence.intervals import Interval
-from jaxstudies.output.files import write_atomic
+from jaxstudies.evidence.effects import Effect
+from jaxstudies.evidence.estimands import ESTIMANDS
 
 ANY = (-np.inf, np.inf)
-POSITIVE = (float(np.nextafter(0.0, 1.0)), np.inf)
-"""Above 0: equal is not better."""
-
-Effect: TypeAlias = pd.Series | pd.DataFrame
-"""An effect by seed: a series indexed by seed, or a frame whose columns an estimand names. A column
-`count` says for how many seeds a row stands; without it, and without a column `group`, no seed stands twice."""
-
-
-class Unanswerable(StudyError, KeyError):
-    """`of` is asked for what a table has not: a measure or label, one setting of several, an index beyond an axis."""
-
-    __str__ = StudyError.__str__  # a KeyError's text would stand in quotation marks
+CODE = ("effect", "holds")
+"""What of a claim is no part of its record as it stands."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +29,25 @@ class Claim:
     of a factor, or, by the name of one of the measure's axes (`AXES`), an index along it: `of("loss", epoch=-1)`.
     Numbers have 64 bits, and truth values are 1.0 and 0.0: `1 - of("learned")` is the opposite. Series are paired by
     their seeds in arithmetic. A claim is supported if the whole interval of its estimand lies in the region `holds`,
-    refuted if none of it does, and else inconclusive. The estimands are:
+    refuted if none of it does, and else inconclusive; so it is with fewer than three values, with fewer than the
+    interval needs, and where all values are equal. The estimands are, with the interval of an n that was set
+    beforehand, and the sequence by which a claim is judged where seeds are added after a look:
 
-    - `mean`, the mean over seeds; Student's t interval.
-    - `geometric_mean`, of positive effects; t interval of the logarithms.
-    - `share`, of outcomes (1 or 0); Wilson's interval.
-    - `share_difference`, of a difference of outcomes of the same seeds (1, 0 or -1); Agresti and Min's interval.
-    - `share_against`, a share less another that was stated as `arguments={"count": 996, "of": 1000}`; Newcombe's.
-    - `quantile_difference`, of columns `value` and `other`, at `arguments={"quantile": 0.05}`; paired bootstrap.
-    - `slope_difference`, of least-squares slopes of `value` on `other` in `group` 1 and 0; Welch's interval.
+    - `mean`, the mean over seeds: Student's t; of values that are `near_normal` a t sequence, of those with `bounds`
+      one by betting, of others none.
+    - `geometric_mean`, of positive effects: t of the logarithms; a t sequence if these are `near_normal`.
+    - `median`: order statistics, both times.
+    - `share`, of outcomes (1 or 0): Clopper and Pearson; a beta-binomial sequence.
+    - `share_difference`, of a difference of outcomes of the same seeds (1, 0 or -1): Agresti and Min; by betting.
+    - `share_against`, a share less another that was stated as `arguments={"count": 996, "of": 1000}`: Newcombe; a
+      beta-binomial sequence, less Wilson's interval.
+    - `quantile_difference`, of columns `value` and `other`, at `arguments={"quantile": 0.05}`: paired bootstrap; order
+      statistics.
 
     Raises:
         StudyError: There is no such estimand, its arguments are not those that it takes, the ends of the region are in
-            the wrong order, or the level is not between 0 and 1.
+            the wrong order, a margin is narrower than the stated share's own sampling error, or the level is not
+            between 0 and 1.
 
     Examples:
         >>> from jaxstudies import Claim
@@ -76,7 +66,7 @@ class Claim:
     """Takes a function `of(measure, **labels)` that returns a measure by seed, and returns the
     effect by seed; series with the same seeds are paired by arithmetic."""
     holds: tuple[float, float]
-    """Ends of the region in which the claim is true, both belonging to it."""
+    """Ends of the region in which the claim is true."""
     source: str = "ours"
     """Who said it."""
     estimand: str = "mean"
@@ -92,7 +82,27 @@ class Claim:
     level: float = 0.95
     """Confidence level of the interval."""
     primary: bool = True
-    """Whether it is one of the study's answers, and not one that shows how far another goes."""
+    """Whether it is one of the study's answers, which are a family of claims, and not one that shows how far another
+    goes."""
+    ends: Literal["[]", "[)", "(]", "()"] = "[]"
+    """Which ends belong to the region: with `(` the lower one does not, with `)` the upper one."""
+    where: str = ""
+    """Where its source says it."""
+    says: str = ""
+    """What its source says, in its own terms."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """Labels of the settings that it rests on, each one level or a tuple of some; by default those that `effect` asks
+    for, or all."""
+    population: str = ""
+    """What a seed draws anew, and what it does not: the verdict is about what could be drawn so."""
+    selection: str = ""
+    """Which runs are left, where they are chosen by their outcome."""
+    near_normal: str = ""
+    """Why the effect of a seed, or its logarithm for a geometric mean, is near normal, if it is."""
+    bounds: tuple[float, float] | None = None
+    """The least and the most that the effect of a seed can be."""
+    not_shown: str = ""
+    """What a verdict on it does not show."""
 
     def __post_init__(self):
         if (wrong := _mistake_in(self)) is not None:
@@ -100,9 +110,10 @@ class Claim:
 
     def record(self) -> dict:
         """Return all but the code, as JSON has it."""
-        said = {name: value for name, value in vars(self).items() if name not in ("effect", "holds")}
-        method, region = self.method or ESTIMANDS[self.estimand].words, [finite(end) for end in self.holds]
-        return said | {"method": method, "region": region, "arguments": dict(self.arguments)}
+        said = {name: value for name, value in vars(self).items() if name not in CODE}
+        region, bounds = [finite(end) for end in self.holds], self.bounds and [*map(float, self.bounds)]
+        settings = {name: list(v) if isinstance(v, tuple) else v for name, v in self.settings.items()}
+        return said | {"region": region, "arguments": dict(self.arguments), "settings": settings, "bounds": bounds}
 
 
 def _mistake_in(claim: Claim) -> str | None:
@@ -111,13 +122,12 @@ def _mistake_in(claim: Claim) -> str | None:
         return f"estimand {claim.estimand!r}: one of {', '.join(ESTIMANDS)}"
     if not callable(claim.effect):
         return f"effect {short(claim.effect)}: a function `effect(of)` that returns a measure by seed"
-    try:
-        low, high = claim.holds
-        ordered = bool(low <= high) and low < np.inf and -np.inf < high
-    except (TypeError, ValueError):
-        ordered = False
-    if not ordered:
+    if not _are_ordered(claim.holds) or claim.holds[0] == np.inf or claim.holds[1] == -np.inf:
         return f"holds {short(claim.holds)}: two numbers, the lower end first"
+    if claim.ends not in ("[]", "[)", "(]", "()"):
+        return f"ends {short(claim.ends)}: one of [], [), (] and ()"
+    if claim.bounds is not None and not (_are_ordered(claim.bounds) and np.isfinite(np.ptp(claim.bounds))):
+        return f"bounds {short(claim.bounds)}: two finite numbers, the lower end first"
     if not (isinstance(claim.level, Real) and claim.level > 0 and (1 + claim.level) / 2 < 1):
         return f"level {short(claim.level)}: a number between 0 and 1, as 0.95"
     takes = ESTIMANDS[claim.estimand].arguments
@@ -127,38 +137,20 @@ def _mistake_in(claim: Claim) -> str | None:
         number = claim.arguments[name]
         if not (isinstance(number, Real) and least <= number <= most and number < np.inf):
             return f"arguments: {name} is {short(number)}: a number from {least:g} to {most:g}"
+    if claim.estimand == "share_against" and claim.holds[0] < 0 < claim.holds[1]:
+        share, of = claim.arguments["count"] / claim.arguments["of"], claim.arguments["of"]
+        least = NormalDist().inv_cdf((1 + claim.level) / 2) * np.sqrt(max(share * (1 - share), 0) / of)
+        if min(-claim.holds[0], claim.holds[1]) < least:
+            return f"holds {short(claim.holds)}: {least:.2g} either way at least, which is the stated share's own error"
     return None
 
 
-def with_primary(claims: Iterable[Claim], *patterns: str) -> list[Claim]:
-    """Return claims of which those are primary whose identifiers match a pattern, as `hinge_*.200`."""
-    return [replace(claim, primary=any(fnmatchcase(claim.id, pattern) for pattern in patterns)) for claim in claims]
-
-
-class Verdict(NamedTuple):
-    """A claim with its verdict, and the effect and interval on which the verdict rests: an entry of claims.json."""
-
-    id: str
-    """The claim's, as are all but the verdict, the effect with its interval, and n."""
-    claim: str
-    source: str
-    verdict: Literal["supported", "refuted", "inconclusive"]
-    """Where the interval lies: inside the region, outside, or neither."""
-    effect: float
-    """Its estimate, NaN where no run tests the claim."""
-    low: float
-    high: float
-    unit: str
-    n: int
-    """Seeds, or shapes, that the effect rests on."""
-    method: str
-    estimand: str
-    arguments: dict[str, float]
-    region: list[float | None]
-    """Its ends; None is infinity."""
-    margin: str
-    level: float
-    primary: bool = True
+def _are_ordered(ends: object) -> bool:
+    try:
+        low, high = ends  # type: ignore
+        return bool(low <= high)
+    except (TypeError, ValueError):
+        return False
 
 
 def finite(number: float) -> float | None:
@@ -166,146 +158,9 @@ def finite(number: float) -> float | None:
     return float(number) if np.isfinite(number) else None
 
 
-def counts_of(effects: pd.DataFrame) -> np.ndarray:
-    """Return for how many seeds each row stands."""
-    # Beside claims whose rows are counted, those of others have no count.
-    return effects.get("count", pd.Series(1, effects.index)).fillna(1).to_numpy(int)
-
-
-def outcomes(effects: pd.DataFrame, allowed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts and values; raise StudyError if these are no outcomes, whose share would be 0."""
-    values = effects["value"].to_numpy(float)
-    if not np.isin(values, allowed).all():
-        raise StudyError(f"a share is of outcomes: truth values, or numbers among {allowed}")
-    return counts_of(effects), values
-
-
-def hits(effects: pd.DataFrame) -> list[int]:
-    """Return how many outcomes are 1, and how many there are."""
-    counts, values = outcomes(effects, (0, 1))
-    return [int(counts[values == 1].sum()), int(counts.sum())]
-
-
-def signs(effects: pd.DataFrame) -> list[int]:
-    """Return how many differences of outcomes are positive, how many negative, how many there are."""
-    counts, values = outcomes(effects, (-1, 0, 1))
-    return [int(counts[values > 0].sum()), int(counts[values < 0].sum()), int(counts.sum())]
-
-
-def numbers(*names: str) -> Callable[[pd.DataFrame], list[np.ndarray]]:
-    """Return what takes columns."""
-    return lambda effects: [effects[name].to_numpy(float) for name in names]
-
-
-def lines(effects: pd.DataFrame) -> list[np.ndarray]:
-    """Return `other` and `value` of group 1, then those of group 0."""
-    groups = (effects[effects["group"] == group] for group in (1, 0))
-    return [column for rows in groups for column in numbers("other", "value")(rows)]
-
-
-class Estimand(NamedTuple):
-    """What is estimated from effects: its words, what is taken from them, and the interval of that."""
-
-    words: str
-    take: Callable[[pd.DataFrame], list]
-    interval: Callable[..., Interval]
-    """Takes that, arguments of a claim by name, and a level."""
-    columns: tuple[str, ...] = ("value",)
-    """Of effects, which it is taken from."""
-    arguments: Mapping[str, tuple[float, float]] = MappingProxyType({})
-    """That a claim must give, by name, with the least and the most that each may be."""
-
-
-ESTIMANDS = {
-    "mean": Estimand("mean, t interval over seeds", numbers("value"), intervals.mean_interval),
-    "geometric_mean": Estimand(
-        "geometric mean, t interval of the logarithms", numbers("value"), intervals.geometric_mean
-    ),
-    "share": Estimand("share, Wilson interval", hits, intervals.wilson),
-    "share_difference": Estimand(
-        "paired difference of shares, Agresti-Min interval", signs, intervals.paired_difference_of_shares
-    ),
-    "share_against": Estimand(
-        "difference from a stated share, Newcombe interval",
-        hits,
-        intervals.difference_of_shares,
-        arguments={"count": (0, np.inf), "of": (1, np.inf)},
-    ),
-    "quantile_difference": Estimand(
-        "difference of quantiles, paired bootstrap",
-        numbers("value", "other"),
-        intervals.quantile_difference,
-        ("value", "other"),
-        {"quantile": (0, 1)},
-    ),
-    "slope_difference": Estimand(
-        "difference of least-squares slopes, Welch interval",
-        lines,
-        intervals.difference_of_slopes,
-        ("value", "other", "group"),
-    ),
-}
-
-
-def as_effects(effect: Any, estimand: str = "mean") -> pd.DataFrame:
-    """Return an effect by seed as rows without missing numbers, with `seed` among the columns.
-
-    Raises:
-        StudyError: It is no series or frame by seed, lacks a column that the estimand takes, has something else than
-            numbers there, or a seed stands twice in it.
-    """
-    if not isinstance(effect, pd.Series | pd.DataFrame):
-        raise StudyError(f"its effect is {short(effect)}: a Series by seed, or a DataFrame with a column 'value'")
-    rows = effect.rename("value").to_frame() if isinstance(effect, pd.Series) else effect
-    if "seed" not in rows:
-        if rows.index.nlevels > 1 or rows.index.name not in (None, "seed"):
-            raise StudyError(f"its effect is indexed by {', '.join(map(str, rows.index.names))}: by seed alone")
-        rows = rows.rename_axis("seed").reset_index()
-    columns = ESTIMANDS[estimand].columns
-    for name in columns:
-        if name not in rows:
-            raise StudyError(f"its effect has no column {name!r}: {estimand} takes {', '.join(columns)}")
-    if (twice := rows.columns[rows.columns.duplicated()]).size:
-        raise StudyError(f"its effect has two columns {twice[0]!r}: one of each name")
-    seeds = rows["seed"].dropna().infer_objects()
-    if len(seeds) and not (seeds.dtype.kind in "iuf" and (seeds % 1 == 0).all()):
-        raise StudyError(f"its effect is indexed by {short(seeds.iloc[0])}: by seed, a whole number")
-    numbers_of = [name for name in ("value", "other") if name in rows]
-    rows = rows.dropna(subset=numbers_of)
-    rows = rows.assign(**{name: _as_numbers(rows[name]) for name in numbers_of})
-    # Of points on a line, and of rows that are counted, a seed may have several.
-    if not {"count", "group"} & set(rows) and (twice := rows["seed"].dropna().duplicated()).any():
-        seed = int(rows["seed"].dropna()[twice].iloc[0])
-        raise StudyError(f"its effect has seed {seed} twice, and a run counts once: combine settings seed by seed")
-    return rows
-
-
-def _as_numbers(column: pd.Series) -> pd.Series:
-    try:
-        return column.astype(float)
-    except (TypeError, ValueError) as error:
-        first, way = column.iloc[0], ""
-        said = short(first)
-        if shape := np.shape(first):
-            said, way = f"an array of shape {shape}", ", had by an index along each axis"
-        raise StudyError(f"its effect's {column.name} is {said}: a number{way}") from error
-
-
-def judge(record: Mapping, effects: pd.DataFrame) -> Verdict:
-    """Hold the interval of an effect against the region in which the claim is true.
-
-    The claim is supported if the whole interval lies inside the region, refuted if it lies wholly outside, and
-    otherwise, or without data, the runs are inconclusive. With a region around a stated value this is the test of
-    equivalence by two one-sided tests. `record` is `Claim.record` or an entry of claims.json.
-    """
-    estimand = ESTIMANDS[record["estimand"]]
-    effect, low, high = estimand.interval(*estimand.take(effects), **record["arguments"], level=record["level"])
-    least, most = (end if end is not None else default for end, default in zip(record["region"], ANY, strict=True))
-    inside, outside = least <= low and high <= most, high < least or most < low
-    verdict = "supported" if inside else "refuted" if outside else "inconclusive"
-    said: dict[str, Any] = {name: record[name] for name in Verdict._fields if name in record}
-    n = int(counts_of(effects).sum())
-    return Verdict(**(said | {"verdict": verdict, "effect": effect, "low": low, "high": high, "n": n}))
+def with_primary(claims: Iterable[Claim], *patterns: str) -> list[Claim]:
+    """Return claims of which those are primary whose identifiers match a pattern, as `hinge_*.200`."""
+    return [replace(claim, primary=any(fnmatchcase(claim.id, pattern) for pattern in patterns)) for claim in claims]
 
 
 def with_own_ids(claims: object) -> list[Claim]:
@@ -322,96 +177,6 @@ def with_own_ids(claims: object) -> list[Claim]:
     return listed
 
 
-def effects_of(claim: Claim, of: Callable[..., pd.Series]) -> pd.DataFrame:
-    """Return a claim's effects by seed, see `as_effects`.
-
-    Raises:
-        StudyError: The effect raises or is none; what it raised is the cause.
-    """
-    with _naming(claim):
-        return as_effects(claim.effect(of), claim.estimand)
-
-
-@contextlib.contextmanager
-def _naming(claim: Claim) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # it is whatever a claim's own code raises
-        raise StudyError(f"claim {claim.id}: {_in_a_line(error)}") from error
-
-
-def _in_a_line(error: Exception) -> str:
-    if isinstance(error, StudyError):
-        return str(error)
-    if is_of_truth_values(error):
-        return "its effect uses ~, & or |, but truth values are 1.0 and 0.0: write 1 - a, a * b or np.maximum(a, b)"
-    text = " ".join(str(error).split())
-    return f"its effect raises {type(error).__name__}{': ' if text else ''}{text[:200]}"
-
-
-def is_of_truth_values(error: BaseException | None) -> bool:
-    """Return whether an error was raised by an operator of truth values that met numbers."""
-    frames = traceback.walk_tb(error.__traceback__) if isinstance(error, TypeError) else ()
-    return any(
-        frame.f_code.co_name in ("__invert__", "__and__", "__rand__", "__or__", "__ror__") for frame, _ in frames
-    )
-
-
-def judge_all(
-    claims: Iterable[Claim] | Claim, of: Callable[..., pd.Series], wrong: list[StudyError] | None = None
-) -> tuple[list[Verdict], pd.DataFrame]:
-    """Return the verdicts, and the effects by seed of all claims as one table; `of` returns a measure by seed.
-
-    With a list for what is wrong, claims that cannot be judged are left out, and told there.
-
-    Raises:
-        StudyError: An effect raises or is none, its estimand cannot be had of it, or two claims have the same id; the
-            line names the claim.
-    """
-    verdicts, tables = [], []
-    for claim in with_own_ids(claims):
-        try:
-            effects = effects_of(claim, of)
-            with _naming(claim):
-                verdicts.append(judge(claim.record(), effects))
-        except StudyError as error:
-            if wrong is None:
-                raise
-            wrong.append(error)
-            continue
-        tables.append(effects.assign(claim=claim.id))
-    none = pd.DataFrame({"claim": [], "seed": [], "value": []})
-    return verdicts, pd.concat(tables, ignore_index=True) if tables else none
-
-
-def write_effects(path: Path, effects: pd.DataFrame, table_digest: str) -> None:
-    """Write the effects by seed, with the digest of the table that they were taken from."""
-    columns = [n for n in ("claim", "seed", "value", "other", "group", "count") if n in effects]
-    kinds = {"claim": "category", "seed": "Int64", "value": float, "other": float}
-    rows = effects[columns].astype({name: kinds[name] for name in columns if name in kinds})
-    whole = pa.Table.from_pandas(rows, preserve_index=False)
-    whole = whole.replace_schema_metadata({"jaxstudies": json.dumps({"table": table_digest})})
-    write_atomic(path, lambda p: pq.write_table(whole, p, compression="zstd"))
-
-
-def read_effects(path: Path) -> tuple[pd.DataFrame, str]:
-    """Return the effects by seed, and the digest of the table that they were taken from."""
-    whole = pq.read_table(path)
-    return whole.to_pandas(), json.loads(whole.schema.metadata[b"jaxstudies"])["table"]
-
-
-def sentence(verdict: Verdict) -> str:
-    """Return a verdict as a sentence."""
-    ends = f"[{verdict.low:.4g}, {verdict.high:.4g}]"
-    known = ends if np.isfinite((verdict.low, verdict.high)).any() else "(no interval)"
-    unit = f" {verdict.unit}" if verdict.unit else ""
-    said = f"{verdict.verdict.capitalize()}: {verdict.claim} ({verdict.source})"
-    if not np.isfinite(verdict.effect):
-        return f"Not tested: {verdict.claim} ({verdict.source})."
-    return f"{said}: {verdict.effect:.4g} {known}{unit}, n = {verdict.n:,}."
-
-
-def to_json(verdicts: list[Verdict]) -> list[dict]:
-    """Return verdicts as dictionaries; a number that is not known becomes null."""
-    rows = (verdict._asdict() for verdict in verdicts)
-    return [{k: finite(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+def digest(records: Iterable[Mapping]) -> str:
+    """Return the SHA-256 of claims' records."""
+    return hashlib.sha256(json.dumps(list(records), sort_keys=True).encode()).hexdigest()

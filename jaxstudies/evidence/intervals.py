@@ -43,6 +43,39 @@ def wilson(count: int, n: int, level: float = 0.95) -> Interval:
     return float(share), float(low), float(high)
 
 
+def clipped(interval: Interval, least: float, most: float) -> Interval:
+    """Return an interval that does not leave what its quantity can be."""
+    estimate, low, high = interval
+    return estimate, float(np.clip(low, least, most)), float(np.clip(high, least, most))
+
+
+def exact_share(count: int, n: int, level: float = 0.95) -> Interval:
+    """Return a share with its exact interval (Clopper and Pearson 1934), which errs at no share more than it may."""
+    from scipy import special
+
+    if n == 0:
+        return NO_DATA
+    tail = (1 - level) / 2
+    low = special.betaincinv(count, n - count + 1, tail) if count else 0.0
+    high = special.betaincinv(count + 1, n - count, 1 - tail) if count < n else 1.0
+    return count / n, float(low), float(high)
+
+
+def quantile(values: Values, quantile: float = 0.5, level: float = 0.95) -> Interval:
+    """Return a quantile with the interval of the order statistics, which holds for every distribution."""
+    from scipy import special
+
+    n = len(values)
+    if not n:
+        return NO_DATA
+    below = special.bdtr(np.arange(n + 1), n, quantile)  # that at most so many values lie below it
+    tail = (1 - level) / 2
+    first = int(np.searchsorted(below, tail, side="right"))  # fewer are rare enough
+    last = int(np.searchsorted(below, 1 - tail, side="left")) + 1
+    ordered = np.concatenate([[-np.inf], np.sort(values), [np.inf]])
+    return float(np.quantile(values, quantile)), float(ordered[first]), float(ordered[last])
+
+
 def difference_of_shares(found: int, n: int, count: int, of: int, level: float = 0.95) -> Interval:
     """Return found / n - count / of, two independent shares; interval by Newcombe (1998), method 10."""
     p, low, high = wilson(found, n, level)

@@ -20,6 +20,8 @@ LIST = f"{OURS}files.json"
 RUNS = "runs.parquet"
 NAMES = (RUNS, "config.json", "claims.json", "effects.parquet", "summary.csv", "times.csv")
 """Files that every run leaves."""
+LASTING = frozenset({RUNS, "registered.json"})
+"""Files that follow from no table."""
 REPLAY = "replay-"
 """How the names of pictures of replayed runs begin, which are drawn between two reports and outlast the second."""
 
@@ -114,11 +116,12 @@ def rewriting(directory: Path, digest: str, written: Iterable[str]) -> Iterator[
     now = frozenset({*written, RUNS})
     check(directory, now)
     there, follow = read(directory), following(directory, digest)
-    _remove(directory, there.names - follow - {RUNS} if there else ())
+    _remove(directory, there.names - follow - LASTING if there else ())
     # Listed before they are written, whoever is killed in between leaves nothing that is nobody's.
-    _write(directory, Listed(digest, follow | now))
+    lasting = there.names & LASTING if there else frozenset()
+    _write(directory, Listed(digest, follow | now | lasting))
     yield
-    stay = now | {name for name in follow if name.startswith(REPLAY)}
+    stay = now | lasting | {name for name in follow if name.startswith(REPLAY)}
     _remove(directory, follow - stay)
     _write(directory, Listed(digest, stay))
 

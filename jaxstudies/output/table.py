@@ -290,9 +290,3 @@ def give_memory_back() -> None:
     pa.default_memory_pool().release_unused()
     with contextlib.suppress(OSError, AttributeError, TypeError):  # where the C library is not GNU's
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def content_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,21 +1,35 @@
 """The claims that mean field is right."""
 
-import numpy as np
+from functools import partial
 
+import numpy as np
+import pandas as pd
+
+from jaxstudies.results import Selector
+from jaxstudies.studies.order_chaos.config import Config
 from jaxstudies.studies.order_chaos.summary import POINT, expected
 from jaxstudies.study import Claim, Results
 
 
-def claims(results: Results) -> list[Claim]:
-    """Return the claims that mean field tells the gradients' factor, within 10 % on average."""
+def gaps(results: Results) -> pd.Series:
+    """Return log(factor / chi), averaged over the diagram's points, by activation and seed."""
     runs = results.runs
     gap = runs["log_factor"] - np.log([expected(*point)[1] for point in runs[POINT].itertuples(index=False)])
-    effects = gap.where(np.isfinite(gap)).groupby([runs["activation"], runs["seed"]], sort=False).mean()
-    source, unit = "Schoenholz et al. (arXiv 1611.01232)", "log(factor / chi)"
-    how = "mean over the diagram's points, t interval over seeds"
+    return gap.where(np.isfinite(gap)).groupby([runs["activation"], runs["seed"]], sort=False).mean()
+
+
+def gap(of: Selector, activation: str) -> pd.Series:
+    """Return the gap of an activation by seed."""
+    return of.shared(gaps)[activation]
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the claims that mean field tells the gradients' factor, within 10 % on average."""
+    source, unit, how = "Schoenholz et al. (arXiv 1611.01232)", "log(factor / chi)", "mean over the diagram's points"
 
     def claim(name: str) -> Claim:
-        id_, words = f"mean_field.{name}", f"gradients grow by chi per layer ({name})"
-        return Claim(id_, words, lambda of: effects[name], (-0.1, 0.1), source, unit=unit, method=how)
+        id_, words, settings = f"mean_field.{name}", f"gradients grow by chi per layer ({name})", {"activation": name}
+        effect = partial(gap, activation=name)
+        return Claim(id_, words, effect, (-0.1, 0.1), source, unit=unit, method=how, settings=settings)
 
-    return list(map(claim, results.config.activations))
+    return list(map(claim, config.activations))

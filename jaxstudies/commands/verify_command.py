@@ -1,0 +1,86 @@
+"""Verdicts judged again, from the command line: `jaxstudies verify DIR [DIR ...]`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import annotated_types as at
+import tyro
+
+from jaxstudies.commands import endings, flags
+from jaxstudies.commands.endings import UsageError
+from jaxstudies.evidence import records
+from jaxstudies.evidence.records import Unverifiable
+
+DESCRIPTION = (
+    "Judge every claim in directories of results again from its effects by seed, and check that table, effects and "
+    "config are those that were judged. Exits with status 1 if anything differs."
+)
+DIRECTORIES = tyro.conf.Positional, tyro.conf.arg(metavar="DIR [DIR ...]", help_behavior_hint="")
+
+OPTIONAL = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is judged again, and how."""
+
+    directories: Annotated[list[Path], *DIRECTORIES]
+    """Directories in which studies have left their results."""
+    from_runs: bool = False
+    """Compute the effects again, too, from the table of runs by the study's code."""
+    level: Annotated[Annotated[float, at.Interval(gt=0, lt=1)] | None, OPTIONAL] = None
+    """Show what would change at another confidence level, for all claims."""
+    margin: float = 0.0
+    """Show what would change if the region of every claim were wider by this much at each end, in
+    the claim's unit; a negative number makes them narrower."""
+
+
+def say_changes(directory: Path, options: Options) -> None:
+    """Print which verdicts would be others at another level or margin."""
+    record = records.read(directory)
+    now = records.again(directory, record, options.level, options.margin)
+    changed = 0
+    for before, other in zip(record["claims"], now, strict=True):
+        if before["verdict"] != other.verdict:
+            changed += 1
+            print(f"  {other.id}: {before['verdict']} would be {other.verdict}, [{other.low:.4g}, {other.high:.4g}]")
+    print(f"  {changed} of {len(now)} verdicts would change")
+
+
+def differences(directory: Path, options: Options) -> list[str]:
+    """Return what differs in a directory, in lines."""
+    found = list(records.verify(directory))
+    if options.from_runs:
+        from jaxstudies.commands import recomputed  # it needs JAX
+
+        found += recomputed.differences(directory)
+    return found
+
+
+def _mistake(error: BaseException) -> str | None:
+    return str(error) if isinstance(error, UsageError | Unverifiable) else None
+
+
+def main(argv: list[str]) -> None:
+    """Judge again.
+
+    Exits with status 1 if anything differs, with 2 after one line on stderr if there is nothing to judge.
+    """
+    with endings.explained("verify", _mistake, after=""):
+        options = flags.parse(Options, argv, prog="jaxstudies verify", description=DESCRIPTION)
+        if not options.directories:
+            raise UsageError("name one directory or more in which a study has left its results")
+        wrong = 0
+        for directory in options.directories:
+            found = differences(directory, options)
+            wrong += len(found)
+            number = len(records.read(directory)["claims"])
+            print(f"{directory}: {f'{len(found)} differences' if found else f'{number} verdicts stand'}")
+            for line in found:
+                print(f"  {line}")
+            if options.level is not None or options.margin:
+                say_changes(directory, options)
+        if wrong:
+            sys.exit(1)

@@ -1,0 +1,149 @@
+"""The file of verdicts, claims.json: what stands in it, and how whoever doubts it judges again.
+
+Nothing here needs the study's code, or JAX. The file's form is in claims.schema.json, beside this module.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jaxstudies.evidence import effects as effects_by_seed
+from jaxstudies.evidence import verdicts
+from jaxstudies.evidence.verdicts import FIXED, SEQUENCE, Verdict
+
+FORMAT = 1
+NAMES = CLAIMS, EFFECTS, CONFIG, RUNS = "claims.json", "effects.parquet", "config.json", "runs.parquet"
+TOLERANCE = 1e-9
+"""Relative difference of numbers up to which two machines agree."""
+
+
+class Unverifiable(Exception):
+    """A directory has no verdicts that can be judged again."""
+
+
+def content_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(record: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all that a record says beside it."""
+    said = {name: value for name, value in record.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def make(directory: Path, origin: Mapping, judged: Iterable[Verdict], looks: list[int] | None, failed: Mapping, registered: Mapping | None) -> dict:
+    """Return what claims.json says of runs whose table, effects and config are in a directory.
+
+    Args:
+        directory: Where they are.
+        origin: Provenance of the table.
+        judged: The verdicts.
+        looks: Numbers of seeds at which verdicts were seen, see `verdicts.judge`.
+        failed: How many runs there are, and in how many a number is not finite.
+        registered: When the claims were registered, and what of them has changed since, if they were.
+    """
+    record = {
+        "format": FORMAT,
+        "study": origin["study"],
+        "date": origin.get("date"),
+        "versions": origin["environment"],
+        "runs": {"digest": origin["digest"], "sha256": content_digest(directory / RUNS), **failed},
+        "effects": {"sha256": content_digest(directory / EFFECTS)},
+        "config": {"sha256": content_digest(directory / CONFIG)},
+        "rule": {"name": FIXED if looks is None else SEQUENCE, "looks": looks},
+        "registered": registered,
+        "claims": verdicts.to_json(judged),
+    }
+    return record | {"sha256": seal(record)}
+
+
+def read(directory: Path) -> dict:
+    """Return what a directory's claims.json says.
+
+    Raises:
+        Unverifiable: There is none, or none of this version.
+    """
+    path = directory / CLAIMS
+    try:
+        record = json.loads(path.read_text("utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise Unverifiable(f"{path} cannot be read ({error})") from error
+    if record is None:
+        raise Unverifiable(f"{path} does not exist")
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise Unverifiable(f"{path} is not of this version; run the study again")
+    return record
+
+
+def verify(directory: Path) -> Iterator[str]:
+    """Judge every claim of a directory again from its effects by seed; yield what differs from what is there, in lines.
+
+    Raises:
+        Unverifiable: There is nothing that could be judged.
+    """
+    record = read(directory)
+    try:
+        if record["sha256"] != seal(record):
+            yield f"{CLAIMS} was changed after it was written"
+        yield from _changed_files(directory, record)
+        for before, now in zip(record["claims"], verdicts.to_json(again(directory, record)), strict=True):
+            yield from (f"{before['id']}: {line}" for line in _differences(before, now))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unverifiable(f"{directory / CLAIMS} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _changed_files(directory: Path, record: Mapping) -> Iterator[str]:
+    """Yield which of the files have another content than they had when the claims were judged."""
+    for name, kind in ((EFFECTS, "effects"), (CONFIG, "config"), (RUNS, "runs")):
+        path = directory / name
+        if not path.is_file():
+            if name != RUNS:  # it is large, and often not handed on
+                yield f"{name} is missing"
+        elif content_digest(path) != record[kind]["sha256"]:
+            yield f"{name} is another than the one that was judged"
+    if effects_by_seed.read_effects(directory / EFFECTS)[1] != record["runs"]["sha256"]:
+        yield f"{EFFECTS} was taken from another table of runs"
+
+
+def again(directory: Path, record: Mapping, level: float | None = None, margin: float = 0.0) -> list[Verdict]:
+    """Return the verdicts anew from the effects by seed.
+
+    Args:
+        directory: Where these are.
+        record: What claims.json says.
+        level: Of all claims, if not their own.
+        margin: By how much the regions are wider at each end.
+
+    Raises:
+        Unverifiable: The effects cannot be read.
+    """
+    path = directory / EFFECTS
+    try:
+        rows, _ = effects_by_seed.read_effects(path)
+    except Exception as error:  # of a damaged file anything may be raised
+        raise Unverifiable(f"{path} cannot be read ({type(error).__name__})") from error
+    by_claim: Mapping[str, pd.DataFrame] = dict(list(rows.groupby("claim", observed=True)))
+    records = [dict(claim) for claim in record["claims"]]
+    for claim in records:
+        low, high = claim["region"]
+        claim["region"] = [None if low is None else low - margin, None if high is None else high + margin]
+        claim["level"] = claim["level"] if level is None else level
+    effects = {claim["id"]: by_claim.get(claim["id"], rows[:0]) for claim in records}
+    return verdicts.judge_records(records, effects, record["rule"]["looks"])
+
+
+def _differences(before: Mapping, now: Mapping) -> Iterator[str]:
+    """Yield what of an entry is not as it is judged now."""
+    for name, value in now.items():
+        there = before.get(name)
+        if isinstance(value, float) and isinstance(there, int | float):
+            if abs(value - there) > TOLERANCE * max(abs(value), abs(there)):
+                yield f"{name} is {there:.6g}, and {value:.6g} when judged again"
+        elif json.loads(json.dumps(value)) != there:
+            yield f"{name} is {json.dumps(there)}, and {json.dumps(value)} when judged again"

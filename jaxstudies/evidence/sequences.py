@@ -1,0 +1,179 @@
+"""Confidence sequences: intervals that hold at every n at once, so that one may look and stop at will.
+
+Of independent values in the order of their seeds, all intervals together hold the quantity with probability `level`. An
+interval is the set of values that a test martingale does not speak against by `1 / (1 - level)` or more (Ville 1939).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxstudies.evidence.intervals import NO_DATA, Interval, Intervals, Values, clipped, wilson
+
+PRIOR = 0.5
+"""Both parameters of the beta distribution that is mixed over: Jeffreys' prior."""
+EFFECT_VARIANCE = 1.0
+"""Variance of the prior on a mean, in standard deviations of the values, of the t sequence."""
+STAKES = 0.9 * 2.0 ** (-np.arange(24) / 2)
+"""Shares of the capital that are bet on a bounded mean: one for each number of runs, up to a million."""
+
+
+def _bisected(is_above: Callable[[np.ndarray], np.ndarray], low: ArrayLike, high: ArrayLike) -> Intervals:
+    """Return the middles, lower and upper ends of tiny intervals in which what is false below becomes true."""
+    low, high = (np.array(end, float) for end in np.broadcast_arrays(low, high))
+    for _ in range(60):
+        middle = (low + high) / 2
+        above = is_above(middle)
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return (low + high) / 2, low, high
+
+
+def _log_mixture(counts: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the beta-binomial mixture's likelihood of outcomes in their order."""
+    from scipy import special  # late, as it takes half a second, which who only runs need not wait
+
+    return special.betaln(PRIOR + counts, PRIOR + n - counts) - special.betaln(PRIOR, PRIOR)
+
+
+def _log_likelihood(counts: np.ndarray, n: np.ndarray, p: ArrayLike) -> np.ndarray:
+    """Return the logarithm of the likelihood of outcomes in their order."""
+    from scipy import special
+
+    return special.xlogy(counts, p) + special.xlog1py(n - counts, -np.asarray(p))
+
+
+@np.errstate(all="ignore")
+def shares(counts: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:
+    """Return shares `counts / n` with the intervals of the beta-binomial sequence, NaN where n is 0.
+
+    At the true share p, `B(1/2 + s, 1/2 + n - s) / (B(1/2, 1/2) p^s (1 - p)^(n - s))` is a test martingale (Robbins
+    1970, Ann. Math. Statist. 41:1397).
+    """
+    counts, n = np.asarray(counts, float), np.asarray(n, float)
+    share = counts / n
+    least = _log_mixture(counts, n) + np.log(1 - level)
+
+    def is_inside(p: np.ndarray) -> np.ndarray:
+        return _log_likelihood(counts, n, p) > least
+
+    low = np.where(counts == 0, 0.0, _bisected(is_inside, np.zeros_like(share), share)[1])
+    high = np.where(counts == n, 1.0, _bisected(lambda p: ~is_inside(p), share, np.ones_like(share))[2])
+    return share, np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
+
+
+def share(count: int, n: int, level: float = 0.95) -> Interval:
+    """Return a share with the interval of its sequence, see `shares`."""
+    (estimate,), (low,), (high,) = shares([count], [n], level)
+    return float(estimate), float(low), float(high)
+
+
+def difference_from_stated_share(found: int, n: int, count: int, of: int, level: float = 0.95) -> Interval:
+    """Return found / n - count / of, where n grows and the other is fixed: Wilson's interval.
+
+    Each interval errs with half the probability with which their difference may.
+    """
+    (p, low, high), (q, other_low, other_high) = share(found, n, half(level)), wilson(count, of, half(level))
+    return p - q, low - other_high, high - other_low
+
+
+def half(level: float) -> float:
+    """Return the level at which each of two intervals errs with half the probability."""
+    return (1 + level) / 2
+
+
+def log_capital(values: Values, counts: np.ndarray, candidate: float) -> float:
+    """Return the logarithm of what betting that a mean is larger than a candidate has made of 1.
+
+    The values are not negative, and stand for `counts` each. The capital is spread evenly over `STAKES`: of each part
+    the same share is bet again and again. At the mean, and above it, it grows no more than chance has it.
+    """
+    gains = np.log1p(np.multiply.outer(STAKES, values / candidate - 1)) @ counts
+    return float(np.logaddexp.reduce(gains) - np.log(len(STAKES)))
+
+
+def bounded_mean(
+    values: Values, least: float, most: float, level: float = 0.95, counts: np.ndarray | None = None
+) -> Interval:
+    """Return the mean of values that lie between two numbers, by betting against each candidate.
+
+    Half of the capital bets that the mean is larger, half that it is smaller (Waudby-Smith and Ramdas 2024, J. R.
+    Statist. Soc. B 86:1), with a mixture of constant stakes, so that the order of the values does not matter.
+
+    Args:
+        values: Independent values.
+        least: The least that a value can be.
+        most: The most that it can be.
+        level: Of the sequence.
+        counts: For how many each value stands; one by default.
+
+    Raises:
+        ValueError: A value lies beyond the bounds.
+    """
+    if not len(values):
+        return NO_DATA
+    if np.min(values) < least or np.max(values) > most:
+        raise ValueError(f"bounds ({least:g}, {most:g}): there are values from {np.min(values):g} to {np.max(values):g}")
+    scaled = (np.asarray(values, float) - least) / (most - least)
+    counts = np.ones(len(scaled)) if counts is None else np.asarray(counts, float)
+    mean = float(scaled @ counts / counts.sum())
+
+    def lower(scaled: np.ndarray, mean: float) -> float:
+        """Return the least candidate that is not spoken against; those near 0 are above all others."""
+        enough = np.log(2 / (1 - level))
+        low, high = mean * 1e-9, mean
+        if not mean > 0 or log_capital(scaled, counts, low) < enough:
+            return 0.0
+        from scipy import optimize
+
+        found = optimize.brentq(lambda m: log_capital(scaled, counts, m) - enough, low, high, xtol=1e-12)
+        return float(np.nextafter(found, 0.0))
+
+    ends = mean, lower(scaled, mean), 1 - lower(1 - scaled, 1 - mean)
+    estimate, low, high = (least + (most - least) * end for end in ends)
+    return clipped((estimate, low, high), least, most)
+
+
+@np.errstate(all="ignore")
+def normal_mean(values: Values, level: float = 0.95) -> Interval:
+    """Return the mean of values that are near normal, whatever their deviation.
+
+    The Bayes factor of a mean whose prior is normal, `EFFECT_VARIANCE` wide in standard deviations, with the
+    right Haar prior on the deviation, is a test martingale (Lai 1976, Ann. Statist. 4:265; Wang and Ramdas 2025,
+    arXiv 2310.03722): `(1 + n g)^(-1/2) ((1 + u) / (1 + u / (1 + n g)))^(n / 2)`, `u = t^2 / (n - 1)`.
+    """
+    if (n := len(values)) < 2:
+        return float(values[0]) if n else np.nan, np.nan, np.nan
+    mean, wide = float(np.mean(values)), 1 + n * EFFECT_VARIANCE
+    ratio = (np.sqrt(wide) / (1 - level)) ** (2 / n)
+    if not ratio < wide:
+        return mean, -np.inf, np.inf
+    reach = float(np.sqrt((ratio - 1) / (1 - ratio / wide) * np.var(values)))
+    return mean, mean - reach, mean + reach
+
+
+@np.errstate(all="ignore")
+def normal_mean_of_logs(values: Values, level: float = 0.95) -> Interval:
+    """Return the geometric mean of the positive finite numbers, whose logarithms are near normal."""
+    logs = np.log(values)
+    mean, low, high = np.exp(normal_mean(logs[np.isfinite(logs)], level))
+    return float(mean), float(low), float(high)
+
+
+def quantile(values: Values, quantile: float = 0.5, level: float = 0.95) -> Interval:
+    """Return a quantile, between the order statistics that the share of values below it allows, see `shares`."""
+    n = len(values)
+    counts = np.arange(n + 1.0)
+    allowed = np.flatnonzero(
+        _log_likelihood(counts, np.float64(n), quantile) > _log_mixture(counts, np.float64(n)) + np.log(1 - level)
+    )
+    if not n:
+        return NO_DATA
+    ordered = np.concatenate([[-np.inf], np.sort(values), [np.inf]])
+    return float(np.quantile(values, quantile)), float(ordered[allowed[0]]), float(ordered[allowed[-1] + 1])
+
+
+def quantile_difference(first: Values, second: Values, quantile_: float, level: float = 0.95) -> Interval:
+    """Return the difference of quantiles, each of whose intervals errs with half the probability."""
+    (a, low, high), (b, other_low, other_high) = (quantile(values, quantile_, half(level)) for values in (first, second))
+    return a - b, low - other_high, high - other_low

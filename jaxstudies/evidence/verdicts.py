@@ -1,0 +1,297 @@
+"""Verdicts: intervals held against regions, of a fixed n or at each look, alone and as a family."""
+
+import contextlib
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jaxstudies.errors import StudyError
+from jaxstudies.evidence.claims import ANY, Claim, finite, with_own_ids
+from jaxstudies.evidence.effects import Effect, as_effects, first_seeds
+from jaxstudies.evidence.estimands import ESTIMANDS, Method, counts_of
+from jaxstudies.evidence.intervals import clipped
+
+Kind = Literal["supported", "refuted", "inconclusive", "not tested"]
+KINDS: tuple[Kind, ...] = "supported", "refuted", "inconclusive", "not tested"
+FIXED, SEQUENCE = "fixed n", "sequence"
+"""Rules: n was set before anything was seen; or verdicts hold at every n."""
+NO_SEQUENCE = "seeds were added after a look, and no sequence holds for this mean: it needs bounds, or a median"
+
+
+class Unanswerable(StudyError, KeyError):
+    """`of` is asked for what a table has not: a measure or label, one setting of several, an index beyond an axis."""
+
+    __str__ = StudyError.__str__  # a KeyError's text would stand in quotation marks
+
+
+class Undecidable(Exception):
+    """What was run cannot decide a claim, whatever its interval, as where the best of a grid lies at the grid's end.
+
+    A claim's `effect` raises it with the reason, and with the effects.
+    """
+
+    def __init__(self, why: str, effect: Effect):
+        super().__init__(why)
+        self.effect = effect
+
+
+class Verdict(NamedTuple):
+    """A claim with its verdict, and the effect and interval on which the verdict rests: an entry of claims.json."""
+
+    id: str
+    """The claim's, as are all but the verdicts, the effect with its interval, n, and how these were had."""
+    claim: str
+    source: str
+    verdict: Kind
+    """Where the interval lies: inside the region, outside, or neither; not tested where no run is of it."""
+    effect: float
+    """Its estimate, NaN where no run tests the claim."""
+    low: float
+    high: float
+    unit: str
+    n: int
+    """Seeds that the effect rests on."""
+    method: str
+    estimand: str
+    arguments: dict[str, float]
+    region: list[float | None]
+    """Its ends; None is infinity."""
+    margin: str
+    level: float
+    primary: bool = True
+    ends: str = "[]"
+    where: str = ""
+    says: str = ""
+    settings: Mapping[str, Any] = {}
+    population: str = ""
+    selection: str = ""
+    near_normal: str = ""
+    bounds: list[float] | None = None
+    not_shown: str = ""
+    family_verdict: Kind | Literal[""] = ""
+    """Where all primary claims of the study together are wrong with no more probability than one alone; empty where it
+    is none of them."""
+    rule: str = FIXED
+    """By which it was judged: of a fixed n, or a sequence."""
+    interval: str = ""
+    """Which interval it is, in words."""
+    seeds: int | None = None
+    """Of a sequence, how many seeds there were when the verdict fell, None if it has not."""
+    why: str = ""
+    """Why it is inconclusive or not tested, unless the interval says it."""
+    undecidable: str = ""
+    """Why nothing that was run can decide it, if so."""
+
+
+class Judged(NamedTuple):
+    """An interval held against a region."""
+
+    kind: Kind
+    interval: tuple[float, float, float]
+    n: int
+    why: str = ""
+
+
+def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: float) -> Judged:
+    """Hold the interval of effects against the region in which the claim is true."""
+    n = int(counts_of(effects).sum())
+    estimate, low, high = method.interval(*method.take(effects), **record["arguments"], level=level)
+    possible = record["bounds"] if record["bounds"] and record["estimand"] == "mean" else ESTIMANDS[record["estimand"]].possible
+    interval = clipped((estimate, low, high), *possible)
+    estimate, low, high = interval
+    if n == 0:
+        return Judged("not tested", interval, n, "no run tests it")
+    if n < method.least:
+        return Judged("inconclusive", interval, n, f"{n} values are too few, {method.least} at least are needed")
+    if low == high:
+        return Judged("inconclusive", interval, n, "all values are equal, which is no evidence")
+    least, most = (end if end is not None else default for end, default in zip(record["region"], ANY, strict=True))
+    from_low, to_high = record["ends"]
+    # An end that does not belong to the region must not lie in the interval, either.
+    inside = (least < low or (least == low and from_low == "[")) and (high < most or (high == most and to_high == "]"))
+    outside = high < least or most < low or (high == least and from_low == "(") or (low == most and to_high == ")")
+    return Judged("supported" if inside else "refuted" if outside else "inconclusive", interval, n)
+
+
+def judge(record: Mapping, effects: pd.DataFrame, looks: Sequence[int] | None = None, level: float | None = None) -> Verdict:
+    """Judge a claim from its effects by seed.
+
+    Args:
+        record: `Claim.record`, or an entry of claims.json.
+        effects: Its effects by seed, see `as_effects`.
+        looks: Numbers of seeds at which verdicts were seen, the last one that of all; None if they are seen for the
+            first time. Where there are several, the verdict falls at the first that decides, and stays.
+        level: Of the interval, if not that of the claim.
+    """
+    estimand, level = ESTIMANDS[record["estimand"]], record["level"] if level is None else level
+    method = estimand.fixed(record) if looks is None else estimand.sequence(record)
+    said: dict[str, Any] = {name: record[name] for name in Verdict._fields if name in record}
+    if method is None:
+        n = int(counts_of(effects).sum())
+        fixed = estimand.fixed(record)
+        estimate, *_ = fixed.interval(*fixed.take(effects), **record["arguments"], level=level)
+        kind: Kind = "inconclusive" if n else "not tested"
+        judged, words, fell = Judged(kind, (estimate, np.nan, np.nan), n, NO_SEQUENCE if n else "no run tests it"), "none", None
+    else:
+        judged, fell = _first_decided(record, method, effects, looks, level)
+        words = method.words
+    if record.get("undecidable") and judged.n:
+        judged, fell = judged._replace(kind="inconclusive", why=record["undecidable"]), None
+    effect, low, high = judged.interval
+    found = {"verdict": judged.kind, "effect": effect, "low": low, "high": high, "n": judged.n, "why": judged.why}
+    how = {"rule": FIXED if looks is None else SEQUENCE, "interval": words, "seeds": fell, "family_verdict": ""}
+    return Verdict(**(said | found | how))
+
+
+def _first_decided(
+    record: Mapping, method: Method, effects: pd.DataFrame, looks: Sequence[int] | None, level: float
+) -> tuple[Judged, int | None]:
+    """Return what is judged at the first look that decides, or else at the last, and of how many seeds it was."""
+    for look in (looks or ())[:-1]:
+        seen = first_seeds(effects, look)
+        judged = None if seen is None else held_against(record, method, seen, level)
+        if judged is not None and judged.kind in ("supported", "refuted"):
+            return judged, look
+    judged = held_against(record, method, effects, level)
+    decided = looks and judged.kind in ("supported", "refuted")
+    return judged, looks[-1] if looks and decided else None
+
+
+def with_family(verdicts: Sequence[Verdict], again: Callable[[Verdict, float], Verdict]) -> list[Verdict]:
+    """Add the verdicts of the primary claims as a family, by Holm (1979, Scand. J. Statist. 6:65).
+
+    All of them are right with the probability of the claims' level, however they depend on one another: as long as a
+    further one is decided, the others need to be so at a lower level.
+
+    Args:
+        verdicts: Each at its claim's own level.
+        again: Judges one anew at another level.
+    """
+    family = [v for v in verdicts if v.primary and v.verdict != "not tested"]
+    decided: dict[str, Verdict] = {}
+    while len(decided) < len(family):
+        left = [v for v in family if v.id not in decided]
+        new = {v.id: again(v, 1 - (1 - v.level) / len(left)) for v in left if v.verdict in ("supported", "refuted")}
+        new = {id_: v for id_, v in new.items() if v.verdict in ("supported", "refuted")}
+        if not new:
+            break
+        decided |= new
+
+    def of_family(verdict: Verdict) -> Kind | Literal[""]:
+        if not verdict.primary:
+            return ""
+        if verdict.verdict == "not tested":
+            return "not tested"
+        return decided[verdict.id].verdict if verdict.id in decided else "inconclusive"
+
+    return [verdict._replace(family_verdict=of_family(verdict)) for verdict in verdicts]
+
+
+def judge_records(
+    records: Iterable[Mapping], effects: Mapping[str, pd.DataFrame], looks: Sequence[int] | None = None
+) -> list[Verdict]:
+    """Judge claims' records, alone and as a family, from their effects by seed, by identifier."""
+    listed = {record["id"]: record for record in records}
+    alone = [judge(record, effects[id_], looks) for id_, record in listed.items()]
+    return with_family(alone, lambda v, level: judge(listed[v.id], effects[v.id], looks, level))
+
+
+def effects_of(claim: Claim, of: Callable[..., pd.Series]) -> tuple[pd.DataFrame, str]:
+    """Return a claim's effects by seed, see `as_effects`, and why these cannot decide it, if so.
+
+    Raises:
+        StudyError: The effect raises or is none; what it raised is the cause.
+    """
+    with _naming(claim):
+        try:
+            effect, why = claim.effect(of), ""
+        except Undecidable as error:
+            effect, why = error.effect, str(error)
+        return as_effects(effect, claim.estimand), why
+
+
+@contextlib.contextmanager
+def _naming(claim: Claim) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # it is whatever a claim's own code raises
+        raise StudyError(f"claim {claim.id}: {_in_a_line(error)}") from error
+
+
+def _in_a_line(error: Exception) -> str:
+    if isinstance(error, StudyError):
+        return str(error)
+    if is_of_truth_values(error):
+        return "its effect uses ~, & or |, but truth values are 1.0 and 0.0: write 1 - a, a * b or np.maximum(a, b)"
+    text = " ".join(str(error).split())
+    return f"its effect raises {type(error).__name__}{': ' if text else ''}{text[:200]}"
+
+
+def is_of_truth_values(error: BaseException | None) -> bool:
+    """Return whether an error was raised by an operator of truth values that met numbers."""
+    frames = traceback.walk_tb(error.__traceback__) if isinstance(error, TypeError) else ()
+    return any(
+        frame.f_code.co_name in ("__invert__", "__and__", "__rand__", "__or__", "__ror__") for frame, _ in frames
+    )
+
+
+def judge_all(
+    claims: Iterable[Claim] | Claim,
+    of: Callable[..., pd.Series],
+    wrong: list[StudyError] | None = None,
+    looks: Sequence[int] | None = None,
+) -> tuple[list[Verdict], pd.DataFrame]:
+    """Return the verdicts, and the effects by seed of all claims as one table; `of` returns a measure by seed.
+
+    With a list for what is wrong, claims that cannot be judged are left out, and told there. For `looks` see `judge`.
+
+    Raises:
+        StudyError: An effect raises or is none, its estimand cannot be had of it, or two claims have the same id; the
+            line names the claim.
+    """
+    records, tables = [], {}
+    for claim in with_own_ids(claims):
+        record = claim.record()
+        try:
+            effects, undecidable = effects_of(claim, of)
+            record["undecidable"] = undecidable
+            with _naming(claim):
+                judge(record, effects, looks)
+        except StudyError as error:
+            if wrong is None:
+                raise
+            wrong.append(error)
+            continue
+        records.append(record)
+        tables[claim.id] = effects
+    verdicts = judge_records(records, tables, looks)
+    whole = [effects.assign(claim=id_) for id_, effects in tables.items()]
+    return verdicts, pd.concat(whole, ignore_index=True) if whole else NOTHING.assign(claim=[])
+
+
+NOTHING = pd.DataFrame({"seed": [], "value": []})
+"""Effects of no seed."""
+
+
+def sentence(verdict: Verdict) -> str:
+    """Return a verdict as a sentence."""
+    ends = f"[{verdict.low:.4g}, {verdict.high:.4g}]"
+    known = ends if np.isfinite((verdict.low, verdict.high)).any() else "(no interval)"
+    unit = f" {verdict.unit}" if verdict.unit else ""
+    of = f", {verdict.selection}" if verdict.selection else ""
+    said = f"{verdict.verdict.capitalize()}: {verdict.claim}{of} ({verdict.source})"
+    if verdict.verdict == "not tested" or not np.isfinite(verdict.effect):
+        return f"Not tested: {verdict.claim}{of} ({verdict.source})."
+    more = f"; {verdict.why}" if verdict.why else ""
+    fell = f", decided at {verdict.seeds:,} seeds" if verdict.seeds is not None else ""
+    family = " (inconclusive as one of a family)" if verdict.family_verdict not in ("", verdict.verdict) else ""
+    return f"{said}: {verdict.effect:.4g} {known}{unit}, n = {verdict.n:,}{fell}{more}{family}."
+
+
+def to_json(verdicts: Iterable[Verdict]) -> list[dict]:
+    """Return verdicts as dictionaries; a number that is not known becomes null."""
+    rows = (verdict._asdict() for verdict in verdicts)
+    return [{k: finite(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
