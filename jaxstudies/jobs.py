@@ -7,6 +7,7 @@ import json
 import os
 import re
 import uuid
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import chunks, devices, gather, monte_carlo, tracing
 from jaxstudies.engine.chunks import Chunks
-from jaxstudies.engine.design import Design
+from jaxstudies.engine.design import Design, limited
 from jaxstudies.engine.gather import Earlier
 from jaxstudies.engine.monte_carlo import Execution, Task, Timing
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
@@ -49,11 +50,20 @@ class Job(NamedTuple):
     """Seeds before it are there already."""
     shapes: Shapes | None = None
     """Of what a run returns, once it is traced."""
+    limits: tuple[tuple[int, int], ...] = ()
+    """Of settings that have stopped, see `Stage.limits`."""
+    until_decided: bool = False
+    """Whether it is looked at until its claims are decided."""
+    seen: tuple[int, ...] = ()
+    """Numbers of seeds at which runs of this kind were looked at here that are not part of it."""
+    base: Design | None = None
+    """Its design before any setting stopped."""
 
     @property
     def digest(self) -> str:
         """The name of what is run."""
-        return provenance.digest(self.identity | {"num_seeds": self.task.num_seeds})
+        stopped = {"limits": self.limits} if self.limits else {}
+        return provenance.digest(self.identity | {"num_seeds": self.task.num_seeds} | stopped)
 
     @property
     def chunks(self) -> Chunks:
@@ -100,7 +110,7 @@ def prepare(
         "design": design_digest(task.design),
         "jax_settings": tracing.jax_settings(),
     }
-    return Job(study, config, directory, task, identity, provenance.commit_here() or "")
+    return Job(study, config, directory, task, identity, provenance.commit_here() or "", base=task.design)
 
 
 def without_execution(config: dict[str, object]) -> dict[str, object]:
@@ -130,7 +140,7 @@ def is_finished(job: Job) -> bool:
     """
     current, aside = job.directory / owned.RUNS, job.directory / f"runs-{job.digest}.parquet"
     for path in (current, aside):
-        if _origin_of(path).get("digest") != job.digest or not table.is_readable(path):
+        if origin_of(path).get("digest") != job.digest or not table.is_readable(path):
             continue
         with files.writing(job.directory):
             if path == aside:
@@ -141,7 +151,7 @@ def is_finished(job: Job) -> bool:
     return False
 
 
-def _origin_of(path: Path) -> dict:
+def origin_of(path: Path) -> dict:
     """Return the provenance of a table, empty if there is none that can be read; one of 0.1 is refused."""
     try:
         return table.read_provenance(path)
@@ -157,7 +167,7 @@ def place_aside(job: Job) -> Path | None:
     That is a table of another run, unless this one grows from it, and one that is damaged.
     """
     current = job.directory / owned.RUNS
-    other = _origin_of(current).get("digest", "")
+    other = origin_of(current).get("digest", "")
     if not current.exists() or (other == job.digest and table.is_readable(current)):
         return None
     if re.fullmatch(DIGEST, other) and other != job.digest:
@@ -174,7 +184,7 @@ def set_aside(job: Job) -> None:
         DirectoryError: What is no table of runs has the name that it would get.
     """
     if aside := place_aside(job):
-        if aside.exists() and f"runs-{_origin_of(aside).get('digest')}" != aside.stem:
+        if aside.exists() and f"runs-{origin_of(aside).get('digest')}" != aside.stem:
             raise DirectoryError(job.directory, f"{aside.name} is there, and no table of these runs; move it away")
         os.replace(job.directory / owned.RUNS, aside)
 
@@ -185,13 +195,15 @@ def grow(job: Job) -> Job:
     Raises:
         OtherVersions: It was written with other versions, so that it cannot grow.
     """
-    job, candidates = job._replace(shapes=trace(job.study, job.task)), []
+    job, candidates = job._replace(shapes=job.shapes or trace(job.study, job.task)), []
     for path in job.directory.glob("runs*.parquet"):
-        there = _origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
-        decided = {**there, "config": without_execution(there.get("config", {}))}
-        alike = all(decided.get(name) == value for name, value in job.identity.items())
-        if alike and is_cut_so(job, path, there["num_seeds"]):
+        there = origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
+        if not is_alike(job, there):
+            continue
+        if is_cut_so(job, path, there["num_seeds"]):
             candidates.append((there["num_seeds"], path, provenance.other_versions(there["environment"])))
+        else:
+            job = job._replace(seen=tuple(sorted({*job.seen, *(results.looks_of(there) or [there["num_seeds"]])})))
     wanted = job.task.num_seeds
     if not candidates:
         return job
@@ -200,6 +212,31 @@ def grow(job: Job) -> Job:
     if differ and num_seeds < wanted:
         raise OtherVersions(job.directory, f"the runs there were written with {differ} and cannot grow; install that")
     return job._replace(earlier=path, first_seed=min(num_seeds, wanted))
+
+
+def is_alike(job: Job, there: dict) -> bool:
+    """Return whether a table of that provenance has the same runs, but for the number of seeds."""
+    decided = {**there, "config": without_execution(there.get("config", {}))}
+    return all(decided.get(name) == value for name, value in job.identity.items())
+
+
+def packed(limits: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Return limits as `Stage.limits`; nothing if there is none."""
+    if not limits.any():
+        return ()
+    return tuple((len(list(same)), int(limit)) for limit, same in itertools.groupby(limits.tolist()))
+
+
+def unpacked(limits: Iterable[Sequence[int]]) -> np.ndarray:
+    """Undo that."""
+    numbers, values = zip(*limits, strict=True)
+    return np.repeat(values, numbers)
+
+
+def stage(job: Job, num_seeds: int, limits: np.ndarray) -> Job:
+    """Return the job as it goes on until there are so many seeds, but for settings that have stopped."""
+    design = limited(job.task.design, limits) if limits.any() else job.task.design
+    return grow(job._replace(task=job.task._replace(num_seeds=num_seeds, design=design), limits=packed(limits)))
 
 
 def trace(study: Study, task: Task) -> Shapes:
@@ -221,7 +258,7 @@ def is_cut_so(job: Job, path: Path, num_seeds: int) -> bool:
 
 def discard(job: Job) -> None:
     """Forget what is finished; chunks of other versions are set aside, a table of 0.1 is refused."""
-    _origin_of(job.directory / owned.RUNS)
+    origin_of(job.directory / owned.RUNS)
     if _versions_differ(job.chunks):
         job.chunks.set_aside()
     else:
@@ -264,12 +301,13 @@ def finish(job: Job, share: Share = ALONE) -> None:
     """
     shapes, kept = job.shapes or trace(job.study, job.task), job.chunks
     check_versions(job, kept)
-    before = _origin_of(job.earlier) if job.earlier else {}
+    before = origin_of(job.earlier) if job.earlier else {}
     earlier = Earlier(before["num_seeds"], functools.partial(table.stored_blocks, job.earlier)) if job.earlier else None
     name = job.study.name.replace("_", " ")
     blocks, timings, stage = monte_carlo.run_design(job.task, kept, share, name, job.first_seed, earlier, shapes)
     beside = job.study.beside(job.config, functools.partial(chunks.remember, kept))
-    times, stages = times_table(job.task.design, timings), [stage._asdict() | {"commits": kept.commits()}]
+    stage = stage._replace(limits=job.limits)
+    times, stages = times_table(*by_group(job, timings)), [stage._asdict() | {"commits": kept.commits()}]
     environment = provenance.environment() | {"commit": job.commit or None}
     if before:
         times = add_times(times, pd.DataFrame(before["beside"]["times"]))
@@ -285,6 +323,9 @@ def finish(job: Job, share: Share = ALONE) -> None:
         "file": file_of(job.study, job.directory),
         "environment": environment,
         "stages": stages,
+        "limits": job.limits,
+        "until_decided": job.until_decided or before.get("until_decided", False),
+        "seen": sorted({*job.seen, *before.get("seen", ())}),
         # Inside the table's own file: a table that is brought back brings them along.
         "beside": {name: rows.to_dict("list") for name, rows in tables.items()},
     }
@@ -302,6 +343,18 @@ def file_of(study: Study, directory: Path) -> str | None:
     with contextlib.suppress(ValueError):  # on another drive
         return Path(os.path.relpath(path, directory.resolve())).as_posix()
     return None
+
+
+def by_group(job: Job, timings: list[Timing]) -> tuple[Design, list[Timing]]:
+    """Return the design before settings stopped, and the time of each of its groups."""
+    base = job.base or job.task.design
+    whole = {int(place): number for number, group in enumerate(base.groups) for place in group.positions[:]}
+    sums = [Timing(0.0, 0.0, 0) for _ in base.groups]
+    for group, timing in zip(job.task.design.groups, timings, strict=True):
+        number = whole[int(group.positions[0])]
+        *added, _ = (a + b for a, b in zip(sums[number], timing, strict=True))
+        sums[number] = Timing(*added, sums[number].in_kernels or timing.in_kernels)
+    return base, sums
 
 
 def times_table(design: Design, timings: list[Timing]) -> pd.DataFrame:

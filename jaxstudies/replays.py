@@ -17,7 +17,7 @@ from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import devices, programs, tracing
 from jaxstudies.engine.blocks import Size, make_plans
-from jaxstudies.engine.design import Design, Simulate
+from jaxstudies.engine.design import Design, Simulate, limited
 from jaxstudies.engine.monte_carlo import Stage, Task
 from jaxstudies.engine.programs import Columns, Launch
 from jaxstudies.jobs import Job
@@ -195,7 +195,8 @@ def _check_same(job: Job, origin: dict) -> None:
 def _stage(fields: dict[str, Any]) -> Stage:
     launches = {name: [Launch(a, b, Size(*size)) for a, b, size in list_] for name, list_ in fields["launches"].items()}
     first_seed, num_seeds, runs_at_once, num_devices = (int(fields[name]) for name in Stage._fields[:4])
-    return Stage(first_seed, num_seeds, runs_at_once, num_devices, launches)
+    limits = tuple((int(number), int(limit)) for number, limit in fields["limits"])
+    return Stage(first_seed, num_seeds, runs_at_once, num_devices, launches, limits)
 
 
 ROUNDED = 1e-3
@@ -248,7 +249,8 @@ def largest_difference(value: np.ndarray, other: np.ndarray) -> float:
 def _by_its_program(task: Task, stages: list[Stage], position: int, seed: int) -> Columns:
     """Run the block of a run again as it was run, and return the one run of it."""
     for stage in stages:
-        plans = make_plans(task.design, stage.num_seeds, stage.runs_at_once, stage.num_devices, stage.first_seed)
+        design = limited(task.design, jobs.unpacked(stage.limits)) if stage.limits else task.design
+        plans = make_plans(design, stage.num_seeds, stage.runs_at_once, stage.num_devices, stage.first_seed)
         plan = next(plan for plan in plans if position in plan.group.positions)
         if plan.first_seed <= seed < plan.num_seeds:
             break

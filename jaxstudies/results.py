@@ -74,16 +74,27 @@ class Selector:
     """
 
     def __init__(self, results: Results, axes: Mapping[str, tuple[str, ...]]):
-        self.results, self._axes, self._shared = results, axes, {}
-        self.asked: list[dict[str, object]] = []
-        """The labels that were asked for."""
+        self._results, self._axes, self._shared = results, axes, {}
+        self._asked: list[dict[str, object]] | None = []
         # The claims of a study ask for the same few labels time and again.
         self._have = lru_cache(64, typed=True)(lambda name, value: have_label(results.runs[name], value))
 
+    @property
+    def results(self) -> Results:
+        """All that was run, where a measure under labels does not do."""
+        self._asked = None
+        return self._results
+
+    def take_asked(self) -> list[dict[str, object]] | None:
+        """Return the labels that were asked for since this was called last; None if all settings may have been seen."""
+        asked, self._asked = self._asked, []
+        return asked
+
     def shared(self, compute: Callable[[Results], T]) -> T:
         """Return what a function makes of all results, computed once for all claims."""
+        self._asked = None
         if compute not in self._shared:
-            self._shared[compute] = compute(self.results)
+            self._shared[compute] = compute(self._results)
         return self._shared[compute]
 
     def __call__(self, measure: str, /, **labels: object) -> pd.Series:
@@ -92,14 +103,15 @@ class Selector:
         Raises:
             Unanswerable: There is no such column, several settings have the labels, or an index lies beyond an axis.
         """
-        runs, names = self.results.runs, list(self.results.runs.columns)
+        runs, names = self._results.runs, list(self._results.runs.columns)
         picks = {name: labels.pop(name) for name in self._axes.get(measure, ()) if name in labels}
         for name in (measure, *labels):
             if name not in names:
                 known = ", ".join(str(name) for name in names if name != "seed")
                 raise Unanswerable(f"there is no {name!r}; there are: {known}")
         labels = {name: label(value) for name, value in labels.items()}
-        self.asked.append(labels)
+        if self._asked is not None:
+            self._asked.append({name: configs.plain(value) for name, value in labels.items()})
         here = np.ones(len(runs), bool)
         for name, value in labels.items():
             here &= self._have(name, value)
@@ -223,7 +235,7 @@ def looks_of(origin: Mapping) -> list[int] | None:
 
     A run that grew was looked at where each of its stages ended, and one that is cut from more was seen as a whole.
     """
-    seen = [stage["num_seeds"] for stage in origin["stages"]]
+    seen = [stage["num_seeds"] for stage in origin["stages"]] + origin.get("seen", [])
     if seen == [origin["num_seeds"]] and not origin.get("until_decided"):
         return None
     return sorted({number for number in seen if number < origin["num_seeds"]} | {origin["num_seeds"]})

@@ -29,14 +29,21 @@ ROOT = Path(__file__).parent.parent
 STUDIES = list(packaged())
 VERDICT = {
     **{"id": "a", "claim": "<b>a < b</b>", "source": "A & B", "verdict": "refuted"},
-    **{"effect": -1.0, "low": None, "high": 2.0, "unit": "u", "n": 3, "method": "'quoted'"},
+    **{"effect": -1.0, "low": None, "high": 2.0, "unit": "u", "n": 3, "method": "'quoted'", "interval": "", "why": ""},
+    **{"family_verdict": "inconclusive", "selection": "", "where": "p. 3", "says": "", "population": "all", "margin": ""},
+    "not_shown": "",
 }
+
+
+def judged(verdicts):
+    """Return what claims.json says."""
+    return {"claims": verdicts, "registered": None, "rule": {"name": "fixed n", "looks": None}}
 
 
 def leave(directory, verdicts, **origin):
     """Write what a study leaves."""
     directory.mkdir(exist_ok=True)
-    (directory / "claims.json").write_text(json.dumps(verdicts))
+    (directory / "claims.json").write_text(json.dumps(judged(verdicts)))
     (directory / "config.json").write_text(json.dumps({"study": directory.name} | origin))
 
 
@@ -48,11 +55,11 @@ def sections():
 
 def test_every_tested_claim_stands_on_top_and_with_its_study(sections):
     text = unescape(page.page(sections))
-    claims = [verdict for section in sections for verdict in section.verdicts if verdict["n"]]
-    assert len(claims) > 40
+    claims = [verdict for section in sections for verdict in section.verdicts if verdict["verdict"] != "not tested"]
+    assert len(claims) > 20
     rows = re.findall(r"<tr>(?!<th>)", text)
     assert len(rows) == 2 * len(claims)
-    assert all(text.count(f"<td>{verdict['claim']}</td>") >= 2 for verdict in claims)
+    assert all(text.count(f">{verdict['claim']}") >= 2 for verdict in claims)
 
 
 def test_images_are_inside_and_nothing_is_fetched(sections):
@@ -70,14 +77,15 @@ def test_images_are_inside_and_nothing_is_fetched(sections):
 
 def test_text_is_escaped_and_what_is_missing_is_said(tmp_path):
     other = VERDICT | {"verdict": "supported", "level": 0.9}
-    leave(tmp_path / "x", [VERDICT, VERDICT | {"n": 0}, other], text="Why <i>?\n\nSo & so.\n\nNot.")
+    leave(tmp_path / "x", [VERDICT, VERDICT | {"n": 0, "verdict": "not tested"}, other], text="Why <i>?\n\nSo & so.\n\nNot.")
     section = page.read_section(tmp_path / "x")
     missing = section._replace(name="y", verdicts=(), problem="it is <missing>")
     text = page.page([section, missing], "a <note>")
     assert "<b>" not in text and "&lt;b&gt;a &lt; b" in text and "A &amp; B" in text
     assert "<h2 id='study0'>Why &lt;i&gt;?</h2>\n<p>So &amp; so.</p>" in text and "Not." not in text
     assert "−1 [–, 2]<" in text and "−1 [–, 2] at 90 %<" in text
-    assert "1 supported, 1 refuted, 0 inconclusive" in text and "do not test: 1" in text
+    assert "1 supported, 1 refuted, 0 inconclusive, 1 not tested" in text
+    assert "Not tested by these runs: &lt;b&gt;a &lt; b&lt;/b&gt;." in text
     assert "it is &lt;missing&gt;" in text and "a &lt;note&gt;" in text
 
 
@@ -85,7 +93,7 @@ def test_what_was_run_is_said(tmp_path):
     config = {"seeds": 7, "depths": [10, 2], "rate": 0.1, "other": None}
     leave(tmp_path / "x", [], config=config, num_seeds=2000, seed=3, environment={"commit": "c0ffee"})
     ran = page.read_section(tmp_path / "x").ran
-    assert ran == "x; 2,000 seeds from master seed 3; depths 10, 2; rate 0.1; commit c0ffee"
+    assert ran == "x; 2,000 seeds from master seed 3; depths 10, 2; rate 0.1; commit c0ffee; claims not registered before the run; number of seeds set beforehand"
 
 
 def test_a_study_is_linked_even_if_another_has_its_name(tmp_path):
@@ -128,8 +136,8 @@ def test_a_study_of_the_reader_s_is_on_the_page_like_ours(monkeypatch, tmp_path,
     main.main(["report", "left", str(ROOT / "figures" / "perceptron"), "left/"])
     assert capsys.readouterr().out.splitlines()[-1] == "report.html"
     text = Path("report.html").read_text("utf-8")
-    assert text.count("<h2 ") == 2 and "Is a number of mine below zero?</h2>" in text
-    assert text.count("<td>half are</td>") == 2 and "mine; 20 seeds from master seed 0" in text
+    assert text.count("<h2 id=") == 2 and "Is a number of mine below zero?</h2>" in text
+    assert text.count(">half are</td>") == 2 and "mine; 20 seeds from master seed 0" in text
     assert "alt='Estimates over seeds" in text and "<figcaption>below<" in text
 
 
@@ -187,13 +195,13 @@ def with_odd(data, content):
 def test_odd_results_are_on_the_page_or_one_line(tmp_path_factory, data):
     here = tmp_path_factory.mktemp("odd")
     config: dict = {"study": "x", "text": "Is it?", "num_seeds": 3, "seed": 0, "config": {"a": [1], "b": 2}}
-    config["environment"], verdicts = {"commit": "c0ffee"}, [VERDICT]
+    config["environment"], content = {"commit": "c0ffee"}, judged([VERDICT])
     if data.draw(st.booleans()):
         config = with_odd(data, config)
     else:
-        verdicts = with_odd(data, verdicts)
+        content = with_odd(data, content)
     (here / "config.json").write_text(json.dumps(config))
-    (here / "claims.json").write_text(json.dumps(verdicts))
+    (here / "claims.json").write_text(json.dumps(content))
     (here / "a.png").write_bytes(data.draw(st.binary(max_size=20)))
     try:
         section = page.read_section(here)

@@ -4,14 +4,16 @@ A shared run has two passes. In the first each process computes its share of the
 finds all of them puts the run together, as if it went on with its own.
 """
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from jaxstudies import jobs, locks, ours
+from jaxstudies import deciding, jobs, locks, ours, results
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
+from jaxstudies.deciding import Look
 from jaxstudies.engine import cluster, devices
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.engine.shares import Share, Unfinished, parse_share
@@ -19,6 +21,9 @@ from jaxstudies.engine.sockets import Peers, broadcast, wait_for_all
 from jaxstudies.jobs import Job
 from jaxstudies.output import owned, provenance, table
 from jaxstudies.study import Study
+
+LOOKS_FURTHEST = 100
+"""Times the planned seeds, of a setting at most, where claims are to be decided."""
 
 
 def connect(options: Options) -> Peers | None:
@@ -50,6 +55,8 @@ def launch(
         _run_shard(job, parse_share(options.shard), report)
     elif peers is not None:
         _run_connected(job, peers, options.fresh, report)
+    elif options.until_decided:
+        _run_until_decided(job, seeds.seeds, options.max_seeds, report)
     else:
         _run_alone(job, options.fresh, report)
 
@@ -84,6 +91,25 @@ def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
             say_what_is_there(job)
         else:
             jobs.finish(say_what_is_new(job))
+        ours.remove_leftovers(job.directory)
+        report()
+
+
+def _run_until_decided(job: Job, planned: int, most: int | None, report: Callable[[], None]) -> None:
+    if not results.claims_of(job.study, job.config):
+        raise UsageError(f"--until-decided: {job.study.name} has no claims")
+    most = LOOKS_FURTHEST * planned if most is None else most
+
+    def tell(look: Look) -> None:
+        decided = sum(verdict.verdict in ("supported", "refuted") for verdict in look.verdicts)
+        left, going = [verdict.id for verdict in look.undecided], int((look.limits == 0).sum())
+        said = [f"{look.num_seeds:,} seeds: {decided} decided"]
+        said += [f"open: {', '.join(left[:3])}{f' and {len(left) - 3} more' if len(left) > 3 else ''}"] * bool(left)
+        said += [f"{going:,} of {len(look.limits):,} settings go on"] * (bool(left) and look.num_seeds < most)
+        print("; ".join(said), file=sys.stderr)
+
+    with locks.sole_writer(job.directory):
+        deciding.until_decided(job, planned, most, tell)
         ours.remove_leftovers(job.directory)
         report()
 

@@ -28,6 +28,11 @@ class Seeds:
 class Options:
     """How and where a study runs; none of it changes results beyond rounding."""
 
+    until_decided: bool = False
+    """Look again and again, and go on until every claim is decided; settings whose claims are
+    decided stop. Verdicts hold however often one looks. --seeds sets how far looks lie apart."""
+    max_seeds: Annotated[int, at.Interval(ge=1, le=10**9)] | None = None
+    """Seeds of a setting at most, with --until-decided (100 times --seeds)."""
     out: Path | None = None
     """Directory for the results (results/<study>). The same command goes on there after a kill;
     with more seeds it runs only those that are new."""
@@ -103,6 +108,11 @@ def check(options: Options) -> None:
             raise UsageError("--shard: the processes of --distributed have their shares already")
         if options.fresh:
             raise UsageError("--fresh: a shard cannot know whose chunks are new; remove DIR/parts")
+    if options.max_seeds is not None and not options.until_decided:
+        raise UsageError(f"--max-seeds {options.max_seeds}: only with --until-decided")
+    for flag in ("plots_only", "fresh", "shard", "distributed"):
+        if options.until_decided and getattr(options, flag) not in (False, None):
+            raise UsageError(f"--until-decided: cannot be used with --{flag.replace('_', '-')}")
     waits = ["--connect-timeout"] * (options.connect_timeout is not None)
     if (named := given + waits) and not options.distributed:
         raise UsageError(f"{named[0]}: only with --distributed")

@@ -32,7 +32,9 @@ def register(name: str, argv: list[str]) -> Path:
     found = registration.read(out)
     if found is not None:
         if found["sha256"] != claims.digest(claim.record() for claim in listed):
-            raise UsageError(f"--out {out}: other claims are registered there, on {found['date']}; name another directory")
+            raise UsageError(
+                f"--out {out}: other claims are registered there, on {found['date']}; name another directory"
+            )
         print(f"{path}: registered already, on {found['date']}")
         return path
     owned.prepare(out, [registration.FILE])

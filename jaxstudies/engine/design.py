@@ -75,6 +75,19 @@ class Design(NamedTuple):
         return sum(len(group.positions) for group in self.groups)
 
 
+def limited(design: Design, limits: np.ndarray) -> Design:
+    """Return a design of whose settings some have a limited number of seeds each; a limit of 0 is none."""
+    groups = []
+    for group in design.groups:
+        here = limits[group.positions]
+        for limit in dict.fromkeys(here.tolist()):
+            chosen = np.flatnonzero(here == limit)
+            mapped = jax.tree.map(operator.itemgetter(chosen), group.mapped)
+            most = min((number for number in (group.num_seeds, limit) if number), default=None)
+            groups.append(group._replace(positions=group.positions[chosen], mapped=mapped, num_seeds=most))
+    return design._replace(groups=groups)
+
+
 def parameters(simulate: Simulate) -> tuple[list[str], list[str]]:
     """Return the names that stand before the star, the key left out, and those behind it."""
     filled: set[str] = set()

@@ -120,6 +120,8 @@ class Stage(NamedTuple):
     num_devices: int
     launches: dict[str, list[Launch]]
     """Of blocks that did not run in one go, by name."""
+    limits: tuple[tuple[int, int], ...] = ()
+    """Most seeds of settings that had stopped: how many of the next settings, and their limit, 0 if they had none."""
 
 
 def compute(

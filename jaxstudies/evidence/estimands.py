@@ -95,7 +95,9 @@ def sequence_of_mean(record: Mapping) -> Method | None:
         return None
     least, most = record["bounds"]
     betting = partial(sequences.bounded_mean, least=least, most=most)
-    return Method("mean of bounded values, betting sequence", numbers("value"), lambda v, level: betting(v, level=level))
+    return Method(
+        "mean of bounded values, betting sequence", numbers("value"), lambda v, level: betting(v, level=level)
+    )
 
 
 def sequence_of_logs(record: Mapping) -> Method | None:
@@ -111,10 +113,7 @@ def always(*method: Any) -> Callable[[Mapping], Method]:
 
 
 ESTIMANDS = {
-    "mean": Estimand(
-        lambda record: t_interval(record, "mean, t interval", intervals.mean_interval),
-        sequence_of_mean,
-    ),
+    "mean": Estimand(lambda record: t_interval(record, "mean, t interval", intervals.mean_interval), sequence_of_mean),
     "geometric_mean": Estimand(
         lambda record: t_interval(record, "geometric mean, t interval of the logarithms", intervals.geometric_mean),
         sequence_of_logs,
@@ -145,7 +144,9 @@ ESTIMANDS = {
         possible=(-1.0, 1.0),
     ),
     "quantile_difference": Estimand(
-        always("difference of quantiles, paired bootstrap", numbers("value", "other"), intervals.quantile_difference, 40),
+        always(
+            "difference of quantiles, paired bootstrap", numbers("value", "other"), intervals.quantile_difference, 40
+        ),
         always(
             "difference of quantiles, two sequences of order statistics",
             numbers("value", "other"),

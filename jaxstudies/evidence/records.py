@@ -37,7 +37,14 @@ def seal(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def make(directory: Path, origin: Mapping, judged: Iterable[Verdict], looks: list[int] | None, failed: Mapping, registered: Mapping | None) -> dict:
+def make(
+    directory: Path,
+    origin: Mapping,
+    judged: Iterable[Verdict],
+    looks: list[int] | None,
+    failed: Mapping,
+    registered: Mapping | None,
+) -> dict:
     """Return what claims.json says of runs whose table, effects and config are in a directory.
 
     Args:

@@ -113,7 +113,9 @@ def bounded_mean(
     if not len(values):
         return NO_DATA
     if np.min(values) < least or np.max(values) > most:
-        raise ValueError(f"bounds ({least:g}, {most:g}): there are values from {np.min(values):g} to {np.max(values):g}")
+        raise ValueError(
+            f"bounds ({least:g}, {most:g}): there are values from {np.min(values):g} to {np.max(values):g}"
+        )
     scaled = (np.asarray(values, float) - least) / (most - least)
     counts = np.ones(len(scaled)) if counts is None else np.asarray(counts, float)
     mean = float(scaled @ counts / counts.sum())
@@ -135,21 +137,29 @@ def bounded_mean(
 
 
 @np.errstate(all="ignore")
-def normal_mean(values: Values, level: float = 0.95) -> Interval:
-    """Return the mean of values that are near normal, whatever their deviation.
+def normal_means(means: ArrayLike, variances: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:
+    """Return means of near normal values from these and their mean squared deviations; the ends are NaN where n < 2.
 
-    The Bayes factor of a mean whose prior is normal, `EFFECT_VARIANCE` wide in standard deviations, with the
-    right Haar prior on the deviation, is a test martingale (Lai 1976, Ann. Statist. 4:265; Wang and Ramdas 2025,
-    arXiv 2310.03722): `(1 + n g)^(-1/2) ((1 + u) / (1 + u / (1 + n g)))^(n / 2)`, `u = t^2 / (n - 1)`.
+    The Bayes factor of a mean whose prior is normal, of variance g in squared standard deviations, with the right
+    Haar prior on the deviation, is a test martingale (Lai 1976, Ann. Statist. 4:265; Wang and Ramdas, arXiv
+    2310.03722): `(1 + n g)^(-1/2) ((1 + u) / (1 + u / (1 + n g)))^(n / 2)` with `u = t^2 / (n - 1)`.
     """
-    if (n := len(values)) < 2:
-        return float(values[0]) if n else np.nan, np.nan, np.nan
-    mean, wide = float(np.mean(values)), 1 + n * EFFECT_VARIANCE
+    means, variances, n = (np.asarray(a, float) for a in (means, variances, n))
+    wide = 1 + n * EFFECT_VARIANCE
     ratio = (np.sqrt(wide) / (1 - level)) ** (2 / n)
-    if not ratio < wide:
-        return mean, -np.inf, np.inf
-    reach = float(np.sqrt((ratio - 1) / (1 - ratio / wide) * np.var(values)))
-    return mean, mean - reach, mean + reach
+    # Of few values any mean may be theirs.
+    reach = np.where(ratio < wide, np.sqrt((ratio - 1) / (1 - ratio / wide) * variances), np.inf)
+    reach = np.where(n > 1, reach, np.nan)
+    return means, means - reach, means + reach
+
+
+@np.errstate(all="ignore")
+def normal_mean(values: Values, level: float = 0.95) -> Interval:
+    """Return the mean of values that are near normal, whatever their deviation, see `normal_means`."""
+    if not len(values):
+        return NO_DATA
+    (mean,), (low,), (high,) = normal_means([np.mean(values)], [np.var(values)], [len(values)], level)
+    return float(mean), float(low), float(high)
 
 
 @np.errstate(all="ignore")
@@ -160,20 +170,29 @@ def normal_mean_of_logs(values: Values, level: float = 0.95) -> Interval:
     return float(mean), float(low), float(high)
 
 
+def ranks(n: int, quantile: float, level: float = 0.95) -> tuple[int, int]:
+    """Return the least and the most values, of n, that may lie below their distribution's quantile."""
+    counts, number = np.arange(n + 1.0), np.array(float(n))
+    least = _log_mixture(counts, number) + np.log(1 - level)
+    (allowed,) = np.nonzero(_log_likelihood(counts, number, quantile) > least)
+    return int(allowed[0]), int(allowed[-1])
+
+
 def quantile(values: Values, quantile: float = 0.5, level: float = 0.95) -> Interval:
-    """Return a quantile, between the order statistics that the share of values below it allows, see `shares`."""
-    n = len(values)
-    counts = np.arange(n + 1.0)
-    allowed = np.flatnonzero(
-        _log_likelihood(counts, np.float64(n), quantile) > _log_mixture(counts, np.float64(n)) + np.log(1 - level)
-    )
-    if not n:
+    """Return a quantile, between the order statistics that the share of values below it allows.
+
+    That share is an outcome's, whose sequence is that of `shares`; so it holds for every distribution.
+    """
+    if not len(values):
         return NO_DATA
+    fewest, most = ranks(len(values), quantile, level)
     ordered = np.concatenate([[-np.inf], np.sort(values), [np.inf]])
-    return float(np.quantile(values, quantile)), float(ordered[allowed[0]]), float(ordered[allowed[-1] + 1])
+    return float(np.quantile(values, quantile)), float(ordered[fewest]), float(ordered[most + 1])
 
 
 def quantile_difference(first: Values, second: Values, quantile_: float, level: float = 0.95) -> Interval:
     """Return the difference of quantiles, each of whose intervals errs with half the probability."""
-    (a, low, high), (b, other_low, other_high) = (quantile(values, quantile_, half(level)) for values in (first, second))
+    (a, low, high), (b, other_low, other_high) = (
+        quantile(values, quantile_, half(level)) for values in (first, second)
+    )
     return a - b, low - other_high, high - other_low

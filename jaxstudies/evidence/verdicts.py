@@ -84,6 +84,8 @@ class Verdict(NamedTuple):
     """Why it is inconclusive or not tested, unless the interval says it."""
     undecidable: str = ""
     """Why nothing that was run can decide it, if so."""
+    asked: list[dict[str, Any]] | None = None
+    """Labels of the settings that it rests on; None if that is all."""
 
 
 class Judged(NamedTuple):
@@ -99,7 +101,11 @@ def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: 
     """Hold the interval of effects against the region in which the claim is true."""
     n = int(counts_of(effects).sum())
     estimate, low, high = method.interval(*method.take(effects), **record["arguments"], level=level)
-    possible = record["bounds"] if record["bounds"] and record["estimand"] == "mean" else ESTIMANDS[record["estimand"]].possible
+    possible = (
+        record["bounds"]
+        if record["bounds"] and record["estimand"] == "mean"
+        else ESTIMANDS[record["estimand"]].possible
+    )
     interval = clipped((estimate, low, high), *possible)
     estimate, low, high = interval
     if n == 0:
@@ -116,7 +122,9 @@ def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: 
     return Judged("supported" if inside else "refuted" if outside else "inconclusive", interval, n)
 
 
-def judge(record: Mapping, effects: pd.DataFrame, looks: Sequence[int] | None = None, level: float | None = None) -> Verdict:
+def judge(
+    record: Mapping, effects: pd.DataFrame, looks: Sequence[int] | None = None, level: float | None = None
+) -> Verdict:
     """Judge a claim from its effects by seed.
 
     Args:
@@ -134,7 +142,11 @@ def judge(record: Mapping, effects: pd.DataFrame, looks: Sequence[int] | None = 
         fixed = estimand.fixed(record)
         estimate, *_ = fixed.interval(*fixed.take(effects), **record["arguments"], level=level)
         kind: Kind = "inconclusive" if n else "not tested"
-        judged, words, fell = Judged(kind, (estimate, np.nan, np.nan), n, NO_SEQUENCE if n else "no run tests it"), "none", None
+        judged, words, fell = (
+            Judged(kind, (estimate, np.nan, np.nan), n, NO_SEQUENCE if n else "no run tests it"),
+            "none",
+            None,
+        )
     else:
         judged, fell = _first_decided(record, method, effects, looks, level)
         words = method.words
@@ -253,11 +265,14 @@ def judge_all(
             line names the claim.
     """
     records, tables = [], {}
+    take_asked = getattr(of, "take_asked", lambda: None)
     for claim in with_own_ids(claims):
         record = claim.record()
+        take_asked()
         try:
             effects, undecidable = effects_of(claim, of)
-            record["undecidable"] = undecidable
+            asked = take_asked()
+            record |= {"undecidable": undecidable, "asked": [record["settings"]] if record["settings"] else asked}
             with _naming(claim):
                 judge(record, effects, looks)
         except StudyError as error:

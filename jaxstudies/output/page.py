@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from jaxstudies.evidence import records, registration
+from jaxstudies.evidence.verdicts import KINDS
 from jaxstudies.output import owned
 
 STYLE = """
@@ -32,6 +34,28 @@ td.number { font-variant-numeric: tabular-nums; white-space: nowrap; } .verdict 
                figure, tr { break-inside: avoid; } .scroll { overflow: visible; } }
 """
 
+LIMITS = {
+    "95 %": "Of studies judged so, at most one in twenty calls a claim supported or refuted that is not: of all that "
+    "could be run, not of the one that was. An interval holds the quantity that the seeds' population has.",
+    "As one of a family": "A study's primary claims are judged together, too (Holm): that any of these verdicts is "
+    "wrong has the probability of one. Verdicts on the other claims, and over several studies, are not corrected.",
+    "Population": "A verdict is about what the seeds draw anew, say initial weights, and about nothing that they share, "
+    "say one data set; each claim's record names it.",
+    "Stopping": "Where the number of seeds was set before anything was seen, an interval for it is used. Where seeds "
+    "were added after a look, verdicts come from sequences, which hold at every number of seeds at once. Runs made "
+    "elsewhere and left out are not known here.",
+    "Selection": "Where runs are chosen by their outcome, the claim says so: it is about these runs alone.",
+}
+"""What verdicts mean, and what they do not, by the word under which it is said."""
+ABOUT = {
+    "says": "its source says",
+    "population": "population",
+    "method": "method",
+    "interval": "interval",
+    "margin": "margin",
+    "not_shown": "not shown",
+}
+"""What is said of a claim where one points at it, by its name in a verdict."""
 TITLE = "<title>jaxstudies: verdicts</title>"
 
 
@@ -56,10 +80,11 @@ class Section(NamedTuple):
 def read_section(directory: Path) -> Section:
     """Read what a study, whoever wrote it, has left in its directory, or raise `UnreadableResults`."""
     try:
-        origin, verdicts = (_read_json(directory / name) for name in ("config.json", "claims.json"))
+        origin, judged = (_read_json(directory / name) for name in (records.CONFIG, records.CLAIMS))
+        verdicts = judged["claims"]
         figures = {path.stem: path.read_bytes() for path in figures_in(directory)}
         name = str(origin["study"])
-        text, ran = str(origin.get("text") or name), "; ".join(what_ran(origin))
+        text, ran = str(origin.get("text") or name), "; ".join([*what_ran(origin), *how_judged(judged)])
         section = Section(name, text, ran, tuple(verdicts), figures)
         page([section._replace(figures={})]).encode()  # what cannot be shown fails here
         return section
@@ -103,6 +128,13 @@ def what_ran(origin: dict) -> Iterator[str]:
         yield f"commit {commit}"
 
 
+def how_judged(judged: dict) -> Iterator[str]:
+    """Yield whether claims were registered, and by which rule they were judged."""
+    yield registration.in_words(judged["registered"])
+    looks = judged["rule"]["looks"]
+    yield "number of seeds set beforehand" if looks is None else f"looked at {len(looks)} times, judged by sequences"
+
+
 def page(sections: list[Section], note: str = "") -> str:
     """Return the page: a note such as that the runs were few, a table of every claim, a section for each study."""
     claims = [
@@ -110,13 +142,14 @@ def page(sections: list[Section], note: str = "") -> str:
         for i, section in enumerate(sections)
         for verdict in section.verdicts
     ]
-    tested = [verdict["verdict"] for _, verdict in claims if verdict["n"]]
-    counted = ", ".join(f"{tested.count(kind)} {kind}" for kind in ("supported", "refuted", "inconclusive"))
+    kinds = [verdict["verdict"] for _, verdict in claims]
+    counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS)
     body = [
         "<h1>Claims about neural-network training, and their verdicts</h1>",
         f"<p>{counted}; each with its effect, an interval and the number of runs.</p>",
         paragraph(note, "note"),
         table(claims, "study"),
+        limits(),
         *(study(i, section) for i, section in enumerate(sections)),
     ]
     return (
@@ -126,33 +159,43 @@ def page(sections: list[Section], note: str = "") -> str:
     )
 
 
+def limits() -> str:
+    """Return what verdicts mean, and what they do not."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in LIMITS.items())
+    return f"<h2>What a verdict means</h2><dl>{rows}</dl>"
+
+
 def paragraph(text: str, kind: str) -> str:
     """Return a paragraph of a class, or nothing if it says nothing."""
     return text and f"<p class='{kind}'>{escape(text)}</p>"
 
 
 def table(claims: list[tuple[str, dict]], *first: str) -> str:
-    """Return a table of first cells and verdicts; those that no run tests are only counted."""
-    rows = [row(verdict, cell) for cell, verdict in claims if verdict["n"]]
-    heads = *first, "claim", "source", "verdict", "effect [95 % interval]", "unit", "n"
+    """Return a table of first cells and verdicts; those that no run tests are listed apart."""
+    rows = [row(verdict, cell) for cell, verdict in claims if verdict["verdict"] != "not tested"]
+    heads = *first, "claim", "source", "verdict", "as one of a family", "effect [95 % interval]", "unit", "n"
     head = "".join(f"<th>{text}</th>" for text in heads)
     shown = f"<div class='scroll'><table><tr>{head}</tr>{''.join(rows)}</table></div>" if rows else ""
-    left_out = len(claims) - len(rows)
-    return shown + (f"<p class='note'>Claims that these runs do not test: {left_out}.</p>" if left_out else "")
+    left_out = [verdict["claim"] for _, verdict in claims if verdict["verdict"] == "not tested"]
+    return shown + paragraph(f"Not tested by these runs: {'; '.join(left_out)}." if left_out else "", "note")
 
 
 def row(verdict: dict, first: str = "") -> str:
     """Return a verdict as a row behind its first cell."""
-    said = {key: escape(verdict[key]) for key in ("claim", "source", "verdict", "unit", "method")}
+    said = {key: escape(verdict[key]) for key in ("source", "verdict", "family_verdict", "unit")}
+    claim = escape(", ".join(filter(None, (verdict["claim"], verdict["selection"]))))
+    where = f" <span class='note'>{escape(verdict['where'])}</span>" if verdict["where"] else ""
+    about = escape("\n".join(f"{words}: {verdict[key]}" for key, words in ABOUT.items() if verdict[key]))
     numbers = (verdict[key] for key in ("effect", "low", "high"))
     effect, low, high = ("–" if number is None else f"{number:.4g}".replace("-", "−") for number in numbers)
     level = verdict.get("level", 0.95)
     other = "" if level == 0.95 else f" at {100 * level:g} %"
     return (
-        f"<tr>{first}<td>{said['claim']}</td><td data-name='source'>{said['source']}</td>"
-        f"<td class='verdict {said['verdict']}'>{said['verdict']}</td>"
+        f"<tr>{first}<td title='{about}'>{claim}</td><td data-name='source'>{said['source']}{where}</td>"
+        f"<td class='verdict {said['verdict']}' title='{escape(verdict['why'])}'>{said['verdict']}</td>"
+        f"<td class='{said['family_verdict']}' data-name='family'>{said['family_verdict'] or '–'}</td>"
         f"<td class='number' data-name='effect'>{effect} [{low}, {high}]{other}</td>"
-        f"<td data-name='unit' title='{said['method']}'>{said['unit']}</td>"
+        f"<td data-name='unit'>{said['unit']}</td>"
         f"<td class='number' data-name='n'>{verdict['n']:,}</td></tr>"
     )
 

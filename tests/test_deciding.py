@@ -1,0 +1,207 @@
+"""Seeds flow until claims are decided: verdicts are those of sequences, and nothing is run twice or lost."""
+
+import json
+import textwrap
+
+import jax
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from jaxstudies import deciding, jobs, replays, results, study
+from jaxstudies.commands import main
+from jaxstudies.engine.design import product_design
+from jaxstudies.evidence import sequences
+from jaxstudies.output import table
+
+COINS = '''
+"""Do coins fall heads?"""
+
+from dataclasses import dataclass
+
+import jax
+
+from jaxstudies import Claim
+
+
+@dataclass(frozen=True)
+class Config:
+    p: tuple[float, ...] = (0.05, 0.5, 0.97)
+    """Chances."""
+    sides: tuple[int, ...] = (1, 2)
+    """Of nothing."""
+
+
+def simulate(key, p, sides):
+    return {"heads": jax.random.bernoulli(key, p), "draw": jax.random.normal(key) + sides}
+
+
+def often(of):
+    return of("heads", p=0.97, sides=1)
+
+
+def fair(of):
+    return of("heads", p=0.5, sides=1)
+
+
+CLAIMS = (
+    Claim("often", "heads in nine of ten", often, (0.9, 1.0), estimand="share"),
+    Claim("fair", "heads in a half", fair, (0.4, 0.6), estimand="share"),
+    Claim("open", "the mean is positive", lambda of: of("draw", p=0.05, sides=1), (0, 9)),
+)
+'''
+
+
+@pytest.fixture
+def coins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "coins.py").write_text(textwrap.dedent(COINS))
+    return tmp_path
+
+
+def run(*flags, out="out"):
+    main.main(["coins.py", "--out", out, *flags])
+
+
+def left(path):
+    return json.loads((path / "claims.json").read_text())
+
+
+def origin(path):
+    return table.read_provenance(path / "runs.parquet")
+
+
+UNTIL = "--until-decided", "--seeds", "400", "--max-seeds", "3000"
+
+
+def test_seeds_flow_until_each_claim_is_decided_and_what_is_decided_stops(coins, capsys):
+    run(*UNTIL)
+    record = left(coins / "out")
+    looks, verdicts = record["rule"]["looks"], {v["id"]: v for v in record["claims"]}
+    assert record["rule"]["name"] == "sequence" and looks[:4] == [50, 100, 150, 200]
+    counts = pd.read_parquet(coins / "out" / "runs.parquet").groupby(["p", "sides"])["seed"].count()
+    # What no claim asks for, or none that a sequence decides, stops at the first look.
+    assert set(counts[[(0.05, 1), (0.05, 2), (0.5, 2), (0.97, 2)]]) == {50}
+    assert counts[0.97, 1] == verdicts["often"]["seeds"] < counts[0.5, 1] == verdicts["fair"]["seeds"] == looks[-1]
+    assert (verdicts["often"]["verdict"], verdicts["fair"]["verdict"]) == ("supported", "supported")
+    assert verdicts["open"]["verdict"] == "inconclusive" and "no sequence" in verdicts["open"]["why"]
+    rows = pd.read_parquet(coins / "out" / "runs.parquet")
+    often = rows[(rows["p"] == 0.97) & (rows["sides"] == 1)]["heads"]
+    assert verdicts["often"]["low"] == sequences.share(int(often.sum()), len(often))[1]
+    said = capsys.readouterr().err
+    assert "50 seeds: 0 decided; open: often, fair; 2 of 6 settings go on" in said
+    assert f"{looks[-1]:,} seeds: 2 decided\n" in said
+
+
+def test_rows_are_those_of_a_run_in_one_go_and_replay(coins):
+    run(*UNTIL)
+    run("--seeds", str(left(coins / "out")["rule"]["looks"][-1]), out="whole")
+    parts, whole = (pd.read_parquet(coins / name / "runs.parquet") for name in ("out", "whole"))
+    both = parts.merge(whole, on=["p", "sides", "seed"], suffixes=("", "_whole"))
+    assert len(both) == len(parts)
+    np.testing.assert_array_equal(both["heads"], both["heads_whole"])
+    np.testing.assert_allclose(both["draw"], both["draw_whole"], rtol=1e-6)
+    for seed in (3, 120, int(parts["seed"].max())):
+        again = replays.replay(coins / "out", {"p": 0.5, "sides": 1}, seed)
+        assert again.row is not None and again.difference == {"heads": 0.0, "draw": 0.0}
+    times = pd.read_csv(coins / "out" / "times.csv")
+    assert times["runs"].sum() == len(parts) and len(times) == 2
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_verdicts(coins, monkeypatch):
+    run(*UNTIL, out="whole")
+    finish, calls = jobs.finish, []
+
+    def stopped_once(job, *more):
+        calls.append(job.task.num_seeds)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        finish(job, *more)
+
+    monkeypatch.setattr(jobs, "finish", stopped_once)
+    with pytest.raises(SystemExit) as stop:
+        run(*UNTIL)
+    assert stop.value.code == 130
+    run(*UNTIL)
+    assert len(set(calls)) == len(calls) - 1  # only what was stopped is asked for twice
+    assert left(coins / "out")["claims"] == left(coins / "whole")["claims"]
+    one, other = (pq.read_table(coins / name / "runs.parquet") for name in ("out", "whole"))
+    assert one.equals(other)
+    calls.clear()
+    run(*UNTIL)
+    assert not calls  # nothing is left to be run
+
+
+def test_more_seeds_after_a_look_are_judged_by_sequences(coins):
+    run("--seeds", "100")
+    assert left(coins / "out")["rule"] == {"name": "fixed n", "looks": None}
+    run("--seeds", "300")
+    assert left(coins / "out")["rule"] == {"name": "sequence", "looks": [100, 300]}
+    run("--seeds", "200")  # cut from what was seen
+    assert left(coins / "out")["rule"] == {"name": "sequence", "looks": [100, 200]}
+    run("--plots-only", "--seeds", "200")
+    assert left(coins / "out")["rule"]["looks"] == [100, 200]
+
+
+def test_what_had_stopped_is_looked_at_for_good(coins):
+    run(*UNTIL)
+    looks = left(coins / "out")["rule"]["looks"]
+    run("--seeds", "60")  # of all settings, which is another table
+    assert left(coins / "out")["rule"] == {"name": "sequence", "looks": [50, 60]}
+    assert origin(coins / "out")["seen"] == looks
+
+
+def test_a_run_of_a_fixed_number_goes_on_until_it_is_decided(coins):
+    run("--seeds", "70")
+    run(*UNTIL)
+    assert left(coins / "out")["rule"]["looks"][:3] == [70, 120, 170]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--max-seeds", "5"), "--max-seeds 5: only with --until-decided"),
+        (("--until-decided", "--fresh"), "--until-decided: cannot be used with --fresh"),
+        (("--until-decided", "--shard", "1/2"), "--until-decided: cannot be used with --shard"),
+        (("--until-decided", "--plots-only"), "--until-decided: cannot be used with --plots-only"),
+    ],
+)
+def test_flags_that_cannot_go_with_it_are_one_line(coins, capsys, flags, said):
+    with pytest.raises(SystemExit) as stop:
+        run(*flags)
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_a_study_without_claims_cannot_be_decided(coins, capsys):
+    (coins / "coins.py").write_text(COINS.partition("def often")[0])
+    with pytest.raises(SystemExit) as stop:
+        run("--until-decided")
+    assert stop.value.code == 2 and "--until-decided: coins has no claims" in capsys.readouterr().err
+
+
+def test_looks_come_less_and_less_often_but_with_few_steps():
+    looks, n = [], 0
+    while n < 100_000:
+        looks.append(n := deciding.next_look(n, 1000, 100_000))
+    steps = np.diff(looks)
+    assert looks[:9] == [*range(125, 1126, 125)] and looks[-1] == 100_000
+    assert all(step <= max(125, n / 8) for step, n in zip(steps, looks, strict=False))
+    assert len(looks) < 90 and len(set(steps[:-1])) < 12
+
+
+def test_settings_are_those_that_have_one_of_the_labels():
+    design = product_design(lambda key, a, b: {}, {"a": (1, 2, 3), "b": (0.1, 0.2)})
+    assert deciding.settings_of(design, None).all()
+    assert deciding.settings_of(design, [{"a": 2}]).tolist() == [False, False, True, True, False, False]
+    assert deciding.settings_of(design, [{"a": (1, 3), "b": 0.1}]).tolist() == [True, False, False, False, True, False]
+    assert deciding.settings_of(design, [{"a": 1, "b": 0.1}, {"a": 1, "b": 0.2, "epoch": 3}]).sum() == 2
+
+
+def test_a_claim_knows_the_settings_that_it_asked_for(coins):
+    coins_study = study.load("coins.py")
+    run("--seeds", "20")
+    finished, _ = results.read(coins_study, coins / "out")
+    verdicts, _ = results.judge(coins_study, finished)
+    assert {v.id: v.asked for v in verdicts}["often"] == [{"p": 0.97, "sides": 1}]
+    assert jax.tree.leaves([v.asked for v in verdicts])

@@ -1,0 +1,214 @@
+"""Sequences hold at every n at once, are as wide as is said, and lead to right verdicts however one looks."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
+
+from jaxstudies.evidence import intervals, sequences
+from jaxstudies.evidence.claims import Claim
+from jaxstudies.evidence.effects import as_effects
+from jaxstudies.evidence.verdicts import FIXED, NO_SEQUENCE, SEQUENCE, judge
+
+RUNS, LOOKS = 10_000, np.arange(100, 10_001, 100)
+ERRORS = 0.05 + 4 * (0.05 * 0.95 / RUNS) ** 0.5
+"""Share of runs that may err at 95 %, with four standard errors."""
+SKEWED = np.array([0.0, 0.1, 1.0]), np.array([0.9, 0.09, 0.01])
+"""Values from 0 to 1 and their probabilities, whose mean is far below their middle."""
+
+
+def counts_at_looks(rng, probabilities):
+    """Return how often each outcome was seen until each look, (runs, looks, outcomes)."""
+    steps = np.diff(LOOKS, prepend=0)
+    return np.cumsum(rng.multinomial(steps, probabilities, size=(RUNS, len(steps))), axis=1)
+
+
+def mean_and_variance_at_looks(rng, draw):
+    """Return means and mean squared deviations until each look, (runs, looks)."""
+    moments = np.empty((2, RUNS, len(LOOKS)))
+    for run in range(RUNS):
+        values = draw(rng, LOOKS[-1])
+        moments[:, run] = [np.cumsum(values)[LOOKS - 1] / LOOKS, np.cumsum(values**2)[LOOKS - 1] / LOOKS]
+    return moments[0], moments[1] - moments[0] ** 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.999])
+def test_a_share_errs_at_any_of_a_hundred_looks_in_one_of_twenty_runs_at_most(p):
+    seen = np.cumsum(np.random.default_rng(0).binomial(100, p, size=(RUNS, len(LOOKS))), axis=1)
+    _, low, high = sequences.shares(seen, LOOKS)
+    assert ((p < low) | (high < p)).any(1).mean() < ERRORS
+    _, low, high = intervals.wilson_intervals(seen, LOOKS)
+    assert ((p < low) | (high < p)).any(1).mean() > 0.2  # what a fixed n's interval comes to
+
+
+@pytest.mark.slow
+def test_a_mean_of_normal_values_errs_at_any_look_in_one_of_twenty_runs_at_most():
+    rng = np.random.default_rng(1)
+    means, variances = mean_and_variance_at_looks(rng, lambda rng, n: rng.normal(3.0, 2.0, n))
+    _, low, high = sequences.normal_means(means, variances, LOOKS)
+    assert ((low > 3) | (high < 3)).any(1).mean() < ERRORS
+
+
+@pytest.mark.slow
+def test_a_mean_of_skewed_bounded_values_errs_at_any_look_in_one_of_twenty_runs_at_most():
+    values, probabilities = SKEWED
+    mean = float(values @ probabilities)
+    counts = counts_at_looks(np.random.default_rng(2), probabilities).reshape(-1, 3).T
+    either = np.zeros(counts.shape[1], bool)
+    for x, m in ((values, mean), (1 - values, 1 - mean)):
+        gains = np.log1p(np.multiply.outer(sequences.STAKES, x / m - 1)) @ counts
+        either |= special.logsumexp(gains, axis=0) - np.log(len(sequences.STAKES)) >= np.log(2 / 0.05)
+    assert either.reshape(RUNS, -1).any(1).mean() < ERRORS
+    # These are the intervals: none holds the mean where the capital speaks against it.
+    for column in counts.T[[5, 99, *np.flatnonzero(either)[:20]]]:
+        _, low, high = sequences.bounded_mean(values, 0.0, 1.0, counts=column)
+        gone = [
+            sequences.log_capital(x, column, m) >= np.log(2 / 0.05) for x, m in ((values, mean), (1 - values, 1 - mean))
+        ]
+        assert (low <= mean <= high) != any(gone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("q", [0.05, 0.5])
+def test_a_quantile_errs_at_any_look_in_one_of_twenty_runs_at_most(q):
+    """Whatever the values are distributed like: it depends on how many lie below their quantile alone."""
+    below = np.cumsum(np.random.default_rng(3).binomial(100, q, size=(RUNS, len(LOOKS))), axis=1)
+    ends = np.array([sequences.ranks(n, q) for n in LOOKS.tolist()])
+    assert ((below < ends[:, 0]) | (below > ends[:, 1])).any(1).mean() < ERRORS
+
+
+def test_a_quantile_of_skewed_values_with_ties_is_held():
+    rng, wrong = np.random.default_rng(4), 0
+    for _ in range(300):
+        values = rng.choice([0.0, 0.0, 1.0, 5.0, 100.0], 400)
+        ends = [sequences.quantile(values[:n])[1:] for n in range(20, 401, 20)]
+        wrong += any(not low <= 1.0 <= high for low, high in ends)
+    assert wrong / 300 < 0.05 + 4 * (0.05 * 0.95 / 300) ** 0.5
+
+
+@pytest.mark.parametrize("p", [0.05, 0.5, 0.95, 0.999])
+def test_widths_at_ten_thousand_are_at_most_2_2_times_those_of_a_fixed_n(p):
+    n, rng = 10_000, np.random.default_rng(5)
+    hits, normal = round(n * p), rng.normal(size=n)
+    plus, minus = round(n * p / 2), round(n * p / 4)
+    outcomes, counts = np.array([1.0, -1.0, 0.0]), np.array([plus, minus, n - plus - minus])
+    values, probabilities = SKEWED
+    skewed = rng.choice(values, n, p=probabilities)
+    for wide, narrow in (
+        (sequences.share(hits, n), intervals.wilson(hits, n)),
+        (sequences.normal_mean(normal), intervals.mean_interval(normal)),
+        (sequences.quantile(normal), intervals.quantile(normal)),
+        (
+            sequences.bounded_mean(outcomes, -1.0, 1.0, counts=counts),
+            intervals.paired_difference_of_shares(plus, minus, n),
+        ),
+        (sequences.bounded_mean(skewed, 0.0, 1.0), intervals.mean_interval(skewed)),
+    ):
+        assert 1 < (wide[2] - wide[1]) / (narrow[2] - narrow[1]) <= 2.2
+
+
+@given(st.integers(1, 3000), st.data(), st.sampled_from([0.5, 0.9, 0.95, 0.999]))
+def test_a_share_is_villes(n, data, level):
+    """An independent implementation."""
+    ville = pytest.importorskip("ville")
+    count = data.draw(st.integers(0, n))
+    values = np.concatenate([np.ones(count), np.zeros(n - count)])
+    theirs = ville.BernoulliCS(1 - level, (sequences.PRIOR, sequences.PRIOR), intersect=False).fit(values)
+    ours = sequences.share(count, n, level)
+    np.testing.assert_allclose(ours, [count / n, theirs.lower_[-1], theirs.upper_[-1]], rtol=1e-6, atol=1e-9)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=30, unique=True), st.sampled_from([0.5, 0.95]))
+def test_a_normal_mean_is_where_its_bayes_factor_says(values, level):
+    """A slow reference: the factor by numerical integration over mean and deviation."""
+    mean, low, high = sequences.normal_mean(np.array(values), level)
+
+    def log_factor(candidate: float) -> float:
+        # Of u = (x - candidate): the prior on the mean has the deviation's scale; both integrals in closed form
+        # over the mean, and by sums over the deviation, whose right Haar measure is that of its logarithm.
+        u, n, g = np.array(values) - candidate, len(values), sequences.EFFECT_VARIANCE
+        scale = np.log(np.sqrt(np.mean(u**2))) + np.linspace(-12, 12, 20_001)
+        under = -n * scale - (u @ u) / 2 * np.exp(-2 * scale)
+        spread = np.sum((u - u.mean()) ** 2) + n * u.mean() ** 2 / (1 + n * g)
+        over = -n * scale - spread / 2 * np.exp(-2 * scale) - 0.5 * np.log(1 + n * g)
+        return float(special.logsumexp(over) - special.logsumexp(under))
+
+    for end in (low, high):
+        if np.isfinite(end):
+            assert log_factor(end) == pytest.approx(np.log(1 / (1 - level)), rel=1e-4, abs=1e-4)
+    if np.isfinite(low):
+        assert log_factor(mean) < np.log(1 / (1 - level))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.sampled_from([0.5, 0.95]))
+def test_a_bounded_mean_is_where_its_capital_says(values, level):
+    """A slow reference: bets one after another, with each stake."""
+    x = np.array(values)
+    _, low, high = sequences.bounded_mean(x, 0.0, 1.0, level)
+
+    def capital(values: np.ndarray, m: float) -> float:
+        parts = [1.0] * len(sequences.STAKES)
+        for value in values:
+            parts = [part * (1 + stake * (value - m) / m) for part, stake in zip(parts, sequences.STAKES, strict=True)]
+        return float(np.mean(parts))
+
+    if low > 1e-6:
+        assert capital(x, low * (1 + 1e-6)) < 2 / (1 - level) < capital(x, low * (1 - 1e-6))
+    if high < 1 - 1e-6:
+        away = 1 - high
+        assert capital(1 - x, away * (1 + 1e-6)) < 2 / (1 - level) < capital(1 - x, away * (1 - 1e-6))
+
+
+def test_the_order_of_values_makes_no_difference():
+    values = np.random.default_rng(6).beta(1, 9, 200)
+    shuffled, counted = np.sort(values), np.unique(np.round(values, 1), return_counts=True)
+    assert sequences.bounded_mean(values, 0.0, 1.0) == pytest.approx(sequences.bounded_mean(shuffled, 0.0, 1.0))
+    one_by_one = sequences.bounded_mean(np.round(values, 1), 0.0, 1.0)
+    assert sequences.bounded_mean(counted[0], 0.0, 1.0, counts=counted[1]) == pytest.approx(one_by_one)
+
+
+def test_values_beyond_their_bounds_are_refused():
+    with pytest.raises(ValueError, match=r"bounds \(0, 1\): there are values from 0 to 1.5"):
+        sequences.bounded_mean(np.array([0.0, 1.5]), 0.0, 1.0)
+
+
+# Verdicts.
+
+POPULAR = np.random.default_rng(7).random(2000) < 0.96
+
+
+def claim(estimand="share", holds=(0.9, 1.0), **more):
+    return Claim("id", "words", len, holds, estimand=estimand, **more).record()
+
+
+def test_a_verdict_by_a_sequence_falls_at_the_first_look_that_decides_and_stays():
+    effects, looks = as_effects(pd.Series(POPULAR)), [*range(100, 2001, 100)]
+    fell = next(n for n in looks if sequences.share(int(POPULAR[:n].sum()), n)[1] > 0.9)
+    verdict = judge(claim(), effects, looks)
+    assert (verdict.rule, verdict.verdict, verdict.seeds, verdict.n) == (SEQUENCE, "supported", fell, fell)
+    assert verdict[4:7] == sequences.share(int(POPULAR[:fell].sum()), fell)
+    assert judge(claim(), effects).rule == FIXED
+    undecided = judge(claim(holds=(0.95, 1.0)), effects[:50], [25, 50])
+    assert (undecided.verdict, undecided.seeds, undecided.n) == ("inconclusive", None, 50)
+
+
+def test_a_mean_without_bounds_is_not_judged_by_a_sequence_unless_it_is_near_normal():
+    effects = as_effects(pd.Series(np.random.default_rng(8).normal(1, 0.1, 50)))
+    verdict = judge(claim("mean", (0.0, 9.0)), effects, [20, 50])
+    assert (verdict.verdict, verdict.why, verdict.n) == ("inconclusive", NO_SEQUENCE, 50)
+    assert judge(claim("mean", (0.0, 9.0)), effects).verdict == "supported"
+    for more in ({"near_normal": "drawn so"}, {"bounds": (0.0, 2.0)}):
+        assert judge(claim("mean", (0.0, 9.0), **more), effects, [20, 50]).verdict == "supported"
+    assert judge(claim("median", (0.0, 9.0)), effects, [20, 50]).verdict == "supported"
+
+
+@pytest.mark.slow
+def test_more_than_nine_in_ten_collapse_is_decided_within_500_seeds_in_the_median():
+    """ReLU's share is 95.5 %; looks lie 64 seeds apart."""
+    looks = np.arange(64, 4097, 64)
+    seen = np.cumsum(np.random.default_rng(9).binomial(64, 0.955, size=(1000, len(looks))), axis=1)
+    _, low, _ = sequences.shares(seen, looks)
+    assert np.median(looks[np.argmax(low > 0.9, axis=1)]) <= 500
