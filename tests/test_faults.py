@@ -265,7 +265,6 @@ def test_the_tables_beside_the_runs_and_the_effects_are_written(tmp_path):
     assert list(records.verify(tmp_path)) == []
 
 
-
 def test_a_summary_of_one_row_is_printed(capsys):
     answer.print_table(pd.DataFrame({"rule": ["svm"], "n": [3]}))
     assert capsys.readouterr().out.strip() == "rule svm, n 3"

@@ -30,7 +30,14 @@ STUDIES = list(packaged())
 VERDICT = {
     **{"id": "a", "claim": "<b>a < b</b>", "source": "A & B", "verdict": "refuted"},
     **{"effect": -1.0, "low": None, "high": 2.0, "unit": "u", "n": 3, "method": "'quoted'", "interval": "", "why": ""},
-    **{"family_verdict": "inconclusive", "selection": "", "where": "p. 3", "says": "", "population": "all", "margin": ""},
+    **{
+        "family_verdict": "inconclusive",
+        "selection": "",
+        "where": "p. 3",
+        "says": "",
+        "population": "all",
+        "margin": "",
+    },
     "not_shown": "",
 }
 
@@ -77,7 +84,11 @@ def test_images_are_inside_and_nothing_is_fetched(sections):
 
 def test_text_is_escaped_and_what_is_missing_is_said(tmp_path):
     other = VERDICT | {"verdict": "supported", "level": 0.9}
-    leave(tmp_path / "x", [VERDICT, VERDICT | {"n": 0, "verdict": "not tested"}, other], text="Why <i>?\n\nSo & so.\n\nNot.")
+    leave(
+        tmp_path / "x",
+        [VERDICT, VERDICT | {"n": 0, "verdict": "not tested"}, other],
+        text="Why <i>?\n\nSo & so.\n\nNot.",
+    )
     section = page.read_section(tmp_path / "x")
     missing = section._replace(name="y", verdicts=(), problem="it is <missing>")
     text = page.page([section, missing], "a <note>")
@@ -93,7 +104,10 @@ def test_what_was_run_is_said(tmp_path):
     config = {"seeds": 7, "depths": [10, 2], "rate": 0.1, "other": None}
     leave(tmp_path / "x", [], config=config, num_seeds=2000, seed=3, environment={"commit": "c0ffee"})
     ran = page.read_section(tmp_path / "x").ran
-    assert ran == "x; 2,000 seeds from master seed 3; depths 10, 2; rate 0.1; commit c0ffee; claims not registered before the run; number of seeds set beforehand"
+    assert (
+        ran
+        == "x; 2,000 seeds from master seed 3; depths 10, 2; rate 0.1; commit c0ffee; claims not registered before the run; number of seeds set beforehand"
+    )
 
 
 def test_a_study_is_linked_even_if_another_has_its_name(tmp_path):

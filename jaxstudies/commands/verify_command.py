@@ -30,7 +30,7 @@ class Options:
     """Directories in which studies have left their results."""
     from_runs: bool = False
     """Compute the effects again, too, from the table of runs by the study's code."""
-    level: Annotated[Annotated[float, at.Interval(gt=0, lt=1)] | None, OPTIONAL] = None
+    level: Annotated[Annotated[float, at.Interval(gt=0, le=0.999999)] | None, OPTIONAL] = None
     """Show what would change at another confidence level, for all claims."""
     margin: float = 0.0
     """Show what would change if the region of every claim were wider by this much at each end, in

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from jaxstudies.errors import StudyError
 from jaxstudies.evidence import effects as effects_by_seed
 from jaxstudies.evidence import verdicts
 from jaxstudies.evidence.verdicts import FIXED, SEQUENCE, Verdict
@@ -99,7 +100,12 @@ def verify(directory: Path) -> Iterator[str]:
         if record["sha256"] != seal(record):
             yield f"{CLAIMS} was changed after it was written"
         yield from _changed_files(directory, record)
-        for before, now in zip(record["claims"], verdicts.to_json(again(directory, record)), strict=True):
+        try:
+            judged = verdicts.to_json(again(directory, record))
+        except StudyError as error:
+            yield f"{EFFECTS} cannot be judged: {error}"
+            return
+        for before, now in zip(record["claims"], judged, strict=True):
             yield from (f"{before['id']}: {line}" for line in _differences(before, now))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unverifiable(f"{directory / CLAIMS} is damaged ({type(error).__name__}: {error})") from error

@@ -1,0 +1,56 @@
+"""Effects computed again from the table of runs, by the study's code."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jaxstudies import results, study
+from jaxstudies.errors import StudyError
+from jaxstudies.evidence import effects, records
+from jaxstudies.evidence.records import Unverifiable
+from jaxstudies.output import owned, table
+from jaxstudies.output.table import UnreadableRuns
+
+
+def differences(directory: Path) -> list[str]:
+    """Return which effects, or claims, are others when they are computed again, in lines.
+
+    Raises:
+        Unverifiable: The table or the study's file is not there.
+    """
+    try:
+        origin = table.read_provenance(directory / owned.RUNS)
+        if origin["study"] == "run":
+            raise Unverifiable(f"{directory}: its functions are in no file that is known")
+        found = study.load(str(directory / origin["file"]) if origin["file"] else origin["study"])
+        finished, origin = results.read(found, directory)
+        judged, now = results.judge(found, finished, looks=results.looks_of(origin))
+    except (UnreadableRuns, StudyError, OSError) as error:
+        raise Unverifiable(f"--from-runs: {error}") from error
+    lines = [f"{EFFECTS}: {line}" for line in _apart(effects.read_effects(directory / records.EFFECTS)[0], now)]
+    there = {claim["id"]: claim for claim in records.read(directory)["claims"]}
+    for verdict in judged:
+        said = there.pop(verdict.id, None)
+        if said is None or (said["claim"], said["source"]) != (verdict.claim, verdict.source):
+            lines.append(f"{verdict.id}: the study's code claims something else")
+    return lines + [f"{id_}: the study's code has no such claim" for id_ in there]
+
+
+EFFECTS = "effects computed again"
+
+
+def _apart(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
+    """Return the claims whose effects differ."""
+    one, other = (dict(list(rows.groupby("claim", observed=True))) for rows in (before, now))
+    return [id_ for id_ in {**one, **other} if id_ not in one or id_ not in other or not _alike(one[id_], other[id_])]
+
+
+def _alike(before: pd.DataFrame, now: pd.DataFrame) -> bool:
+    columns = [name for name in ("seed", "value", "other", "count") if name in before and before[name].notna().any()]
+    if len(before) != len(now) or any(name not in now for name in columns):
+        return False
+    pairs = (
+        (before[name].to_numpy(float, na_value=np.nan), now[name].to_numpy(float, na_value=np.nan)) for name in columns
+    )
+    return all(np.allclose(a, b, rtol=records.TOLERANCE, atol=0.0, equal_nan=True) for a, b in pairs)

@@ -1,0 +1,294 @@
+"""Verdicts can be judged again by whoever disagrees, and whatever was changed since is told."""
+
+import json
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jaxstudies.commands import main
+from jaxstudies.evidence import records, registration
+from jaxstudies.evidence.claims import Claim
+from jaxstudies.evidence.verdicts import judge_all
+from jaxstudies.study import load
+
+STUDY = '''
+"""Do numbers lie where they should?"""
+
+from dataclasses import dataclass
+
+import jax
+
+from jaxstudies import Claim
+
+
+@dataclass(frozen=True)
+class Config:
+    scale: tuple[float, ...] = (1.0, 2.0)
+    """Factors."""
+
+
+def simulate(key, scale):
+    return {"x": scale * jax.random.normal(key), "up": jax.random.normal(key) > -2}
+
+
+def doubled(of):
+    return of("x", scale=2.0) - 2 * of("x", scale=1.0) + of("x", scale=1.0) / 1000
+
+
+CLAIMS = (
+    Claim("up", "most are up", lambda of: of("up", scale=1.0), (0.8, 1.0), estimand="share"),
+    Claim("mean", "the mean is 0", lambda of: of("x", scale=1.0), (-0.5, 0.5), margin="a test", near_normal="drawn so"),
+    Claim("doubled", "they double", doubled, (-0.01, 0.01), primary=False),
+)
+POPULATION = "numbers drawn anew"
+'''
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    here = tmp_path_factory.mktemp("verify")
+    (here / "sums.py").write_text(STUDY)
+    main.main(["register", str(here / "sums.py"), "--out", str(here / "out")])
+    main.main([str(here / "sums.py"), "--seeds", "50", "--out", str(here / "out")])
+    return here / "out"
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the results that may be changed."""
+    (tmp_path / "sums.py").write_text(STUDY)
+    (tmp_path / "out").mkdir()
+    for path in finished.iterdir():
+        (tmp_path / "out" / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "out"
+
+
+def verify(*arguments):
+    """Return the exit status."""
+    try:
+        main.main(["verify", *map(str, arguments)])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def test_what_was_left_is_judged_alike(finished, capsys):
+    assert verify(finished) == 0
+    assert "3 verdicts stand" in capsys.readouterr().out
+    assert verify(finished, "--from-runs") == 0
+
+
+def test_it_takes_neither_jax_nor_the_study_and_no_time(finished):
+    code = "import sys; from jaxstudies.commands.main import main; main(sys.argv[1:]); assert 'jax' not in sys.modules"
+    before = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code, "verify", str(finished)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - before < 60  # a process that hangs, rather than one that is slow
+
+
+def rewritten(path, change):
+    """Change a JSON file."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def sealed(directory, change):
+    """Change claims.json, and seal it anew as a forger would."""
+
+    def forge(record):
+        change(record)
+        record["sha256"] = records.seal(record)
+
+    rewritten(directory / "claims.json", forge)
+
+
+@pytest.mark.parametrize("name", ["effects.parquet", "config.json", "runs.parquet"])
+def test_another_file_is_told(copy, capsys, name):
+    path = copy / name
+    if name == "config.json":
+        rewritten(path, lambda config: config.update(seed=1))
+    else:
+        rows = pq.read_table(path)
+        column = "value" if name == "effects.parquet" else "x"
+        values = rows.column(column).to_numpy() + np.eye(1, len(rows), 3, dtype=rows.column(column).to_numpy().dtype)[0]
+        place = rows.schema.get_field_index(column)
+        pq.write_table(rows.set_column(place, rows.schema.field(column), pa.chunked_array([values])), path)
+    assert verify(copy) == 1
+    assert f"{name} is another than the one that was judged" in capsys.readouterr().out
+
+
+def places(content, path=()):
+    """Yield the paths to all that is no container in JSON."""
+    inside = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else None
+    if inside is None:
+        yield path
+    for key, value in inside or ():
+        yield from places(value, (*path, key))
+
+
+def other(value):
+    """Return something else."""
+    if isinstance(value, bool) or value is None:
+        return not value
+    return f"{value}." if isinstance(value, str) else value + 1
+
+
+@given(st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_change_to_any_field_of_the_claims_is_told(finished, tmp_path, data):
+    for name in (*records.NAMES, registration.FILE):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    record = json.loads((finished / "claims.json").read_text())
+    *path, key = data.draw(st.sampled_from([*places(record)]))
+
+    def change(content):
+        for step in path:
+            content = content[step]
+        content[key] = other(content[key])
+
+    rewritten(tmp_path / "claims.json", change)
+    try:
+        assert list(records.verify(tmp_path))
+    except records.Unverifiable:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("verdict", "refuted"), ("effect", 0.9), ("low", 0.81), ("n", 51), ("level", 0.9), ("region", [0.99, 1.0])],
+)
+def test_a_verdict_that_does_not_follow_from_the_effects_is_told_whoever_sealed_it(copy, capsys, field, value):
+    sealed(copy, lambda record: record["claims"][0].update({field: value}))
+    assert verify(copy) == 1 and capsys.readouterr().out.count("when judged again") >= 1
+
+
+def test_effects_that_do_not_follow_from_the_runs_are_told(copy, capsys):
+    rows = pq.read_table(copy / "effects.parquet")
+    values = rows.column("value").to_numpy().copy()
+    values[60] += 1e-6
+    pq.write_table(rows.set_column(2, rows.schema.field("value"), pa.chunked_array([values])), copy / "effects.parquet")
+    record = json.loads((copy / "claims.json").read_text())
+    judged = records.again(copy, record)
+    record["effects"]["sha256"] = records.content_digest(copy / "effects.parquet")
+    record["claims"] = json.loads(json.dumps([v._asdict() for v in judged]))
+    record["sha256"] = records.seal(record)
+    (copy / "claims.json").write_text(json.dumps(record))
+    assert verify(copy) == 0  # what is forged throughout
+    assert verify(copy, "--from-runs") == 1
+    assert "effects computed again: mean" in capsys.readouterr().out
+
+
+def test_other_words_in_the_code_are_told_from_the_runs(copy, capsys):
+    (copy.parent / "sums.py").write_text(STUDY.replace("most are up", "all are up"))
+    assert verify(copy) == 0 and verify(copy, "--from-runs") == 1
+    assert "up: the study's code claims something else" in capsys.readouterr().out
+
+
+def test_another_margin_or_level_shows_what_would_change(finished, capsys):
+    assert verify(finished, "--margin", "-0.495") == 0
+    assert "mean: supported would be" in capsys.readouterr().out
+    assert verify(finished, "--level", "0.999999") == 0
+    said = capsys.readouterr().out
+    assert "up: supported would be inconclusive" in said and "of 3 verdicts would change" in said
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 1}', '{"format": 1, "claims": [{"id": "x"}]}'])
+def test_what_cannot_be_judged_is_one_line(copy, capsys, content):
+    (copy / "claims.json").write_text(content)
+    assert verify(copy) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_damaged_effects_are_one_line(copy, capsys):
+    (copy / "effects.parquet").write_bytes(b"PAR1")
+    assert verify(copy) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_file_is_as_its_schema_says(finished):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(files("jaxstudies.evidence").joinpath("claims.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for path in (finished / "claims.json", *Path(__file__).parent.parent.glob("figures/*/claims.json")):
+        jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+# Registration.
+
+
+def test_registered_claims_are_named_with_their_date(finished):
+    record = json.loads((finished / "claims.json").read_text())
+    registered = json.loads((finished / "registered.json").read_text())
+    assert record["registered"]["sha256"] == registered["sha256"]
+    assert record["registered"]["date"] <= record["date"]
+    assert registration.in_words(record["registered"]).endswith(", unchanged")
+
+
+def test_claims_that_have_changed_since_are_named(copy):
+    text = STUDY.replace("(0.8, 1.0)", "(0.5, 1.0)").replace('Claim("mean"', 'Claim("other"')
+    (copy.parent / "sums.py").write_text(text)
+    main.main([str(copy.parent / "sums.py"), "--seeds", "50", "--out", str(copy)])
+    registered = json.loads((copy / "claims.json").read_text())["registered"]
+    assert registered["changed"] == ["up", "mean"] and registered["new"] == ["other"] and registered["code_changed"]
+    assert "changed since: up, mean; new since: other" in registration.in_words(registered)
+
+
+def test_claims_are_registered_before_the_runs_or_not_at_all(copy, tmp_path, capsys):
+    study = str(copy.parent / "sums.py")
+    main.main(["register", study, "--out", str(copy)])  # the same again
+    assert "registered already" in capsys.readouterr().out
+    (copy / "registered.json").unlink()
+    for out, said in ((copy, "runs are there already"), (tmp_path / "new", "")):
+        try:
+            main.main(["register", study, "--out", str(out)])
+        except SystemExit as stop:
+            assert stop.code == 2
+        assert said in capsys.readouterr().err
+    (copy.parent / "sums.py").write_text(STUDY.replace("most are up", "all are up"))
+    with pytest.raises(SystemExit) as stop:
+        main.main(["register", study, "--out", str(tmp_path / "new")])
+    assert stop.value.code == 2 and "other claims are registered there" in capsys.readouterr().err
+
+
+# Families.
+
+
+@given(st.lists(st.floats(1e-6, 0.2), min_size=1, max_size=8))
+@settings(max_examples=40)
+def test_a_family_is_judged_as_holm_says(p_values):
+    """Of shifts whose t interval leaves 0 at just the level 1 - p."""
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    from scipy import stats
+
+    base = np.random.default_rng(0).normal(size=40)
+    base = (base - base.mean()) / base.std(ddof=1)
+    shifts = [stats.t.isf(p / 2, 39) / np.sqrt(40) for p in p_values]
+    claims = [
+        Claim(f"{i}", "positive", lambda of, s=shift: pd.Series(base + s), (0, np.inf), near_normal="drawn so")
+        for i, shift in enumerate(shifts)
+    ]
+    verdicts, _ = judge_all(claims, len)
+    rejected = multitest.multipletests(p_values, 0.05, "holm")[0]
+    near = np.isclose(np.sort(p_values), 0.05 / np.arange(len(p_values), 0, -1), rtol=1e-6).any()
+    assert near or [v.family_verdict == "supported" for v in verdicts] == rejected.tolist()
+
+
+def test_claims_that_are_not_primary_are_no_family(finished):
+    verdicts = {c["id"]: c for c in json.loads((finished / "claims.json").read_text())["claims"]}
+    assert verdicts["doubled"]["family_verdict"] == "" and verdicts["up"]["family_verdict"] == "supported"
+
+
+def test_a_study_hands_its_population_to_its_claims(finished):
+    record = json.loads((finished / "claims.json").read_text())
+    assert {claim["population"] for claim in record["claims"]} == {load(str(finished.parent / "sums.py")).POPULATION}
