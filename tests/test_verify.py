@@ -1,5 +1,6 @@
 """Verdicts can be judged again by whoever disagrees, and whatever was changed since is told."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -158,10 +159,8 @@ def test_a_change_to_any_field_of_the_claims_is_told(finished, tmp_path, data):
         content[key] = other(content[key])
 
     rewritten(tmp_path / "claims.json", change)
-    try:
+    with contextlib.suppress(records.Unverifiable):
         assert list(records.verify(tmp_path))
-    except records.Unverifiable:
-        pass
 
 
 @pytest.mark.parametrize(
