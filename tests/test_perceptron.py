@@ -280,11 +280,8 @@ def test_script_runs_small(tmp_path, capsys):
     assert set(summary["rule"]) == set(perceptron.Config().rules)
     assert not summary.duplicated(KEYS).any()
     judged = {verdict["id"]: verdict for verdict in json.loads((tmp_path / "claims.json").read_text())["claims"]}
-    assert {id_ for id_, verdict in judged.items() if verdict["n"]} == {
-        "hinge_accurate.trained_out",
-        "hinge_stable.trained_out",
-        "hinge_accurate.converged",
-    }
+    tested = {id_: verdict["n"] for id_, verdict in judged.items() if verdict["n"]}
+    assert tested == {"hinge_accurate.trained_out": 40, "hinge_stable.trained_out": 40}
     for name in ("example", "accuracy", "learning_curve", "map", "novikoff"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     with pytest.raises(SystemExit) as stop:

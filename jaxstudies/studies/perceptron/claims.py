@@ -42,7 +42,7 @@ def claims(config: Config) -> list[Claim]:
 
     own = Pair("notebook", "perceptron 50 epochs, hinge 200", hinge("study", 200), perceptron("study", 50))
     equal = Pair("200", "200 epochs each", hinge("study", 200), perceptron("study", 200))
-    words = f"trained out: perceptron {last} epochs, hinge {TRAINED_OUT_EPOCHS:,} at learning rate {MAP_RATES[-1]:g}"
+    words = f"perceptron {last} epochs, hinge {TRAINED_OUT_EPOCHS:,} at learning rate {MAP_RATES[-1]:g}"
     out = hinge("trained_out", TRAINED_OUT_EPOCHS, MAP_RATES[-1])
     trained_out = Pair("trained_out", words, out, perceptron("map", last))
     long = Pair("converged", f"{longest} epochs each", hinge("study", longest), perceptron("study", longest))
