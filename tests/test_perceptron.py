@@ -191,19 +191,58 @@ def test_test_points_agree_with_closed_form(runs):
     assert (means["mean"].abs() < 4 * means["sem"]).all()
 
 
-def test_weights_that_are_not_finite_flip_nothing_and_are_not_judged():
+def judged_by_id(perceptron_rows, hinge_rows):
+    """Judge two runs of each rule, given (flips, accuracy) of each, at 200 epochs and the study's own rate."""
     config = perceptron.Config(seeds=2, epochs=(50, 200), convergence_epochs=0, map=False)
     shape = {"part": "study", "num_train": 20, "learning_rate": 0.1, "epochs": 200.0}
-    shape |= {"consistent": True, "converged": False}
-    rules = [("perceptron", 0.0, 0.3, 0.9), ("hinge", 1.0, 0.0, np.nan)]
+    shape |= {"consistent": True, "converged": True}
+    rules = [("perceptron", 0.0, perceptron_rows), ("hinge", 1.0, hinge_rows)]
     rows = [
-        shape | dict(zip(("rule", "margin", "flip_fraction", "accuracy"), rule, strict=True)) | {"seed": seed}
-        for rule in rules
-        for seed in (0, 1)
+        shape | {"rule": rule, "margin": margin, "seed": seed, "flip_fraction": flips, "accuracy": accuracy}
+        for rule, margin, seeds in rules
+        for seed, (flips, accuracy) in enumerate(seeds)
     ]
     results = study.Results(config, pd.DataFrame(rows), pd.DataFrame(), {})
-    stable = {v.id: v for v in from_table.judge(STUDY, results)[0]}["hinge_stable.200"]
-    assert stable.n == 0 and stable.verdict == "inconclusive"
+    return {verdict.id: verdict for verdict in from_table.judge(STUDY, results)[0]}
+
+
+def test_weights_that_are_not_finite_flip_nothing_and_are_not_judged():
+    stable = judged_by_id([(0.3, 0.9)] * 2, [(0.0, np.nan)] * 2)["hinge_stable.200"]
+    assert stable.n == 0 and stable.verdict == "not tested"
+
+
+def test_rules_that_do_the_same_support_nothing():
+    same = [(0.1 * (i % 3), 0.9 + 0.001 * i) for i in range(60)]
+    verdicts = judged_by_id(same, same)
+    assert {id_: verdict.verdict for id_, verdict in verdicts.items()} == {
+        "hinge_accurate.notebook": "not tested",
+        "hinge_stable.notebook": "not tested",
+        "hinge_accurate.200": "inconclusive",
+        "hinge_stable.200": "inconclusive",
+        "hinge_accurate.trained_out": "not tested",
+        "hinge_stable.trained_out": "not tested",
+        "hinge_accurate.converged": "inconclusive",
+        "hinge_tail.notebook": "not tested",
+    }
+
+
+def test_claims_say_who_said_what_of_which_runs():
+    config = perceptron.Config()
+    listed = {claim.id: claim for claim in from_table.claims_of(STUDY, config)}
+    notebook = {id_ for id_, claim in listed.items() if claim.source != "ours"}
+    assert notebook == {"hinge_accurate.notebook", "hinge_stable.notebook"}
+    assert all(listed[id_].says and listed[id_].where for id_ in notebook)
+    assert {id_ for id_, claim in listed.items() if claim.selection} == {"hinge_accurate.converged"}
+    assert not listed["hinge_accurate.converged"].primary
+    labels = [setting.labels for setting in perceptron.settings(config)]
+    for claim in listed.values():
+        assert claim.population
+        # A tie is no support.
+        assert claim.ends[claim.holds.index(0)] in "()"
+        both = {
+            label["rule"] for label in labels if all(label[name] in levels for name, levels in claim.settings.items())
+        }
+        assert both == {"hinge", "perceptron"}
 
 
 def test_without_a_pair_of_rules_there_are_no_differences_to_draw():
@@ -240,7 +279,9 @@ def test_script_runs_small(tmp_path, capsys):
     ]
     assert set(summary["rule"]) == set(perceptron.Config().rules)
     assert not summary.duplicated(KEYS).any()
-    assert len(json.loads((tmp_path / "claims.json").read_text())["claims"]) > 10
+    judged = {verdict["id"]: verdict for verdict in json.loads((tmp_path / "claims.json").read_text())["claims"]}
+    tested = {id_: verdict["n"] for id_, verdict in judged.items() if verdict["n"]}
+    assert tested == {"hinge_accurate.trained_out": 40, "hinge_stable.trained_out": 40}
     for name in ("example", "accuracy", "learning_curve", "map", "novikoff"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     with pytest.raises(SystemExit) as stop:

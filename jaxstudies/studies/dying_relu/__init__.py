@@ -1,9 +1,9 @@
 """Dying ReLU: how often does a deep, narrow network collapse to a constant?
 
-Lu, Su and Karniadakis (arXiv 1808.04947) report that over 90 % of ReLU networks with ten layers of
-two units end as constants. The study trains thousands of them, each on data of its own, counts the
-collapsed ones before and after training under several rules, and pairs ReLU with Leaky ReLU on the
-same seeds.
+Lu, Shin, Su and Karniadakis (arXiv 1903.06733) report that over 90 % of ReLU networks with ten
+layers of two units end as constants. The study trains thousands of them, each on data of its own,
+counts the collapsed ones before and after training under several rules, and pairs ReLU with Leaky
+ReLU on the same seeds.
 """
 
 from jaxstudies.studies.dying_relu.claims import claims
@@ -17,6 +17,7 @@ RUNS_PER_DEVICE = 128
 """Of ten layers of two units 512 took twice the time, as they leave the caches."""
 PADDED = ("constant",)
 QUICK = ("--seeds", "200")
+POPULATION = "A seed draws a network's weights and its training data anew; the order of examples is one for all."
 
 __all__ = ["AXES", "CAPTIONS", "Config", "claims", "condense", "data", "derive", "plot", "settings", "simulate"]
-__all__ += ["summarize"]
+__all__ += ["POPULATION", "summarize"]

@@ -16,5 +16,7 @@ from jaxstudies.studies.perceptron.summary import derive, summarize
 RUNS_PER_DEVICE = 2500
 """A few hundred training sets for each rule; the study and the learning curve share a program."""
 QUICK = ("--seeds", "2000")
+POPULATION = "A seed draws two training sets and the test points anew, from the unit square; all rules share them."
 
 __all__ = ["AXES", "CAPTIONS", "Config", "claims", "derive", "plot", "settings", "simulate", "summarize"]
+__all__ += ["POPULATION"]

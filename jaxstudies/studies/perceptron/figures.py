@@ -72,8 +72,7 @@ def first_set(master_key: Key[Array, ""], size: int):
 def plot(results: Results) -> dict[str, Figure]:
     """Draw the figures; those that need the curve, the map or a rule are left out without it."""
     runs, config = results.runs, results.config
-    mapped = runs["part"] == "map"
-    curve, table = runs[~mapped], runs[mapped]
+    curve, table = runs[runs["part"].isin(["study", "curve"])], runs[runs["part"] == "map"]
     study = curve[(curve["part"] == "study") & (curve["num_train"] == config.num_train[0])]
     drawn = {"example": plot_example(study, config.seed), "accuracy": plot_accuracy(study)}
     if curve["num_train"].nunique() > 1:
