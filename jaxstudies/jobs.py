@@ -348,12 +348,14 @@ def file_of(study: Study, directory: Path) -> str | None:
 def by_group(job: Job, timings: list[Timing]) -> tuple[Design, list[Timing]]:
     """Return the design before settings stopped, and the time of each of its groups."""
     base = job.base or job.task.design
-    whole = {int(place): number for number, group in enumerate(base.groups) for place in group.positions[:]}
+    numbers = np.empty(base.num_settings, np.int64)
+    for number, group in enumerate(base.groups):
+        numbers[group.positions] = number
     sums = [Timing(0.0, 0.0, 0) for _ in base.groups]
     for group, timing in zip(job.task.design.groups, timings, strict=True):
-        number = whole[int(group.positions[0])]
-        *added, _ = (a + b for a, b in zip(sums[number], timing, strict=True))
-        sums[number] = Timing(*added, sums[number].in_kernels or timing.in_kernels)
+        before = sums[number := int(numbers[group.positions[0]])]
+        seconds = before.compile_seconds + timing.compile_seconds, before.run_seconds + timing.run_seconds
+        sums[number] = Timing(*seconds, before.runs + timing.runs, before.in_kernels or timing.in_kernels)
     return base, sums
 
 

@@ -7,8 +7,9 @@ the interval at 95 % holds the truth, with its standard error. It takes about tw
 """
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ class Regime(NamedTuple):
     n: int
     draw: Draw
     truth: float
-    claim: dict[str, object] = {}
+    claim: Mapping[str, object] = MappingProxyType({})
 
 
 def outcomes(p: float) -> Draw:

@@ -1,8 +1,11 @@
 """Sequences hold at every n at once, are as wide as is said, and lead to right verdicts however one looks."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+import renew_coverage
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
@@ -10,6 +13,7 @@ from scipy import special
 from jaxstudies.evidence import intervals, sequences
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.effects import as_effects
+from jaxstudies.evidence.estimands import ESTIMANDS
 from jaxstudies.evidence.verdicts import FIXED, NO_SEQUENCE, SEQUENCE, judge
 
 RUNS, LOOKS = 10_000, np.arange(100, 10_001, 100)
@@ -84,7 +88,7 @@ def test_a_quantile_of_skewed_values_with_ties_is_held():
     rng, wrong = np.random.default_rng(4), 0
     for _ in range(300):
         values = rng.choice([0.0, 0.0, 1.0, 5.0, 100.0], 400)
-        ends = [sequences.quantile(values[:n])[1:] for n in range(20, 401, 20)]
+        ends = [sequences.order_statistics(values[:n])[1:] for n in range(20, 401, 20)]
         wrong += any(not low <= 1.0 <= high for low, high in ends)
     assert wrong / 300 < 0.05 + 4 * (0.05 * 0.95 / 300) ** 0.5
 
@@ -100,7 +104,7 @@ def test_widths_at_ten_thousand_are_at_most_2_2_times_those_of_a_fixed_n(p):
     for wide, narrow in (
         (sequences.share(hits, n), intervals.wilson(hits, n)),
         (sequences.normal_mean(normal), intervals.mean_interval(normal)),
-        (sequences.quantile(normal), intervals.quantile(normal)),
+        (sequences.order_statistics(normal), intervals.order_statistics(normal)),
         (
             sequences.bounded_mean(outcomes, -1.0, 1.0, counts=counts),
             intervals.paired_difference_of_shares(plus, minus, n),
@@ -212,3 +216,41 @@ def test_more_than_nine_in_ten_collapse_is_decided_within_500_seeds_in_the_media
     seen = np.cumsum(np.random.default_rng(9).binomial(64, 0.955, size=(1000, len(looks))), axis=1)
     _, low, _ = sequences.shares(seen, looks)
     assert np.median(looks[np.argmax(low > 0.9, axis=1)]) <= 500
+
+
+@pytest.mark.parametrize("number", [0, 20, 25])
+def test_the_table_of_coverage_is_what_its_command_prints(number):
+    regime = [*renew_coverage.regimes()][number]
+    words, share, error = renew_coverage.coverage(regime)
+    text = renew_coverage.TABLE.read_text("utf-8")
+    assert f"| {words} | {regime.words} | {regime.n:,} | {share:.3f} ± {error:.3f} |" in text
+
+
+def test_no_interval_covers_much_less_than_its_level():
+    """From the number of values on from which a verdict is given; with four standard errors."""
+    rows = re.findall(r"\| (\d\.\d{3}) ± (\d\.\d{3}) \|", renew_coverage.TABLE.read_text("utf-8"))
+    assert len(rows) > 40
+    assert all(float(share) > 0.92 - 4 * float(error) for share, error in rows)
+
+
+CASES = {
+    "mean": ({"bounds": (0.0, 1.0)}, (0.0, 1.0)),
+    "geometric_mean": ({"near_normal": "drawn so"}, (0.0, 1.0)),
+    "median": ({}, (0.0, 1.0)),
+    "share": ({}, (0.0, 1.0)),
+    "share_difference": ({}, (-1.0, 1.0)),
+    "share_against": ({"arguments": {"count": 9, "of": 10}}, (-1.0, 1.0)),
+    "quantile_difference": ({"arguments": {"quantile": 0.5}}, (-1.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize("estimand", ESTIMANDS)
+def test_every_estimand_can_be_judged_while_seeds_flow(estimand):
+    more, holds = CASES[estimand]
+    rng = np.random.default_rng(0)
+    outcomes = "share" in estimand
+    values = rng.integers(0, 2, 400).astype(float) if outcomes else rng.uniform(0.2, 0.3, 400)
+    effects = as_effects(pd.DataFrame({"value": values, "other": rng.uniform(0, 0.1, 400)}), estimand)
+    verdict = judge(claim(estimand, holds, **more), effects, [200, 400])
+    assert (verdict.verdict, verdict.rule) == ("supported", SEQUENCE) and verdict.seeds in (200, 400)
+    assert holds[0] <= verdict.low < verdict.effect < verdict.high <= holds[1]

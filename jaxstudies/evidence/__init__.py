@@ -1,1 +1,1 @@
-"""Intervals, claims and verdicts, theory."""
+"""Claims, estimands, intervals and sequences, verdicts; theory."""

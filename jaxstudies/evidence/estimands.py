@@ -120,8 +120,15 @@ ESTIMANDS = {
         possible=(0.0, np.inf),
     ),
     "median": Estimand(
-        always("median, interval of order statistics", numbers("value"), partial(intervals.quantile, quantile=0.5), 6),
-        always("median, sequence of order statistics", numbers("value"), partial(sequences.quantile, quantile=0.5)),
+        always(
+            "median, interval of order statistics",
+            numbers("value"),
+            partial(intervals.order_statistics, quantile=0.5),
+            6,
+        ),
+        always(
+            "median, sequence of order statistics", numbers("value"), partial(sequences.order_statistics, quantile=0.5)
+        ),
     ),
     "share": Estimand(
         always("share, Clopper-Pearson interval", hits, intervals.exact_share),

@@ -61,7 +61,7 @@ def exact_share(count: int, n: int, level: float = 0.95) -> Interval:
     return count / n, float(low), float(high)
 
 
-def quantile(values: Values, quantile: float = 0.5, level: float = 0.95) -> Interval:
+def order_statistics(values: Values, quantile: float = 0.5, level: float = 0.95) -> Interval:
     """Return a quantile with the interval of the order statistics, which holds for every distribution."""
     from scipy import special
 

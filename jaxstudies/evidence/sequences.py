@@ -178,7 +178,7 @@ def ranks(n: int, quantile: float, level: float = 0.95) -> tuple[int, int]:
     return int(allowed[0]), int(allowed[-1])
 
 
-def quantile(values: Values, quantile: float = 0.5, level: float = 0.95) -> Interval:
+def order_statistics(values: Values, quantile: float = 0.5, level: float = 0.95) -> Interval:
     """Return a quantile, between the order statistics that the share of values below it allows.
 
     That share is an outcome's, whose sequence is that of `shares`; so it holds for every distribution.
@@ -190,9 +190,9 @@ def quantile(values: Values, quantile: float = 0.5, level: float = 0.95) -> Inte
     return float(np.quantile(values, quantile)), float(ordered[fewest]), float(ordered[most + 1])
 
 
-def quantile_difference(first: Values, second: Values, quantile_: float, level: float = 0.95) -> Interval:
+def quantile_difference(first: Values, second: Values, quantile: float, level: float = 0.95) -> Interval:
     """Return the difference of quantiles, each of whose intervals errs with half the probability."""
     (a, low, high), (b, other_low, other_high) = (
-        quantile(values, quantile_, half(level)) for values in (first, second)
+        order_statistics(values, quantile, half(level)) for values in (first, second)
     )
     return a - b, low - other_high, high - other_low

@@ -39,7 +39,12 @@ class Undecidable(Exception):
 
 
 class Verdict(NamedTuple):
-    """A claim with its verdict, and the effect and interval on which the verdict rests: an entry of claims.json."""
+    """A claim with its verdict, and the effect and interval on which the verdict rests: an entry of claims.json.
+
+    How often the intervals hold the truth, and how often sequences err:
+
+    .. include:: evidence/coverage.md
+    """
 
     id: str
     """The claim's, as are all but the verdicts, the effect with its interval, n, and how these were had."""

@@ -39,8 +39,8 @@ LIMITS = {
     "could be run, not of the one that was. An interval holds the quantity that the seeds' population has.",
     "As one of a family": "A study's primary claims are judged together, too (Holm): that any of these verdicts is "
     "wrong has the probability of one. Verdicts on the other claims, and over several studies, are not corrected.",
-    "Population": "A verdict is about what the seeds draw anew, say initial weights, and about nothing that they share, "
-    "say one data set; each claim's record names it.",
+    "Population": "A verdict is about what the seeds draw anew, say initial weights, and about nothing that they "
+    "share, say one data set; each claim's record names it.",
     "Stopping": "Where the number of seeds was set before anything was seen, an interval for it is used. Where seeds "
     "were added after a look, verdicts come from sequences, which hold at every number of seeds at once. Runs made "
     "elsewhere and left out are not known here.",
