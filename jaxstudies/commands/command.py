@@ -12,7 +12,7 @@ from jaxstudies import configs
 from jaxstudies.commands import endings, options
 from jaxstudies.commands.answer import report
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.commands.launch import launch
+from jaxstudies.commands.launch import launch, plan
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import cluster
@@ -76,7 +76,9 @@ def _mistake(error: BaseException) -> str | None:
 def _main(study: Study, argv: list[str]) -> None:
     config, seeds, chosen = parse(study, argv)
     out = chosen.out or Path("results") / study.name
-    if chosen.plots_only:
+    if chosen.plan:
+        plan(study, config, seeds, chosen)
+    elif chosen.plots_only:
         check_stored(study, argv, out)
         report(study, out, chosen)
     else:

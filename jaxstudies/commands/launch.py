@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from jaxstudies import deciding, jobs, locks, ours, results
+from jaxstudies import deciding, jobs, locks, ours, planning, results
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
@@ -96,8 +96,7 @@ def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
 
 
 def _run_until_decided(job: Job, planned: int, most: int | None, report: Callable[[], None]) -> None:
-    if not results.claims_of(job.study, job.config):
-        raise UsageError(f"--until-decided: {job.study.name} has no claims")
+    check_has_claims(job.study, job.config, "--until-decided")
     most = LOOKS_FURTHEST * planned if most is None else most
 
     def tell(look: Look) -> None:
@@ -112,6 +111,25 @@ def _run_until_decided(job: Job, planned: int, most: int | None, report: Callabl
         deciding.until_decided(job, planned, most, tell)
         ours.remove_leftovers(job.directory)
         report()
+
+
+def check_has_claims(study: Study, config: Dataclass, flag: str) -> None:
+    """Raise UsageError if there is nothing to be decided."""
+    if not results.claims_of(study, config):
+        raise UsageError(f"{flag}: {study.name} has no claims")
+
+
+def plan(study: Study, config: Dataclass, seeds: Seeds, options: Options) -> None:
+    """Print how many seeds each claim is likely to need."""
+    check_has_claims(study, config, "--plan")
+    connect(options)
+    execution = Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE)
+    most = options.max_seeds or LOOKS_FURTHEST * seeds.seeds
+    try:
+        made = planning.make(study, config, seeds.seeds, most, seeds.seed, execution)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error).replace("chunk_size", "--chunk-size")) from error
+    print(planning.in_words(made, most))
 
 
 def share_held(directory: Path, share: Share) -> AbstractContextManager:

@@ -32,7 +32,10 @@ class Options:
     """Look again and again, and go on until every claim is decided; settings whose claims are
     decided stop. Verdicts hold however often one looks. --seeds sets how far looks lie apart."""
     max_seeds: Annotated[int, at.Interval(ge=1, le=10**9)] | None = None
-    """Seeds of a setting at most, with --until-decided (100 times --seeds)."""
+    """Seeds of a setting at most, with --until-decided or --plan (100 times --seeds)."""
+    plan: bool = False
+    """Say how many seeds each claim is likely to need and how long that takes here, from a pilot on
+    other seeds; write nothing."""
     out: Path | None = None
     """Directory for the results (results/<study>). The same command goes on there after a kill;
     with more seeds it runs only those that are new."""
@@ -108,11 +111,13 @@ def check(options: Options) -> None:
             raise UsageError("--shard: the processes of --distributed have their shares already")
         if options.fresh:
             raise UsageError("--fresh: a shard cannot know whose chunks are new; remove DIR/parts")
-    if options.max_seeds is not None and not options.until_decided:
-        raise UsageError(f"--max-seeds {options.max_seeds}: only with --until-decided")
-    for flag in ("plots_only", "fresh", "shard", "distributed"):
-        if options.until_decided and getattr(options, flag) not in (False, None):
-            raise UsageError(f"--until-decided: cannot be used with --{flag.replace('_', '-')}")
+    if options.max_seeds is not None and not (options.until_decided or options.plan):
+        raise UsageError(f"--max-seeds {options.max_seeds}: only with --until-decided or --plan")
+    for name in ("until_decided", "plan"):
+        for other in ("plots_only", "fresh", "shard", "distributed", *(["until_decided"] if name == "plan" else [])):
+            if getattr(options, name) and getattr(options, other) not in (False, None):
+                named = (f"--{flag.replace('_', '-')}" for flag in (name, other))
+                raise UsageError(": cannot be used with ".join(named))
     waits = ["--connect-timeout"] * (options.connect_timeout is not None)
     if (named := given + waits) and not options.distributed:
         raise UsageError(f"{named[0]}: only with --distributed")

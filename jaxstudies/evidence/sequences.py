@@ -116,8 +116,9 @@ def bounded_mean(
         raise ValueError(
             f"bounds ({least:g}, {most:g}): there are values from {np.min(values):g} to {np.max(values):g}"
         )
-    scaled = (np.asarray(values, float) - least) / (most - least)
-    counts = np.ones(len(scaled)) if counts is None else np.asarray(counts, float)
+    if counts is None:  # what is alike is bet on once
+        values, counts = np.unique(values, return_counts=True)
+    scaled, counts = (np.asarray(values, float) - least) / (most - least), np.asarray(counts, float)
     mean = float(scaled @ counts / counts.sum())
 
     def lower(scaled: np.ndarray, mean: float) -> float:
