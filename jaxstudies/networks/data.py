@@ -36,7 +36,7 @@ TARGETS: dict[str, Target] = {
     "step_sin": Target(1, lambda x: jnp.where(x > 0, 1.0, 0.0) + 0.2 * jnp.sin(5 * x)),
     "abs_sum_diff": Target(2, lambda x: jnp.abs(jnp.stack([x[:, 0] + x[:, 1], x[:, 0] - x[:, 1]], axis=-1))),
 }
-"""The targets of Lu, Su and Karniadakis (arXiv 1808.04947), and |x sin 5x|."""
+"""The targets of Lu, Shin, Su and Karniadakis (arXiv 1903.06733), and |x sin 5x|."""
 
 
 def uniform_inputs(key: Key[Array, ""], num_examples: int, dimension: int) -> Float[Array, "examples dimension"]:
