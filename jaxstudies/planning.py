@@ -13,7 +13,7 @@ import pandas as pd
 from jaxstudies import jobs, results
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine.monte_carlo import Execution
-from jaxstudies.evidence.estimands import ESTIMANDS, counts_of
+from jaxstudies.evidence.estimands import ESTIMANDS, Method, counts_of
 from jaxstudies.evidence.verdicts import held_against
 from jaxstudies.study import Study
 
@@ -115,7 +115,7 @@ def _looks(most: int) -> Iterable[int]:
     yield most
 
 
-def _is_decided(record: Mapping, method, effects: pd.DataFrame) -> bool:
+def _is_decided(record: Mapping, method: Method, effects: pd.DataFrame) -> bool:
     return held_against(record, method, effects, record["level"]).kind in ("supported", "refuted")
 
 

@@ -94,6 +94,7 @@ def test_seeds_flow_until_each_claim_is_decided_and_what_is_decided_stops(coins,
     assert f"{looks[-1]:,} seeds: 2 decided\n" in said
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_a_run_in_one_go_and_replay(coins):
     run(*UNTIL)
     run("--seeds", str(left(coins / "out")["rule"]["looks"][-1]), out="whole")
@@ -109,6 +110,7 @@ def test_rows_are_those_of_a_run_in_one_go_and_replay(coins):
     assert times["runs"].sum() == len(parts) and len(times) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_verdicts(coins, monkeypatch):
     run(*UNTIL, out="whole")
     finish, calls = jobs.finish, []
@@ -144,6 +146,7 @@ def test_more_seeds_after_a_look_are_judged_by_sequences(coins):
     assert left(coins / "out")["rule"]["looks"] == [100, 200]
 
 
+@pytest.mark.slow
 def test_what_had_stopped_is_looked_at_for_good(coins):
     run(*UNTIL)
     looks = left(coins / "out")["rule"]["looks"]
@@ -152,6 +155,7 @@ def test_what_had_stopped_is_looked_at_for_good(coins):
     assert origin(coins / "out")["seen"] == looks
 
 
+@pytest.mark.slow
 def test_a_run_of_a_fixed_number_goes_on_until_it_is_decided(coins):
     run("--seeds", "70")
     run(*UNTIL)

@@ -26,6 +26,7 @@ def hits(share, n=64):
     return (np.arange(n) < round(share * n)).astype(float)
 
 
+@pytest.mark.slow
 def test_the_nearer_to_the_border_the_more_seeds_are_needed():
     medians = [need(hits(share), (0.9, 1.0), estimand="share").median for share in (0.5, 0.75, 0.86)]
     assert 0 < medians[0] < medians[1] < medians[2]
@@ -38,10 +39,12 @@ def test_it_needs_about_what_a_run_comes_to_need():
     assert 200 <= found.median <= 500
 
 
+@pytest.mark.slow
 def test_what_lies_at_the_border_is_likely_never_decided():
     assert need(hits(0.9, 1000), (0.9, 1.0), estimand="share").ninety == math.inf
 
 
+@pytest.mark.slow
 def test_a_pilot_without_a_miss_is_no_certainty():
     found = need(np.ones(64), (0.99, 1.0), estimand="share")
     assert found.ninety == math.inf or found.ninety > 1000

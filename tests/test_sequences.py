@@ -49,6 +49,19 @@ def test_a_share_errs_at_any_of_a_hundred_looks_in_one_of_twenty_runs_at_most(p)
 
 
 @pytest.mark.slow
+def test_a_difference_from_a_stated_share_errs_at_any_look_in_one_of_twenty_runs_at_most():
+    """The share that was stated is of a sample, too."""
+    rng = np.random.default_rng(10)
+    seen = np.cumsum(rng.binomial(100, 0.95, size=(RUNS, len(LOOKS))), axis=1)
+    _, low, high = sequences.shares(seen, LOOKS, sequences.half(0.95))
+    _, least, most = intervals.wilson_intervals(rng.binomial(1000, 0.95, (RUNS, 1)), 1000, sequences.half(0.95))
+    assert ((low - most > 0) | (high - least < 0)).any(1).mean() < ERRORS
+    one = sequences.difference_from_stated_share(int(seen[0, 5]), int(LOOKS[5]), 950, 1000)
+    stated = intervals.wilson(950, 1000, sequences.half(0.95))
+    assert one[1:] == pytest.approx((low[0, 5] - stated[2], high[0, 5] - stated[1]))
+
+
+@pytest.mark.slow
 def test_a_mean_of_normal_values_errs_at_any_look_in_one_of_twenty_runs_at_most():
     rng = np.random.default_rng(1)
     means, variances = mean_and_variance_at_looks(rng, lambda rng, n: rng.normal(3.0, 2.0, n))
@@ -218,6 +231,7 @@ def test_more_than_nine_in_ten_collapse_is_decided_within_500_seeds_in_the_media
     assert np.median(looks[np.argmax(low > 0.9, axis=1)]) <= 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 20, 25])
 def test_the_table_of_coverage_is_what_its_command_prints(number):
     regime = [*renew_coverage.regimes()][number]
