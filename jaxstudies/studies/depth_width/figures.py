@@ -277,7 +277,7 @@ def plot_cusps(runs: pd.DataFrame) -> Figure:
     plain_log(ax.yaxis)
     figure.legend(**BELOW, ncols=2, fontsize=8)
     title = "What stands in the way: the cusps (best shape of each depth by validation;\n"
-    ax.set_title(f"{title}mean and 95 % t interval over n seeds; Delaunay and RBF are fitted once{max(notes)})")
+    ax.set_title(f"{title}mean and 95 % t interval over n seeds; Delaunay and RBF over the first ones{max(notes)})")
     return figure
 
 
