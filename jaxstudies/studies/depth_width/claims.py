@@ -127,7 +127,7 @@ def depth_claims(config: Config, recipe: str, deep: int) -> list[Claim]:
         method="least-squares slope of log RMSE on log parameters over shapes, deeper minus shallower, by data set",
         selection=ALL_FINITE,
         near_normal=OF_MANY,
-        settings={"part": "shapes", "recipe": recipe},
+        settings={"part": "shapes", "recipe": recipe, "depth": (deep - 1, deep)},
         not_shown="other shapes, and longer budgets",
     )
     return [steeper, time("time", "parameters"), time("time_by_units", "hidden_units")]

@@ -1,6 +1,5 @@
 """The points of the Eggholder function that all networks of a seed are trained and judged on."""
 
-from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -53,11 +52,11 @@ def make_splits(config: Config, key: Key[Array, ""]) -> Splits:
     return (train, validation, test), clean[ends[2] :]
 
 
-# Operation by operation, the data would be sixty programs to compile instead of one.
-@partial(jax.jit, static_argnums=0)
 def splits_of(config: Config, seed: int) -> Splits:
     """Return the points of the runs of a seed."""
-    return make_splits(config, jax.random.fold_in(jax.random.key(config.seed), seed))
+    # Operation by operation, the data would be sixty programs to compile instead of one.
+    draw = jax.jit(make_splits, static_argnums=0)
+    return draw(config, jax.random.fold_in(jax.random.key(config.seed), seed))
 
 
 def standardized(config: Config, splits: Splits) -> Problem:
