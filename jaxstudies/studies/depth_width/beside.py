@@ -16,7 +16,7 @@ from jaxstudies.networks import baselines
 from jaxstudies.networks.data import Dataset
 from jaxstudies.studies.depth_width.config import Config, Kind
 from jaxstudies.studies.depth_width.design import networks
-from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, rmse, splits_of, standardized
+from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, problem_of, rmse, splits_of
 from jaxstudies.studies.depth_width.simulation import first_state, make_bounds, make_model, make_optimizer
 from jaxstudies.training import TrainState, epoch_batches, fit
 
@@ -29,7 +29,7 @@ Remember = Callable[[str, Callable[[], Columns]], Columns]
 
 def beside(config: Config, remember: Remember) -> dict[str, pd.DataFrame]:
     """Fit the baselines and time each network by itself."""
-    train, alone = jax.jit(standardized, static_argnums=0)(config, splits_of(config, 0)).train, []
+    train, alone = problem_of(config, 0).train, []
 
     def seconds(name: str, compute: Callable[[], float]) -> float:
         return float(remember(f"alone-{name}", lambda: {"seconds": np.array(compute())})["seconds"])

@@ -71,6 +71,11 @@ def standardized(config: Config, splits: Splits) -> Problem:
     return Problem(train, validation, test, clean, surface, where, target_scale)
 
 
+def problem_of(config: Config, seed: int) -> Problem:
+    """Return what the networks of a seed are trained and judged on."""
+    return jax.jit(standardized, static_argnums=0)(config, splits_of(config, seed))
+
+
 def map_inputs() -> Float[Array, "midpoints 2"]:
     """Return the midpoints of a square grid, x2 slow and upwards."""
     axis = ((jnp.arange(MAP_SIDE) + 0.5) / MAP_SIDE * 2 - 1) * points.EGGHOLDER_BOUND

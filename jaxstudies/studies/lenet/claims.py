@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,14 +59,14 @@ def contrast(of: Selector, weights: Weights, estimator: str, split: str = "test"
     return 100 * final(of, "accuracy", weights, estimator, split)
 
 
-def compare(id_: str, words: str, weights: Weights, estimator: str, split: str = "test", **more) -> Claim:
+def compare(id_: str, words: str, weights: Weights, estimator: str, split: str = "test", **more: Any) -> Claim:
     """Return a claim about a weighted sum of accuracies; by default it is above 0."""
     effect = partial(contrast, weights=weights, estimator=estimator, split=split)
     more = {"holds": ABOVE_0, "ends": "(]"} | more
     return claim_of(f"{id_}.{estimator}", words, effect, weights, unit=f"points of {split} accuracy", **more)
 
 
-def claim_of(id_: str, words: str, effect: Callable[[Selector], pd.Series], weights: Weights, **more) -> Claim:
+def claim_of(id_: str, words: str, effect: Callable[[Selector], pd.Series], weights: Weights, **more: Any) -> Claim:
     """Return a claim about a weighted sum of what networks reach after the last epoch."""
     sides = " ".join(f"{'+' if w > 0 else '-'} {arm}" for arm, w in weights.items())
     said = f"{words} ({id_.rsplit('.', 1)[-1]} statistics)"
