@@ -1,5 +1,6 @@
 import json
 from functools import partial
+from itertools import product
 
 import flax.linen as nn
 import jax
@@ -21,12 +22,13 @@ from jaxstudies.output import table
 from jaxstudies.studies import depth_width
 from jaxstudies.studies.depth_width import shapes as grid
 from jaxstudies.studies.depth_width import simulation
-from jaxstudies.studies.depth_width.claims import time_ratios
+from jaxstudies.studies.depth_width.claims import best_networks, slopes, time_ratios
 from jaxstudies.studies.depth_width.config import Kind
 from jaxstudies.studies.depth_width.design import rooms
 from jaxstudies.studies.depth_width.padding import draw_layers
-from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, rmse
+from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, make_splits, rmse, splits_of
 from jaxstudies.studies.depth_width.summary import WHO, chosen
+from jaxstudies.study import Results
 from jaxstudies.training import fit, init_state, predict_blocks, random_order, train_step, variables
 
 STUDY = studies.from_module(depth_width, "depth_width")
@@ -282,21 +284,110 @@ def test_shapes_fit_the_room_they_share(compile_seconds):
     assert longer <= compile_seconds * (len(shapes) - programs)
 
 
-def test_slopes_and_their_difference():
-    rng = np.random.default_rng(0)
-    x = np.linspace(0, 3, 30)
-    covered = 0
-    for _ in range(400):
-        y, z = -0.5 * x + 0.2 * rng.normal(size=30), -0.2 * x + 0.1 * rng.normal(size=30)
-        _, low, high = intervals.difference_of_slopes(x, y, x, z)
-        covered += low <= -0.3 <= high
-    assert abs(covered / 400 - 0.95) < 4 * (0.95 * 0.05 / 400) ** 0.5
-    assert np.isnan(intervals.difference_of_slopes(x, x, x[:2], x[:2])).all()
+def made_up(num_seeds=6, falls=(-0.1, -0.3, -0.2), best=2e-2, **config):
+    """Results whose errors are powers of parameters, by depth, at three learning rates of which one is best."""
+    random, rows = np.random.default_rng(0), []
+    for depth, fall in enumerate(falls, 1):
+        for width, seed in product((16, 32, 64), range(num_seeds)):
+            kind = Kind((width,) * depth, "adam", "none", "relu", 1, 1000)
+            parameters = depth_width.count_parameters(depth_width.Config(), kind)
+            error = 300 * parameters ** (fall + 1e-3 * random.normal())
+            labels = {"part": "shapes", "shape": "-".join([str(width)] * depth), "recipe": "adam", "depth": depth}
+            labels |= {"hidden_units": depth * width, "parameters": parameters}
+            for rate in (1e-2, 2e-2, 4e-2):
+                errors = dict.fromkeys(("validation_rmse", "test_rmse", "clean_rmse"), error * (1 + abs(rate - best)))
+                errors |= {"train_rmse": error, "constant_rmse": 300.0, "nonfinite": False, "cusp_share": 0.5}
+                rows.append(labels | {"learning_rate": rate, "seed": seed} | errors)
+    runs = pd.DataFrame(rows)
+    who = runs[WHO].drop_duplicates()
+    same = {"recipe": "baseline", "nonfinite": False, "depth": 0, "hidden_units": 0, "parameters": 0}
+    thin_plates = pd.DataFrame({"part": "baseline", "shape": "RBF", "seed": range(num_seeds), "test_rmse": 8.0} | same)
+    beside = {"alone": who.assign(seconds_per_epoch=1.0), "baselines": thin_plates}
+    times = who.assign(run_seconds=1.0, runs=num_seeds)
+    shapes = {"shapes": tuple(who["shape"]), "recipes": ("adam",)}
+    return Results(depth_width.Config(**(shapes | config)), runs, times, beside)
+
+
+def judged(results):
+    return {v.id: v for v in from_table.judge(STUDY, results)[0]}
+
+
+def test_slopes_are_by_data_set():
+    networks = best_networks(made_up(falls=(-0.1,)))
+    found = slopes(networks)
+    assert found.index.tolist() == [*range(6)]
+    np.testing.assert_allclose(found, -0.1, atol=0.02)
+    lost = (networks["shape"] == "32") & (networks["seed"] == 3)
+    assert slopes(networks.assign(test_rmse=networks["test_rmse"].mask(lost))).isna().tolist() == [
+        seed == 3 for seed in range(6)
+    ]
+    assert slopes(networks[networks["shape"] == "32"]).empty and slopes(networks[:0]).empty
+
+
+def test_gains_are_differences_of_slopes_on_the_same_data():
+    verdicts = judged(made_up())
+    assert verdicts["gain.two_over_one.adam"].verdict == "supported"
+    assert verdicts["gain.two_over_one.adam"].effect == pytest.approx(-0.2, abs=0.02)
+    assert verdicts["gain.three_over_two.adam"].verdict == "refuted"
+    assert verdicts["gain.three_over_two.adam"].n == 6
+
+
+@pytest.mark.parametrize("best, end", [(9e-2, "largest"), (1e-3, "smallest")])
+def test_a_grid_that_is_too_small_decides_nothing(best, end):
+    verdict = judged(made_up(best=best))["gain.two_over_one.adam"]
+    assert verdict.verdict == "inconclusive"
+    assert verdict.why == f"grid too small: the best learning rate is the {end} in 36 of 36 networks"
+
+
+def test_one_network_at_the_end_of_its_grid_is_enough_and_other_depths_are_not_concerned():
+    results = made_up()
+    runs = results.runs
+    here = (runs["shape"] == "16") & (runs["seed"] == 2) & (runs["learning_rate"] == 4e-2)
+    one = results._replace(runs=runs.assign(validation_rmse=runs["validation_rmse"].mask(here, 1.0)))
+    verdicts = judged(one)
+    assert verdicts["gain.two_over_one.adam"].why.endswith("the largest in 1 of 36 networks")
+    assert verdicts["gain.three_over_two.adam"].verdict == "refuted"
+    # A rate that lies inside because all larger ones diverge is inside.
+    lost = runs["validation_rmse"].mask(runs["learning_rate"] == 4e-2)
+    assert judged(results._replace(runs=runs.assign(validation_rmse=lost)))["gain.two_over_one.adam"].why == ""
+
+
+def test_rates_that_are_given_are_not_tuned():
+    results = made_up()
+    runs = results.runs[results.runs["learning_rate"] == 1e-2].assign(recipe="sgd")
+    config = depth_width.Config(raw=True, recipes=("sgd",), shapes=results.config.shapes)
+    beside = {name: rows.replace("adam", "sgd") for name, rows in results.beside.items()}
+    given = results._replace(config=config, runs=runs, beside=beside, times=results.times.replace("adam", "sgd"))
+    assert judged(given)["gain.two_over_one.sgd"].verdict == "supported"
+
+
+def test_claims_say_whose_they_are_and_what_for():
+    claims = from_table.claims_of(STUDY, depth_width.Config())
+    assert {claim.id for claim in claims if claim.primary} == {
+        f"gain.{pair}.{recipe}" for pair in ("two_over_one", "three_over_two") for recipe in ("sgd", "adam")
+    }
+    for claim in claims:
+        assert (claim.says != "") == (claim.where != "") == (claim.source != "ours")
+        assert claim.margin or not set(claim.holds) - {0.0, 1.0, np.inf, -np.inf}
+        assert "interval" not in claim.method
+        assert (claim.population == depth_width.POPULATION) != claim.id.startswith("time")
+    assert "over 25 shapes against 6, after 10 epochs" in claims[0].claim
+
+
+def test_each_seed_has_a_data_set_of_its_own():
+    config = depth_width.Config(num_examples=200)
+    first, second = (splits_of(config, seed) for seed in (0, 1))
+    for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        assert one.shape == other.shape and not np.any(one == other)
+    again, _ = make_splits(config, jax.random.fold_in(jax.random.key(0), 1))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-3), again, second[0])
 
 
 def test_time_ratio_of_known_times():
     times = pd.DataFrame({"parameters": [64, 256, 1024], "seconds_per_epoch": [1.0, 2.0, 4.0]})
     deeper = pd.DataFrame({"parameters": [128, 512, 9999], "seconds_per_epoch": [3.0, 6.0, 9.0]})
+    by_units = [rows.rename(columns={"parameters": "hidden_units"}) for rows in (deeper, times)]
+    assert time_ratios(*by_units, "hidden_units").equals(time_ratios(deeper, times))
     ratios = time_ratios(deeper, times)
     assert len(ratios) == 2  # the third lies outside the range
     ratio, _, _ = intervals.geometric_mean(ratios["value"].to_numpy())
@@ -329,8 +420,23 @@ def test_script_small_end_to_end(finished):
     assert floor == pytest.approx(0.3**0.5)
     verdicts = json.loads((finished / "claims.json").read_text())["claims"]
     assert {v["id"] for v in verdicts} >= {"gain.two_over_one.sgd", "modern"}
+    check_data_sets(results)
     for name in ("rmse", "time", "curves", "cusps", "two_layers", "error_map"):
         assert matplotlib.image.imread(finished / f"{name}.png").std() > 0.02
+
+
+def check_data_sets(results):
+    """All networks of a seed, and the baselines beside them, are tested on the points of that seed."""
+    by_seed = results.runs.groupby("seed")["constant_rmse"]
+    assert (by_seed.max() - by_seed.min()).max() < 1e-3 < by_seed.mean().std()
+    for seed, found in by_seed.mean().items():
+        (train, _, test), _ = splits_of(results.config, int(seed))
+        expected = np.sqrt(np.mean((np.asarray(test.targets, float) - float(train.targets.mean())) ** 2))
+        assert found == pytest.approx(expected, rel=1e-4)
+        rows = results.beside["baselines"].query("seed == @seed").set_index("shape")["test_rmse"]
+        # It is fitted to the points for validation, too.
+        assert rows["constant"] == pytest.approx(expected, rel=1e-2)
+        assert rows["RBF"] < rows["constant"]
 
 
 @pytest.mark.slow

@@ -248,31 +248,64 @@ def test_lsuv_sets_the_variance_to_one():
     assert np.all(np.abs(moments - 0.5) < 4 * np.sqrt(5 / 4 / 200))
 
 
-def test_judge_on_made_up_slopes():
-    def rows(activation, init, sigma, slope, saturation):
+@pytest.fixture(scope="module")
+def made_up():
+    random, num_seeds = np.random.default_rng(0), 30
+
+    def rows(activation, init, sigma, slope, saturation, small=0.5):
         labels = {"activation": activation, "init": init, "sigma": sigma}
-        slopes = slope + np.linspace(-0.01, 0.01, 5)
+        by_layer = np.linspace(saturation, 0, 5)
+        samples = np.tile(np.where(np.arange(100) < 100 * small, 0.1, 0.9), (5, 1))
         return [
-            labels | {"seed": seed, "slope": slopes[[seed]], "saturation": np.full((1, 5), saturation)}
-            for seed in range(5)
+            labels
+            | {"seed": seed, "slope": slope + 0.01 * random.normal(size=1)}
+            | {"saturation": by_layer[None] + 0.001 * random.uniform(size=(1, 5))}
+            | {"activation_sample": np.where(random.uniform(size=(1, 5, 100)) < 0.01, 2.0, samples[None])}
+            for seed in range(num_seeds)
         ]
 
-    runs = pd.DataFrame(
-        rows("tanh", "normal", 0.10, 0.1, 0.0)
-        + rows("tanh", "normal", 0.28, 0.5, 0.4)
-        + rows("tanh", "glorot_normal", np.nan, 0.9, 0.0)
-        + rows("relu", "he_normal", np.nan, 0.0, 0.5)
-        + rows("relu", "glorot_normal", np.nan, 0.35, 0.5)
-    )
-    results = Results(initialization.Config(), runs, pd.DataFrame(), {})
-    verdicts = {v.id: v for v in from_table.judge(load("initialization"), results)[0]}
-    assert verdicts["sigma_vanishing.tanh"].verdict == "supported"
-    assert verdicts["sigma_vanishing.tanh"].effect == pytest.approx(0.4)
-    assert verdicts["sigma_saturation.tanh"].effect == pytest.approx(0.4)
-    assert verdicts["glorot_prevents.tanh"].verdict == "refuted"
-    assert verdicts["he_better"].verdict == "supported"
-    assert verdicts["sigma_vanishing.sigmoid"].verdict == "inconclusive"
-    assert verdicts["sigma_vanishing.sigmoid"].n == 0
+    listed = rows("tanh", "normal", 0.10, 0.1, 0.0) + rows("tanh", "normal", 0.28, 0.5, 0.4)
+    listed += rows("tanh", "glorot_normal", np.nan, 0.9, 0.0)
+    listed += rows("relu", "he_normal", np.nan, 0.0, 0.5, 0.8) + rows("relu", "glorot_normal", np.nan, 0.35, 0.5, 1.0)
+    results = Results(initialization.Config(), pd.DataFrame(listed), pd.DataFrame(), {})
+    return {v.id: v for v in from_table.judge(load("initialization"), results)[0]}
+
+
+@pytest.mark.parametrize(
+    "id_, verdict, effect",
+    [
+        ("sigma_vanishing.tanh", "supported", 0.4),
+        ("sigma_saturation.tanh", "supported", 0.2),
+        ("first_saturates.tanh", "supported", 0.4),
+        ("glorot_prevents.tanh", "refuted", 0.9),
+        ("glorot_flatter.tanh", "refuted", 0.4),
+        ("glorot_saturation.tanh", "supported", 0.0),
+        ("he_better", "supported", -0.34),
+        ("glorot_small", "supported", 0.99),
+        ("he_small", "supported", 0.79),
+    ],
+)
+def test_judge_on_made_up_measures(made_up, id_, verdict, effect):
+    assert made_up[id_].verdict == verdict
+    assert made_up[id_].effect == pytest.approx(effect, abs=0.01)
+
+
+def test_what_was_not_run_is_not_tested(made_up):
+    assert {v.verdict for v in made_up.values() if v.id.endswith("sigmoid")} == {"not tested"}
+    assert made_up["sigma_vanishing.sigmoid"].n == 0
+
+
+def test_claims_say_whose_they_are_and_what_for():
+    claims = {c.id: c for c in from_table.claims_of(load("initialization"), initialization.Config(depth=9))}
+    assert all(c.population == initialization.POPULATION for c in claims.values())
+    assert all(c.says and c.where for c in claims.values() if c.source != "ours")
+    assert all(c.margin for c in claims.values() if set(c.holds) - {0.0, 1.0, np.inf, -np.inf})
+    assert not any("interval" in c.method for c in claims.values())
+    # A claim about Glorot is one at a depth.
+    assert "9 hidden layers" in claims["glorot_prevents.tanh"].claim
+    assert claims["glorot_prevents.tanh"].holds[1] == pytest.approx(np.log(2) / 8)
+    primary = {c.id.split(".")[0] for c in claims.values() if c.primary}
+    assert primary == {"sigma_vanishing", "glorot_prevents", "he_better"}
 
 
 # --- end to end --------------------------------------------------------------------------------

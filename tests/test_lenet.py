@@ -21,7 +21,7 @@ from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo, tracing
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.monte_carlo import Execution
-from jaxstudies.evidence.claims import judge_all
+from jaxstudies.evidence.verdicts import judge_all
 from jaxstudies.networks import diagnostics, mnist
 from jaxstudies.networks.convnets import LeNet5, average_pool, convolve, dropout
 from jaxstudies.networks.data import Dataset
@@ -33,6 +33,7 @@ from jaxstudies.studies.lenet import simulation
 from jaxstudies.studies.lenet.design import ARMS, load
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
+from jaxstudies.study import Results
 from jaxstudies.training import start_state, train_step, variables
 
 STUDY = studies.from_module(lenet, "lenet")
@@ -269,8 +270,9 @@ def check_files(whole):
         assert matplotlib.image.imread(whole / f"{name}.png")[..., :3].std() > 0.05
     verdicts = {v["id"]: v for v in json.loads((whole / "claims.json").read_text())["claims"]}
     assert verdicts["input_bn_beats.running"]["n"] == 2
-    assert verdicts["both_beat_bn.running"]["n"] == 0  # bn_dropout was not run
-    assert verdicts["both_beat_bn.running"]["verdict"] == "inconclusive"
+    assert verdicts["both_beat_bn.precise"]["n"] == 0  # bn_dropout was not run
+    assert verdicts["both_beat_bn.precise"]["verdict"] == "not tested"
+    assert all(v["population"] == lenet.POPULATION for v in verdicts.values())
 
 
 def check_batch_norm_parameters(runs):
@@ -322,6 +324,10 @@ def test_a_config_does_not_start_the_backend_and_settings_fill_in_what_it_leaves
     assert (setting.arguments["num_epochs"], setting.arguments["batch_size"]) == (5, 32)
 
 
+def selector(runs):
+    return from_table.Selector(Results(None, runs, pd.DataFrame(), {}), lenet.AXES)
+
+
 def table_of(final):
     """Runs of one epoch, by arm and seed, whose accuracies and losses are all one number."""
     rows = [
@@ -329,23 +335,44 @@ def table_of(final):
         for arm, values in final.items()
         for seed, value in enumerate(values)
     ]
-    return from_table.selector(pd.DataFrame(rows), lenet.AXES)
+    return selector(pd.DataFrame(rows))
 
 
 def judge(final):
     return {v.id: v for v in judge_all(lenet.CLAIMS, table_of(final))[0]}
 
 
-def test_equal_arms_do_not_count_as_better():
-    verdicts = judge({"bn_input": [0.9] * 3, "standardized": [0.9] * 3})
-    assert verdicts["input_bn_beats.running"].verdict == "refuted"
+def test_equal_arms_are_no_evidence():
+    verdicts = judge({"bn_input": [0.9] * 6, "standardized": [0.9] * 6})
+    for id_ in ("input_bn_beats.running", "input_equivalent.precise"):
+        assert verdicts[id_].verdict == "inconclusive"
+        assert "equal" in verdicts[id_].why
+
+
+def test_a_tie_is_no_support_and_a_small_difference_is_equivalence():
+    noise = 1e-4 * np.array([-1.0, 1.0, -2.0, 2.0, -0.5, 0.5])
+    verdicts = judge({"bn_input": 0.9 + noise, "standardized": [0.9] * 6})
+    assert verdicts["input_bn_beats.running"].verdict == "inconclusive"
     assert verdicts["input_equivalent.precise"].verdict == "supported"
+    assert verdicts["train_accuracy_same.running"].verdict == "supported"
 
 
 def test_interaction_is_the_difference_of_differences():
     final = {"plain": 0.5, "bn_input": 0.6, "dropout": 0.55, "bn_dropout": 0.7}
     verdicts = judge({arm: value + 0.01 * np.arange(3) for arm, value in final.items()})
-    assert verdicts["interaction.running"].effect == pytest.approx(5.0)
+    assert verdicts["interaction.precise"].effect == pytest.approx(5.0)
+
+
+def test_claims_say_whose_they_are_and_what_for():
+    for claim in lenet.CLAIMS:
+        assert (claim.says != "") == (claim.where != "") == (claim.source != "ours")
+        assert claim.margin or not set(claim.holds) - {0.0, np.inf, -np.inf}
+        assert "interval" not in claim.method and claim.selection
+    primary = {claim.id for claim in lenet.CLAIMS if claim.primary}
+    assert primary == {
+        *("input_bn_beats.running", "input_equivalent.precise", "dropout_between.above.precise"),
+        *("dropout_between.below.precise", "both_beat_bn.precise", "both_beat_dropout.precise"),
+    }
 
 
 def test_spikes_are_the_largest_rises_of_the_validation_loss():
@@ -354,7 +381,7 @@ def test_spikes_are_the_largest_rises_of_the_validation_loss():
     losses[:, ESTIMATORS.index("precise"), SPLITS.index("validation")] = 1.0, 0.5, 1.0, 0.25
     runs = pd.DataFrame({"arm": "raw_bn", "seed": [0, 1], "loss": [losses, 0 * losses]})
     runs["accuracy"] = runs["loss"]
-    of = from_table.selector(runs, lenet.AXES)
+    of = selector(runs)
     verdicts = {v.id: v for v in judge_all(lenet.CLAIMS, of)[0]}
     assert verdicts["spikes.larger"].effect == pytest.approx((1.5 + 0) / 2)
     assert verdicts["spikes.gone"].effect == pytest.approx((0.9 * 2 - 0.5 + 0) / 2)
@@ -375,7 +402,7 @@ def test_networks_that_diverged_are_not_compared():
         ("standardized", 1, diverged),
     ]
     runs = pd.DataFrame(rows, columns=["arm", "seed", "loss"]).assign(accuracy=[np.full((3, 2, 3), 0.1)] * 4)
-    verdicts = {v.id: v for v in judge_all(lenet.CLAIMS, from_table.selector(runs, lenet.AXES))[0]}
+    verdicts = {v.id: v for v in judge_all(lenet.CLAIMS, selector(runs))[0]}
     assert verdicts["input_bn_beats.running"].n == 1 and verdicts["input_equivalent.precise"].n == 2
     # A rise that one estimator alone has told of is no difference between the two.
     assert verdicts["spikes.larger"].effect == 0 and verdicts["spikes.larger"].n == 2

@@ -3,6 +3,7 @@
 import timeit
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +16,12 @@ from jaxstudies.networks import baselines
 from jaxstudies.networks.data import Dataset
 from jaxstudies.studies.depth_width.config import Config, Kind
 from jaxstudies.studies.depth_width.design import networks
-from jaxstudies.studies.depth_width.problem import cusp_errors, data, find_cusps, make_splits, rmse
+from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, problem_of, rmse, splits_of
 from jaxstudies.studies.depth_width.simulation import first_state, make_bounds, make_model, make_optimizer
 from jaxstudies.training import TrainState, epoch_batches, fit
 
+FITTED = 5
+"""Data sets, at most, to which the baselines are fitted: those of the first seeds."""
 Columns = dict[str, np.ndarray]
 Remember = Callable[[str, Callable[[], Columns]], Columns]
 """Returns what was kept under a name, or computes and keeps it."""
@@ -26,7 +29,7 @@ Remember = Callable[[str, Callable[[], Columns]], Columns]
 
 def beside(config: Config, remember: Remember) -> dict[str, pd.DataFrame]:
     """Fit the baselines and time each network by itself."""
-    train, alone = data(config)["problem"].train, []
+    train, alone = problem_of(config, 0).train, []
 
     def seconds(name: str, compute: Callable[[], float]) -> float:
         return float(remember(f"alone-{name}", lambda: {"seconds": np.array(compute())})["seconds"])
@@ -42,27 +45,35 @@ def beside(config: Config, remember: Remember) -> dict[str, pd.DataFrame]:
 
 
 def fit_baselines(config: Config, remember: Remember) -> pd.DataFrame:
-    """Fit what is not a network to all the training and validation data; a row each, and the floor.
+    """Fit what is not a network to the training and validation data of the first seeds; a row each, and the floor.
 
     `test_rmse_error` is the standard error of the test error over the test points.
     """
-    (*known, test), clean_test = make_splits(config)
-    inputs, targets = (np.concatenate(arrays).astype(float) for arrays in zip(*known, strict=True))
-    test_inputs, test_targets = (np.asarray(a, float) for a in test)
-    cusps, rows = find_cusps(test.inputs), []
-    for name in tqdm(baselines.REGRESSORS, desc="baselines", unit="baseline", delay=1):
-        predict = partial(baselines.predict, name, inputs, targets[:, 0], test_inputs)
-        kept = remember(f"baseline-{name}", lambda of=predict: {"predictions": of()[:, None]})
-        squares = (kept["predictions"] - test_targets) ** 2
-        error = squares.mean() ** 0.5
-        predictions = jnp.asarray(kept["predictions"], jnp.float32)
-        by_distance, share = cusp_errors(predictions, clean_test, cusps)
-        row = {"part": "baseline", "shape": name, "test_rmse": error, "cusp_share": float(share)}
-        row |= {"test_rmse_error": squares.std() / (2 * error * len(squares) ** 0.5)}
-        rows.append(row | {"clean_rmse": float(rmse(predictions, clean_test)), "cusp_rmse": by_distance.tolist()})
-    rows.append({"part": "floor", "shape": "floor", "test_rmse": config.noise_variance**0.5})
-    same = {"recipe": "baseline", "nonfinite": False, "depth": 0, "hidden_units": 0, "parameters": 0, "seed": 0}
+    listed = list(product(range(min(config.seeds, FITTED)), baselines.REGRESSORS))
+    bar = tqdm(listed, desc="baselines", unit="baseline", delay=1)
+    rows = [fit_baseline(config, seed, name, remember) for seed, name in bar]
+    rows.append({"part": "floor", "shape": "floor", "test_rmse": config.noise_variance**0.5, "seed": 0})
+    same = {"recipe": "baseline", "nonfinite": False, "depth": 0, "hidden_units": 0, "parameters": 0}
     return pd.DataFrame(rows).assign(**same)
+
+
+def fit_baseline(config: Config, seed: int, name: str, remember: Remember) -> dict[str, object]:
+    """Return the errors of a regressor on the data set of a seed."""
+    (*known, test), clean_test = splits_of(config, seed)
+
+    def predictions_of() -> Columns:
+        inputs, targets = (np.concatenate(arrays).astype(float) for arrays in zip(*known, strict=True))
+        fitted = baselines.predict(name, inputs, targets[:, 0], np.asarray(test.inputs, float))
+        return {"predictions": fitted[:, None]}
+
+    predicted = remember(f"baseline-{name}-{seed}", predictions_of)["predictions"]
+    squares = (predicted - np.asarray(test.targets, float)) ** 2
+    error = squares.mean() ** 0.5
+    predictions = jnp.asarray(predicted, jnp.float32)
+    by_distance, share = cusp_errors(predictions, clean_test, find_cusps(test.inputs))
+    row = {"part": "baseline", "shape": name, "seed": seed, "test_rmse": error, "cusp_share": float(share)}
+    row |= {"test_rmse_error": squares.std() / (2 * error * len(squares) ** 0.5)}
+    return row | {"clean_rmse": float(rmse(predictions, clean_test)), "cusp_rmse": by_distance.tolist()}
 
 
 def seconds_to_shuffle(train: Dataset, batch_size: int) -> float:

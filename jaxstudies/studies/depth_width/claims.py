@@ -1,4 +1,4 @@
-"""The claims about depth and width, held against errors and times over shapes and seeds."""
+"""The claims about depth and width, held against errors by data set, and against times over shapes."""
 
 from functools import partial
 from itertools import product
@@ -7,75 +7,178 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.evidence.claims import with_primary
+from jaxstudies.evidence.verdicts import Undecidable
 from jaxstudies.output.words import WORDS
-from jaxstudies.results import selector
-from jaxstudies.studies.depth_width.summary import chosen, known_shapes, summarize
+from jaxstudies.results import Selector
+from jaxstudies.studies.depth_width.config import Config
+from jaxstudies.studies.depth_width.shapes import choose_shapes
+from jaxstudies.studies.depth_width.summary import WHO, chosen, known_shapes, summarize
 from jaxstudies.study import Claim, Results
 
+POPULATION = (
+    "A seed draws the data set, that is points, noise and split, and a network's weights, frequencies and order of the "
+    "points; all networks of a seed learn from the same data set."
+)
+SHAPES_ALONE = "Shapes of the grid, each timed once by itself on one machine; no seed draws anything."
 NUMBER = {1: "one", 2: "two", 3: "three"}
-NOTEBOOK, ASSIGNMENT = "the source notebook", "the assignment's question"
+NOTEBOOK = "the source notebook"
+OF_MANY = "an error is over thousands of test points, and a slope over shapes weighs the logarithms of several"
+ALL_FINITE = "on data sets on which all of these networks ended finite"
+HALF = "ours: less than half of the way is nearer to the constant than to the floor"
 
 
-def time_ratios(deeper: pd.DataFrame, shallower: pd.DataFrame) -> pd.DataFrame:
-    """Return how many times longer an epoch of each deeper network takes at equal parameters.
+def best_networks(results: Results) -> pd.DataFrame:
+    """Return the network of each shape, recipe and seed at its best rate, and at which end of its grid that is."""
+    grids = results.runs.groupby(WHO)["learning_rate"].agg(["min", "max"]).reset_index()
+    rows = chosen(results).merge(grids, on=WHO)
+    ends = [rows["learning_rate"] == rows["max"], rows["learning_rate"] == rows["min"]]
+    rows["test_rmse"] = rows["test_rmse"].where(~rows["nonfinite"].astype(bool))
+    return rows.assign(end=np.select(ends, ["largest", "smallest"], ""))
 
-    Each deeper shape within the shallower ones' range of parameters is held against their times,
-    interpolated in logarithms.
+
+def decidable(effect: pd.Series, networks: pd.DataFrame, config: Config) -> pd.Series:
+    """Return an effect; raise Undecidable if the best rate of a network that it is of lies at an end of its grid."""
+    tuned = networks[~((networks["recipe"] == "sgd") & config.raw)]
+    hits = tuned["end"][tuned["end"] != ""].value_counts()
+    if len(hits):
+        told = " and ".join(f"the {end} in {count}" for end, count in hits.items())
+        raise Undecidable(f"grid too small: the best learning rate is {told} of {len(tuned)} networks", effect)
+    return effect
+
+
+def slopes(networks: pd.DataFrame) -> pd.Series:
+    """Return by seed the least-squares slope of log error on log parameters over shapes, NaN where one has no error."""
+    errors = networks.pivot(index="seed", columns=["parameters", "shape"], values="test_rmse")
+    x = np.log(errors.columns.get_level_values("parameters").to_numpy(float))
+    x = x - x.mean() if len(x) else x
+    if not (spread := x @ x) > 0:
+        return pd.Series(dtype=float)
+    return np.log(errors) @ (x / spread)
+
+
+def gain(of: Selector, recipe: str, deep: int) -> pd.Series:
+    """Return by seed how much steeper the error falls with a depth than with the one below (below 0: it does)."""
+    networks = of.shared(best_networks)
+    networks = networks[(networks["part"] == "shapes") & (networks["recipe"] == recipe)]
+    deeper, shallower = (networks[networks["depth"] == depth] for depth in (deep, deep - 1))
+    effect = slopes(deeper) - slopes(shallower)
+    return decidable(effect, pd.concat([deeper, shallower]), of.results.config) if len(effect) else effect
+
+
+def time_ratios(deeper: pd.DataFrame, shallower: pd.DataFrame, at_equal: str = "parameters") -> pd.DataFrame:
+    """Return how many times longer an epoch of each deeper network takes at equal parameters, or hidden units.
+
+    Each deeper shape within the shallower ones' range is held against their times, interpolated in logarithms.
     """
-    times = shallower.groupby("parameters")["seconds_per_epoch"].mean()
-    inside = deeper[deeper["parameters"].between(times.index.min(), times.index.max())]
+    times = shallower.groupby(at_equal)["seconds_per_epoch"].mean()
+    inside = deeper[deeper[at_equal].between(times.index.min(), times.index.max())]
     if inside.empty:
         return pd.DataFrame({"value": [], "seed": []})
-    expected = np.interp(np.log(inside["parameters"]), np.log(times.index), np.log(times))
+    expected = np.interp(np.log(inside[at_equal]), np.log(times.index), np.log(times))
     return pd.DataFrame({"value": inside["seconds_per_epoch"] / np.exp(expected), "seed": np.nan})
 
 
-def log_errors(deeper: pd.DataFrame, shallower: pd.DataFrame) -> pd.DataFrame:
-    """Return the logarithms of errors (`value`) and of parameters (`other`); group 1 is deeper."""
-    rows = pd.concat([deeper.assign(group=1), shallower.assign(group=0)])
-    logs = {"value": np.log(rows["rmse"]), "other": np.log(rows["parameters"].astype(float))}
-    return rows[["group"]].assign(seed=np.nan, **logs)
+def shapes_of(results: Results) -> pd.DataFrame:
+    """Return the summary's rows of shapes."""
+    return known_shapes(summarize(results))
 
 
-def depth_claims(shapes: pd.DataFrame, recipe: str, deep: int) -> list[Claim]:
+def longer(of: Selector, recipe: str, deep: int, at_equal: str) -> pd.DataFrame:
+    """Return how many times longer an epoch takes with a depth than with the one below, by shape."""
+    shapes = of.shared(shapes_of)
+    shapes = shapes[shapes["recipe"] == recipe]
+    return time_ratios(shapes[shapes["depth"] == deep], shapes[shapes["depth"] == deep - 1], at_equal)
+
+
+def depth_claims(config: Config, recipe: str, deep: int) -> list[Claim]:
     """Return what is claimed of a depth against the one below."""
-    rows = shapes[shapes["recipe"] == recipe]
-    pair = rows[rows["depth"] == deep], rows[rows["depth"] == deep - 1]
-    words = f"{NUMBER[deep]} layers rather than {NUMBER[deep - 1]}"
+    depths = [len(shape) for shape in choose_shapes(config.shapes)]
+    words, by = f"{NUMBER[deep]} layers rather than {NUMBER[deep - 1]}", WORDS[recipe]
     end = f"{NUMBER[deep]}_over_{NUMBER[deep - 1]}.{recipe}"
-    faster = f"The error falls faster with parameters with {words} ({WORDS[recipe]})"
-    longer = f"An epoch takes longer with {words}, at equal parameters ({WORDS[recipe]})"
-    slopes = "least-squares slopes of log RMSE on log parameters over shapes, mean over seeds, equal epochs; "
-    slopes += "Welch interval over shapes"
-    ratios = "one network alone; shapes within the shallower ones' range of parameters, against their interpolated "
-    ratios += "time; geometric mean, t interval over shapes"
-    gain = partial(Claim, f"gain.{end}", faster, unit="difference of log-log slopes", method=slopes)
-    time = partial(Claim, f"time.{end}", longer, unit="times as long", method=ratios)
-    return [
-        gain(lambda of: log_errors(*pair), (-np.inf, 0.0), NOTEBOOK, "slope_difference"),
-        time(lambda of: time_ratios(*pair), (1.0, np.inf), NOTEBOOK, "geometric_mean"),
-    ]
+    over = f"over {depths.count(deep)} shapes against {depths.count(deep - 1)}"
+
+    def time(id_: str, at_equal: str) -> Claim:
+        return Claim(
+            f"{id_}.{end}",
+            f"An epoch takes longer with {words}, at equal {at_equal.replace('_', ' ')} ({by})",
+            partial(longer, recipe=recipe, deep=deep, at_equal=at_equal),
+            (1.0, np.inf),
+            NOTEBOOK,
+            "median",
+            ends="(]",
+            where="problem 4.2",
+            says="training time grows with depth",
+            unit="times as long",
+            method="one network alone; shapes within the shallower ones' range, against their interpolated time",
+            population=SHAPES_ALONE,
+            not_shown="other machines, and other shapes",
+        )
+
+    steeper = Claim(
+        f"gain.{end}",
+        f"The error falls faster with parameters with {words}, {over}, after {config.epochs} epochs ({by})",
+        partial(gain, recipe=recipe, deep=deep),
+        (-np.inf, 0.0),
+        NOTEBOOK,
+        ends="[)",
+        where="problem 4.1",
+        says="the deeper the network, the faster its error falls with parameters",
+        unit="difference of log-log slopes",
+        method="least-squares slope of log RMSE on log parameters over shapes, deeper minus shallower, by data set",
+        selection=ALL_FINITE,
+        near_normal=OF_MANY,
+        settings={"part": "shapes", "recipe": recipe, "depth": (deep - 1, deep)},
+        not_shown="other shapes, and longer budgets",
+    )
+    return [steeper, time("time", "parameters"), time("time_by_units", "hidden_units")]
 
 
-def claims(results: Results) -> list[Claim]:
-    """Return the claims on each recipe that was run, and on the network on Fourier features."""
-    summary, runs, recipes = summarize(results), chosen(results), results.config.recipes
-    shapes = known_shapes(summary)
-    errors_of = partial(selector(runs[~runs["nonfinite"].astype(bool)], {}), "test_rmse")
-    value = summary[summary["recipe"] == "baseline"].set_index("shape")["rmse"]
-    constant, floor, thin_plates = value[["constant", "floor", "RBF"]]
+def far(of: Selector, recipe: str) -> pd.Series:
+    """Return by seed how far 512 units in one layer come on the way from the constant's error to the floor."""
+    networks, labels = of.shared(best_networks), {"part": "shapes", "shape": "512", "recipe": recipe}
+    networks = networks[(networks[list(labels)] == pd.Series(labels)).all(axis=1)].set_index("seed")
+    constant, floor = networks["constant_rmse"], of.results.config.noise_variance**0.5
+    way = (constant - networks["test_rmse"]) / (constant - floor)
+    return decidable(way, networks, of.results.config)
 
-    def far(recipe: str) -> Claim:
-        words = f"One layer of 512 stays far from the floor ({WORDS[recipe]})"
-        way = (constant - errors_of(part="shapes", shape="512", recipe=recipe)) / (constant - floor)
-        unit = "share of the way from the constant's error to the floor"
-        method = "mean over seeds, t interval, held against half of the way"
-        return Claim(f"far.{recipe}", words, lambda of: way, (-np.inf, 0.5), ASSIGNMENT, unit=unit, method=method)
 
-    words = "ReLU on Fourier features within 512 units beat thin plates"
-    unit = "difference of RMSE on noisy test targets"
-    method = "128-256-128 minus RBF on the same test points, t interval over seeds"
-    modern = partial(Claim, "modern", words, unit=unit, method=method, source=ASSIGNMENT)
-    listed = [c for pair in product(recipes, (2, 3)) for c in depth_claims(shapes, *pair)]
-    listed += [*map(far, recipes), modern(lambda of: errors_of(part="modern") - thin_plates, (-np.inf, 0.0))]
-    return with_primary(listed, "gain.*", "far.*", "modern")
+def over_thin_plates(of: Selector) -> pd.Series:
+    """Return by seed how much larger the error on Fourier features is than that of thin plates on the data set."""
+    networks, baselines = of.shared(best_networks), of.results.beside["baselines"]
+    errors, thin_plates = networks[networks["part"] == "modern"], baselines[baselines["shape"] == "RBF"]
+    return errors.set_index("seed")["test_rmse"] - thin_plates.set_index("seed")["test_rmse"]
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the claims on each recipe that is run, and on the network on Fourier features."""
+
+    def stays_far(recipe: str) -> Claim:
+        return Claim(
+            f"far.{recipe}",
+            f"One layer of 512 stays far from the floor after {config.epochs} epochs ({WORDS[recipe]})",
+            partial(far, recipe=recipe),
+            (-np.inf, 0.5),
+            margin=HALF,
+            unit="share of the way from the constant's error to the floor",
+            method="errors on noisy test targets of the same data set",
+            selection=ALL_FINITE,
+            near_normal=OF_MANY,
+            settings={"part": "shapes", "shape": "512", "recipe": recipe},
+            not_shown="longer budgets",
+        )
+
+    modern = Claim(
+        "modern",
+        f"ReLU on Fourier features within 512 units beats thin plates after {config.modern_budget} epochs",
+        over_thin_plates,
+        (-np.inf, 0.0),
+        ends="[)",
+        unit="difference of RMSE on noisy test targets",
+        method="128-256-128 at one learning rate minus RBF, on the same data set",
+        selection=ALL_FINITE,
+        near_normal=OF_MANY,
+        settings={"part": "modern"},
+        not_shown="what is due to the features: other shapes were trained for fewer epochs",
+    )
+    listed = [claim for pair in product(config.recipes, (2, 3)) for claim in depth_claims(config, *pair)]
+    return with_primary([*listed, *map(stays_far, config.recipes), modern], "gain.*")

@@ -13,10 +13,10 @@ from jaxstudies.studies.depth_width.shapes import Shape, choose_shapes
 class Config:
     """What is trained. Flags that take lists run every combination."""
 
-    seeds: Annotated[int, Interval(ge=1, le=10**6)] = 4
-    """Networks per shape and recipe, each at every learning rate."""
+    seeds: Annotated[int, Interval(ge=1, le=10**6)] = 5
+    """Data sets, with one network each per shape, recipe and learning rate."""
     seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
-    """Master seed; the data and network i depend on it."""
+    """Master seed; data set and network i depend on it and on i alone."""
     shapes: tuple[str, ...] = ("paper",)
     """Sets of shapes or shapes: paper (one and two layers, and the notebook's of three), notebook,
     all (143), or hidden widths such as 64-64,128."""

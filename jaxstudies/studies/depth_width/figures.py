@@ -19,6 +19,7 @@ from jaxstudies.evidence import intervals
 from jaxstudies.networks import data
 from jaxstudies.output import plotting, table
 from jaxstudies.output.words import words
+from jaxstudies.studies.depth_width.beside import FITTED
 from jaxstudies.studies.depth_width.problem import CUSP_EDGES, map_inputs
 from jaxstudies.studies.depth_width.summary import chosen, known_shapes, summarize
 from jaxstudies.study import Results
@@ -277,7 +278,7 @@ def plot_cusps(runs: pd.DataFrame) -> Figure:
     plain_log(ax.yaxis)
     figure.legend(**BELOW, ncols=2, fontsize=8)
     title = "What stands in the way: the cusps (best shape of each depth by validation;\n"
-    ax.set_title(f"{title}mean and 95 % t interval over n seeds; Delaunay and RBF are fitted once{max(notes)})")
+    ax.set_title(f"{title}mean and 95 % t interval over n seeds, of Delaunay and RBF at most {FITTED}{max(notes)})")
     return figure
 
 

@@ -1,13 +1,12 @@
-"""The points of the Eggholder function that every network is trained and judged on."""
+"""The points of the Eggholder function that all networks of a seed are trained and judged on."""
 
-from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from jaxstudies.networks import data as points
 from jaxstudies.networks.data import Dataset, Standardization
@@ -33,7 +32,7 @@ class Cusps(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What every network is trained and judged on, standardized; `surface` is the map's inputs."""
+    """What the networks of a seed are trained and judged on, standardized; `surface` is the map's inputs."""
 
     train: Dataset
     validation: Dataset
@@ -44,18 +43,22 @@ class Problem(NamedTuple):
     target_scale: Standardization
 
 
-# Operation by operation, the data would be sixty programs to compile instead of two.
-@partial(jax.jit, static_argnums=0)
-def make_splits(config: Config) -> Splits:
-    """Draw the points, in the function's own units, and split them 72 : 8 : 20."""
-    key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
+def make_splits(config: Config, key: Key[Array, ""]) -> Splits:
+    """Draw the points of a run with this key, in the function's own units, and split them 72 : 8 : 20."""
+    key = jax.random.fold_in(key, 3)  # the network is drawn of the key split into three
     noisy, clean = points.eggholder_dataset(key, config.num_examples, config.noise_variance)
     ends = [0, int(0.72 * config.num_examples), int(0.8 * config.num_examples), config.num_examples]
     train, validation, test = (Dataset(*(a[start:end] for a in noisy)) for start, end in pairwise(ends))
     return (train, validation, test), clean[ends[2] :]
 
 
-@partial(jax.jit, static_argnums=0)
+def splits_of(config: Config, seed: int) -> Splits:
+    """Return the points of the runs of a seed."""
+    # Operation by operation, the data would be sixty programs to compile instead of one.
+    draw = jax.jit(make_splits, static_argnums=0)
+    return draw(config, jax.random.fold_in(jax.random.key(config.seed), seed))
+
+
 def standardized(config: Config, splits: Splits) -> Problem:
     """Return the data as the networks see them; with `raw`, as they are."""
     parts, clean_test = splits
@@ -68,9 +71,9 @@ def standardized(config: Config, splits: Splits) -> Problem:
     return Problem(train, validation, test, clean, surface, where, target_scale)
 
 
-def data(config: Config) -> dict[str, Problem]:
-    """Return what all runs share."""
-    return {"problem": standardized(config, make_splits(config))}
+def problem_of(config: Config, seed: int) -> Problem:
+    """Return what the networks of a seed are trained and judged on."""
+    return jax.jit(standardized, static_argnums=0)(config, splits_of(config, seed))
 
 
 def map_inputs() -> Float[Array, "midpoints 2"]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from jaxstudies.networks.models import FeedForward, Layer, fourier_features, leaky_relu, zero_bias
 from jaxstudies.studies.depth_width.config import Config, Kind
 from jaxstudies.studies.depth_width.padding import Widths, draw_layers, make_bounds
-from jaxstudies.studies.depth_width.problem import MAP_SIDE, Problem, cusp_errors, rmse
+from jaxstudies.studies.depth_width.problem import MAP_SIDE, Problem, cusp_errors, make_splits, rmse, standardized
 from jaxstudies.training import TrainState, fit, predict_blocks, start_state
 
 AXES = {"cusp_rmse": ("distance",), "curve": ("epoch",), "map": ("x2", "x1")}
@@ -53,13 +53,15 @@ def first_state(
 
 
 def simulate(
-    key: Key[Array, ""], problem: Problem, widths: Widths, rate: Float[Array, ""], *, config: Config, kind: Kind
+    key: Key[Array, ""], widths: Widths, rate: Float[Array, ""], *, config: Config, kind: Kind
 ) -> dict[str, Array]:
     """Train one network at one learning rate, that of the start where it decays.
 
-    What `kind` has beyond `widths` is padding. Errors are in the target's units; `curve` is the validation error after
-    each epoch, NaN behind the last.
+    The key draws the data set, too. What `kind` has beyond `widths` is padding. Errors are in the target's units;
+    `curve` is the validation error after each epoch, NaN behind the last; `constant_rmse` is the test error of the
+    training targets' mean.
     """
+    problem = standardized(config, make_splits(config, key))
     init_key, features_key, order_key = jax.random.split(key, 3)
     model = make_model(config, kind, features_key)
     num_train = len(problem.train.inputs)
@@ -88,12 +90,13 @@ def errors(model: FeedForward, state: TrainState, problem: Problem) -> dict[str,
     ends = np.cumsum([len(inputs) for inputs in everything])[:-1]
     outputs = predict_blocks(model, state, jnp.concatenate(everything))
     predictions, fitted, surface = jnp.split(outputs, ends)
-    unit = problem.target_scale.deviation[0]
+    unit, known = problem.target_scale.deviation[0], problem.train.targets
     by_distance, share = cusp_errors(predictions, problem.clean_test, problem.cusps)
     return {
         "train_rmse": unit * rmse(fitted, problem.train.targets),
         "test_rmse": unit * rmse(predictions, problem.test.targets),
         "clean_rmse": unit * rmse(predictions, problem.clean_test),
+        "constant_rmse": unit * rmse(jnp.full_like(problem.test.targets, known.mean()), problem.test.targets),
         "cusp_rmse": unit * by_distance,
         "cusp_share": share,
         "map": problem.target_scale.restore(surface).reshape(MAP_SIDE, MAP_SIDE),

@@ -36,15 +36,15 @@ def known_shapes(summary: pd.DataFrame) -> pd.DataFrame:
 def summarize(results: Results) -> pd.DataFrame:
     """Return a row per shape and recipe, and per baseline, with the mean error on noisy targets.
 
-    The interval is Student's over the seeds; for a baseline, which is fitted once, it is the
-    normal one over the test points. Diverged runs are counted in `nonfinite` and left out of `n`.
+    The interval is Student's over the seeds; for a baseline that is fitted to one data set, it is the
+    normal one over its test points. Diverged runs are counted in `nonfinite` and left out of `n`.
     `learning_rate` is the mean of the rates that the seeds chose.
     """
     rows = []
     for labels, group in chosen(results).groupby(KEYS, sort=False):
         finite = group[~group["nonfinite"].astype(bool)]
         mean, low, high = intervals.mean_interval(finite["test_rmse"].to_numpy())
-        if labels[1] == "baseline":
+        if labels[1] == "baseline" and len(finite) == 1:
             half = 1.96 * finite["test_rmse_error"].iloc[0]
             low, high = mean - half, mean + half
         rows.append((*labels, len(finite), mean, low, high, *finite[MEANS].mean(), len(group) - len(finite)))

@@ -5,7 +5,7 @@ gradients of the cross-entropy back, before and, if asked to, after training, an
 and gradients, layer by layer, against mean-field theory.
 """
 
-from jaxstudies.studies.initialization.claims import claims
+from jaxstudies.studies.initialization.claims import POPULATION, claims
 from jaxstudies.studies.initialization.config import Config
 from jaxstudies.studies.initialization.design import data, settings
 from jaxstudies.studies.initialization.figures import CAPTIONS, plot
@@ -16,4 +16,5 @@ RUNS_PER_DEVICE = 32
 """About four seeds with all settings of an activation, whose layers stay in the caches."""
 QUICK = ("--seeds", "4", "--dataset", "digits")
 
-__all__ = ["AXES", "CAPTIONS", "Config", "claims", "data", "plot", "settings", "simulate", "summarize", "tables"]
+__all__ = ["AXES", "CAPTIONS", "POPULATION", "Config", "claims", "data", "plot", "settings", "simulate"]
+__all__ += ["summarize", "tables"]

@@ -1,64 +1,182 @@
-"""The claims about initialization, held against slopes of gradients and saturation over seeds."""
+"""The claims about initialization, held against slopes of gradients, saturation and activations over seeds."""
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from jaxstudies.evidence.claims import with_primary
-from jaxstudies.study import Claim, Results
+from jaxstudies.results import Selector
+from jaxstudies.studies.initialization.config import Config
+from jaxstudies.study import Claim
 
-SLOPE = "log gradient per layer"
-UNITS = {"slope": SLOPE, "|slope|": SLOPE, "saturation": "share of units and images"}
+POPULATION = (
+    "A seed draws the network, the training images that are sent through it and the order of training; the images "
+    "are from one data set, the same for all seeds."
+)
+NOTEBOOK, ASSIGNMENT, WHERE = "the source notebook", "the assignment", "problem 2.1"
+SLOPE, SHARE = "log gradient per layer", "share of units and images"
 SMALL, LARGE = {"init": "normal", "sigma": 0.10}, {"init": "normal", "sigma": 0.28}
 GLOROT, HE = {"init": "glorot_normal"}, {"init": "he_normal"}
-ABOVE_0, BELOW_0 = (0.0, np.inf), (-np.inf, 0.0)
+MANY = "a slope weighs logarithms of means over the units of a layer and thousands of images"
+FACTOR_2 = "ours, since the source names no size: a factor of 2 between last and first layer"
+FIVE_PERCENT = "ours: a twentieth of units and images, a share that figures hardly show"
+NEARLY_ALL = "ours: nineteen in twenty for 'nearly all'"
+FOUR_IN_FIVE = "the source reads it off a figure: .05 either way is what 'four in five' is rounded to"
 
 
-def claim(
-    activation: str, id_: str, words: str, measure: str, inits: list[dict], holds: tuple[float, float], method: str
-) -> Claim:
-    """Return a claim about a measure under an initialization, or under the first minus under the second."""
-
-    def seen(of: Callable[..., pd.Series], init: dict) -> pd.Series:
-        values = of(measure.strip("|"), stage=0, activation=activation, **init).dropna()
-        means = values.map(lambda layers: np.mean(layers, dtype=float)).astype(float)
-        means = means[np.isfinite(means)]
-        return means.abs() if measure == "|slope|" else means
-
-    def effect(of: Callable[..., pd.Series]) -> pd.Series:
-        first, *second = (seen(of, init) for init in inits)
-        return first - second[0] if second else first
-
-    words, method = f"{words} ({activation})", f"{method}, t interval over seeds"
-    return Claim(id_, words, effect, holds, "the source notebook", unit=UNITS[measure], method=method)
+def born(of: Selector, measure: str, activation: str, init: dict) -> pd.Series:
+    """Return a measure at initialization by seed, its mean over layers if it has several; what is finite."""
+    values = of(measure, stage=0, activation=activation, **init).dropna()
+    means = values.map(lambda layers: np.mean(layers, dtype=float)).astype(float)
+    return means[np.isfinite(means)]
 
 
-def claims(results: Results) -> list[Claim]:
+def rise(of: Selector, measure: str, activation: str) -> pd.Series:
+    """Return by how much a measure is larger at the large sigma than at the small one."""
+    return born(of, measure, activation, LARGE) - born(of, measure, activation, SMALL)
+
+
+def excess(of: Selector, activation: str, first: dict, second: dict) -> pd.Series:
+    """Return by how much gradients are further from flat under an initialization than under another."""
+    return born(of, "slope", activation, first).abs() - born(of, "slope", activation, second).abs()
+
+
+def first_over_last(of: Selector, activation: str) -> pd.Series:
+    """Return by how much more the first layer saturates than the last one at the large sigma."""
+    first, last = (of("saturation", stage=0, layer=at, activation=activation, **LARGE) for at in (0, -1))
+    return first - last
+
+
+def small_outputs(of: Selector, init: dict) -> pd.Series:
+    """Return the share of sampled ReLU activations in the last two layers that lie below .5."""
+    samples = of("activation_sample", stage=0, activation="relu", **init).dropna()
+    return samples.map(lambda layers: np.mean(layers[-2:] < 0.5)).astype(float)
+
+
+def claims(config: Config) -> list[Claim]:
     """Return the claims at initialization, by the slope of log E|dL/dz| over the layers.
 
-    A positive slope means that gradients shrink on their way to the input. To prevent vanishing is
-    to keep the first layer's gradient within a factor of 2 of the last one's. Saturation is judged
-    apart.
+    A positive slope means that gradients shrink on their way to the input. To prevent vanishing is to keep the first
+    layer's gradient above half of the last one's. Saturation is judged apart.
     """
-    factor_2 = float(np.log(2) / (results.config.depth - 1))
-    method = "|slope| under He minus |slope| under Glorot, same seeds"
-    he_better = claim("relu", "he_better", "He is better than Glorot", "|slope|", [HE, GLOROT], BELOW_0, method)
-    return with_primary([*about("tanh", factor_2), *about("sigmoid", factor_2), he_better], "*.tanh", "he_better")
+    listed = [*about("tanh", config.depth), *about("sigmoid", config.depth), *about_relu()]
+    return with_primary(listed, "sigma_vanishing.*", "glorot_prevents.*", "he_better")
 
 
-def about(name: str, factor_2: float) -> list[Claim]:
+def about(name: str, depth: int) -> list[Claim]:
     """Return the claims about an activation that saturates on both sides."""
-    rise = "slope at sigma .28 minus slope at .10, same seeds"
-    prevented = "slope under Glorot, held against a factor of 2 from last to first layer"
-    sizes = "|slope| under Glorot minus |slope| at sigma .28, same seeds"
-    saturated = "mean saturation at sigma .28 minus at .10, same seeds"
-    unsaturated = "mean saturation under Glorot, held against 5 %"
-    rows = [
-        ("sigma_vanishing", "larger sigma, more vanishing", "slope", [LARGE, SMALL], ABOVE_0, rise),
-        ("glorot_prevents", "Glorot prevents vanishing", "slope", [GLOROT], (-factor_2, factor_2), prevented),
-        ("glorot_flatter", "Glorot is better than sigma .28", "|slope|", [GLOROT, LARGE], BELOW_0, sizes),
-        ("sigma_saturation", "larger sigma, more saturation", "saturation", [LARGE, SMALL], ABOVE_0, saturated),
-        ("glorot_saturation", "Glorot prevents saturation", "saturation", [GLOROT], (0.0, 0.05), unsaturated),
+    notebook = partial(Claim, source=NOTEBOOK, where=WHERE)
+    return [
+        notebook(
+            f"sigma_vanishing.{name}",
+            f"larger sigma, more vanishing ({name})",
+            partial(rise, measure="slope", activation=name),
+            (0.0, np.inf),
+            ends="(]",
+            says="the larger sigma, the more the signal vanishes",
+            unit=SLOPE,
+            method="slope at sigma .28 minus slope at .10, same seeds",
+            near_normal=MANY,
+            not_shown="what training makes of it",
+        ),
+        notebook(
+            f"glorot_prevents.{name}",
+            f"Glorot prevents vanishing over {depth} hidden layers ({name})",
+            partial(born, measure="slope", activation=name, init=GLOROT),
+            (-np.inf, float(np.log(2) / (depth - 1))),
+            estimand="median",
+            says="Glorot initialization prevents vanishing",
+            margin=FACTOR_2,
+            unit=SLOPE,
+            method="slope under Glorot",
+            not_shown="another depth: the ratio of first to last gradient falls as layers are added",
+        ),
+        Claim(
+            f"glorot_flatter.{name}",
+            f"Glorot keeps gradients flatter than sigma .28 ({name})",
+            partial(excess, activation=name, first=GLOROT, second=LARGE),
+            (-np.inf, 0.0),
+            ASSIGNMENT,
+            "median",
+            ends="[)",
+            where=WHERE,
+            says="show that Glorot helps",
+            unit=SLOPE,
+            method="|slope| under Glorot minus |slope| at sigma .28, same seeds",
+            not_shown="that gradients vanish: at sigma .28 they may explode",
+        ),
+        Claim(
+            f"sigma_saturation.{name}",
+            f"larger sigma, more saturation ({name})",
+            partial(rise, measure="saturation", activation=name),
+            (0.0, np.inf),
+            ends="(]",
+            unit=SHARE,
+            method="mean saturation over layers at sigma .28 minus at .10, same seeds",
+            bounds=(-1, 1),
+            not_shown="that gradients vanish",
+        ),
+        Claim(
+            f"glorot_saturation.{name}",
+            f"Glorot prevents saturation over {depth} hidden layers ({name})",
+            partial(born, measure="saturation", activation=name, init=GLOROT),
+            (0.0, 0.05),
+            margin=FIVE_PERCENT,
+            unit=SHARE,
+            method="mean saturation over layers under Glorot",
+            bounds=(0, 1),
+            not_shown="that gradients do not vanish",
+        ),
+        notebook(
+            f"first_saturates.{name}",
+            f"at sigma .28 the first layer saturates more than the last ({name})",
+            partial(first_over_last, activation=name),
+            (0.0, np.inf),
+            ends="(]",
+            says="the initial layers saturate most",
+            unit=SHARE,
+            method="saturation of the first hidden layer minus that of the last",
+            bounds=(-1, 1),
+            not_shown="other sigmas",
+        ),
     ]
-    return [claim(name, f"{id_}.{name}", *rest) for id_, *rest in rows]
+
+
+def about_relu() -> list[Claim]:
+    """Return the claims about ReLU."""
+    notebook = partial(Claim, source=NOTEBOOK, where=WHERE)
+    small = partial(notebook, unit="share of sampled activations", bounds=(0, 1))
+    how = "share of sampled activations of the last two hidden layers below .5"
+    return [
+        notebook(
+            "he_better",
+            "He keeps gradients flatter than Glorot (relu)",
+            partial(excess, activation="relu", first=HE, second=GLOROT),
+            (-np.inf, 0.0),
+            estimand="median",
+            ends="[)",
+            says="He is better than Glorot for ReLU",
+            unit=SLOPE,
+            method="|slope| under He minus |slope| under Glorot, same seeds",
+            not_shown="which of them trains better",
+        ),
+        small(
+            "glorot_small",
+            "under Glorot nearly all activations of the last two layers are below .5 (relu)",
+            partial(small_outputs, init=GLOROT),
+            (0.95, 1.0),
+            says="in layers 4 and 5 nearly all lie below .5",
+            margin=NEARLY_ALL,
+            method=f"{how}, under Glorot",
+        ),
+        small(
+            "he_small",
+            "under He about four in five activations of the last two layers are below .5 (relu)",
+            partial(small_outputs, init=HE),
+            (0.75, 0.85),
+            says="in layers 4 and 5 about four in five lie below .5",
+            margin=FOUR_IN_FIVE,
+            method=f"{how}, under He",
+        ),
+    ]

@@ -17,14 +17,15 @@ and with statistics recomputed over the training set ("precise": Wu and Johnson 
 and loss, also on training images, is in evaluation mode.
 """
 
-from jaxstudies.studies.lenet.claims import CLAIMS
+from jaxstudies.studies.lenet.claims import CLAIMS, POPULATION
 from jaxstudies.studies.lenet.config import Config
 from jaxstudies.studies.lenet.design import data, settings
 from jaxstudies.studies.lenet.figures import CAPTIONS, plot
 from jaxstudies.studies.lenet.simulation import AXES, beside, simulate
 from jaxstudies.studies.lenet.summary import summarize
 
-__all__ = ["AXES", "CAPTIONS", "CLAIMS", "Config", "beside", "data", "plot", "settings", "simulate", "summarize"]
+__all__ = ["AXES", "CAPTIONS", "CLAIMS", "POPULATION", "Config", "beside", "data", "plot", "settings", "simulate"]
+__all__ += ["summarize"]
 
 PADDED = ("input_norm",)
 QUICK = ("--seeds", "2", "--dataset", "digits")

@@ -1,69 +1,80 @@
-"""The claims about LeNet-5, held against final accuracies and validation losses, paired by seed."""
+"""The claims about LeNet-5, held against final accuracies and losses, paired by seed."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jaxstudies.evidence.claims import POSITIVE, Claim, with_primary
+from jaxstudies.evidence.claims import Claim, with_primary
+from jaxstudies.results import Selector
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, SPLITS
 
 Weights = Mapping[str, int]
-"""Of arms, in a sum of their accuracies."""
-Of = Callable[..., pd.Series]
+"""Of arms, in a sum of what is measured on them."""
 
-NOTEBOOK = "the source notebook"
-IOFFE = "batch norm after a convolution undoes any scale and shift of its input"
-WU = "Wu and Johnson (arXiv 2105.07576)"
+POPULATION = (
+    "A seed draws the network's weights, the order of the images and what dropout drops, the same for all arms as far "
+    "as they have it; MNIST is one data set, with one split, for all seeds."
+)
+NOTEBOOK, QUESTION = "the source notebook", "problem 3.{}"
+NONE_DIVERGED = "on seeds on which none of these networks diverged"
+OF_MANY = "a difference of means over thousands of images"
 
 MARGIN = 0.1
-SAME = (-MARGIN, MARGIN)
-ON_INPUT, STANDARDIZED, RAW = "batch norm on the input", "a standardized input", "pixels in [0, 1]"
-BETWEEN = "dropout alone lies between standard normalization and batch norm on the input"
-BETTER = "batch norm and dropout together beat"
-GAIN = "together they gain more than the sum of what each gains alone"
-SPIKES = "spikes of the validation loss come from the running averages"
+SAME, ABOVE_0, BELOW_0 = (-MARGIN, MARGIN), (0.0, np.inf), (-np.inf, 0.0)
+WHY_MARGIN = "the standard error of an accuracy of 99 % on 10,000 images"
+NINE_TENTHS = "ours: with a tenth left, precise statistics remove most of a rise"
 
 OVER_STANDARDIZED: Weights = {"bn_input": 1, "standardized": -1}
 OVER_RAW: Weights = {"bn_input": 1, "raw_bn": -1}
-BY_BOTH: tuple[tuple[str, str, Weights], ...] = (
-    ("dropout_between.above", f"{BETWEEN}: above the first", {"dropout": 1, "standardized": -1}),
-    ("dropout_between.below", f"{BETWEEN}: below the second", {"bn_input": 1, "dropout": -1}),
-    ("both_beat_bn", f"{BETTER} batch norm alone", {"bn_dropout": 1, "bn_input": -1}),
-    ("both_beat_dropout", f"{BETTER} dropout alone", {"bn_dropout": 1, "dropout": -1}),
-    ("interaction", GAIN, {"bn_dropout": 1, "bn_input": -1, "dropout": -1, "plain": 1}),
+DROPOUT_OVER_STANDARDIZED: Weights = {"dropout": 1, "standardized": -1}
+BN_OVER_DROPOUT: Weights = {"bn_input": 1, "dropout": -1}
+BOTH_OVER_BN: Weights = {"bn_dropout": 1, "bn_input": -1}
+BOTH_OVER_DROPOUT: Weights = {"bn_dropout": 1, "dropout": -1}
+INTERACTION: Weights = {"bn_dropout": 1, "bn_input": -1, "dropout": -1, "plain": 1}
+CONTRASTS = (
+    *(OVER_STANDARDIZED, OVER_RAW, DROPOUT_OVER_STANDARDIZED, BN_OVER_DROPOUT),
+    *(BOTH_OVER_BN, BOTH_OVER_DROPOUT, INTERACTION),
 )
-"""Claims that are judged with either statistics: identifier, words, weights."""
-CONTRASTS = (OVER_STANDARDIZED, OVER_RAW, *(weights for _, _, weights in BY_BOTH))
 
 
-def contrast(of: Of, weights: Weights, estimator: str) -> pd.Series:
-    """Return a weighted sum of the arms' final test accuracies by seed, in points; NaN where one has diverged."""
-    place = {"estimator": ESTIMATORS.index(estimator), "split": SPLITS.index("test"), "epoch": -1}
+def final(of: Selector, measure: str, weights: Weights, estimator: str, split: str) -> pd.Series:
+    """Return a weighted sum of the arms' final accuracies or losses by seed; NaN where one has diverged."""
+    place = {"estimator": ESTIMATORS.index(estimator), "split": SPLITS.index(split), "epoch": -1}
 
-    def accuracy(arm: str) -> pd.Series:
+    def seen(arm: str) -> pd.Series:
         # The largest output of a network with NaN is its first one: it has an accuracy all the same.
-        seen, loss = (of(measure, arm=arm, **place).astype(float) for measure in ("accuracy", "loss"))
-        return seen.where(np.isfinite(loss))
+        values, loss = (of(name, arm=arm, **place).astype(float) for name in (measure, "loss"))
+        return values.where(np.isfinite(loss))
 
-    arms = [w * accuracy(arm) for arm, w in weights.items()]
     # Of arms that share no seeds nothing is left.
-    return 100 * pd.concat(arms, axis=1).sum(axis=1, skipna=False)
+    return pd.concat([w * seen(arm) for arm, w in weights.items()], axis=1).sum(axis=1, skipna=False)
 
 
-def compare(identifier: str, words: str, weights: Weights, estimator: str, source=NOTEBOOK, holds=POSITIVE) -> Claim:
+def contrast(of: Selector, weights: Weights, estimator: str, split: str = "test") -> pd.Series:
+    """Return a weighted sum of the arms' final accuracies by seed, in points; NaN where one has diverged."""
+    return 100 * final(of, "accuracy", weights, estimator, split)
+
+
+def compare(id_: str, words: str, weights: Weights, estimator: str, split: str = "test", **more: Any) -> Claim:
     """Return a claim about a weighted sum of accuracies; by default it is above 0."""
+    effect = partial(contrast, weights=weights, estimator=estimator, split=split)
+    more = {"holds": ABOVE_0, "ends": "(]"} | more
+    return claim_of(f"{id_}.{estimator}", words, effect, weights, unit=f"points of {split} accuracy", **more)
+
+
+def claim_of(id_: str, words: str, effect: Callable[[Selector], pd.Series], weights: Weights, **more: Any) -> Claim:
+    """Return a claim about a weighted sum of what networks reach after the last epoch."""
     sides = " ".join(f"{'+' if w > 0 else '-'} {arm}" for arm, w in weights.items())
-    kind = "equivalence within +-0.1 point" if holds == SAME else "paired t interval"
-    margin = "the standard error of 99 % of 10,000 images" if holds == SAME else ""
-    unit, method = "points of test accuracy", f"{sides}, after the last epoch, on the same seeds; {kind}, 95 %"
-    claim = partial(Claim, f"{identifier}.{estimator}", f"{words} ({estimator} statistics)", unit=unit, method=method)
-    return claim(lambda of: contrast(of, weights, estimator), holds, source, margin=margin)
+    said = f"{words} ({id_.rsplit('.', 1)[-1]} statistics)"
+    method = f"{sides}, after the last epoch, same seeds"
+    return Claim(id_, said, effect, method=method, selection=NONE_DIVERGED, near_normal=OF_MANY, **more)
 
 
-def rises(of: Of, estimator: str) -> pd.DataFrame:
+def rises(of: Selector, estimator: str) -> pd.DataFrame:
     """Return the largest rise of the validation loss from an epoch to the next, or 0, by seed and normalized arm."""
     place = {"estimator": ESTIMATORS.index(estimator), "split": SPLITS.index("validation")}
     losses = [of("loss", arm=name, **place) for name, arm in ARMS.items() if arm.batch_norm]
@@ -71,34 +82,114 @@ def rises(of: Of, estimator: str) -> pd.DataFrame:
     return pd.concat(largest, axis=1)
 
 
-def spikes(identifier: str, words: str, share: float, of_running: str) -> Claim:
-    """Return a claim that a share of the rise with running averages exceeds that with precise.
+def excess_rise(of: Selector, share: float) -> pd.Series:
+    """Return by how much a share of the largest rise with running averages exceeds that with precise statistics.
 
-    It is on the mean over arms: arms of one seed share their batches, and the seed is what is independent.
+    It is the mean over arms: arms of one seed share their batches, and the seed is what is independent.
     """
+    by_arm = [rises(of, estimator) for estimator in ESTIMATORS]
+    both = by_arm[0].notna() & by_arm[1].notna()  # a loss may be NaN with the one and not with the other
+    running, precise = (rises.where(both).mean(axis=1) for rises in by_arm)
+    if not (running + precise).any():  # nowhere a spike: nothing to explain
+        return running[:0]
+    return share * running - precise
 
-    def effect(of: Of) -> pd.Series:
-        by_arm = [rises(of, estimator) for estimator in ESTIMATORS]
-        both = by_arm[0].notna() & by_arm[1].notna()  # a loss may be NaN with the one and not with the other
-        running, precise = (rises.where(both).mean(axis=1) for rises in by_arm)
-        if not (running + precise).any():  # nowhere a spike: nothing to explain
-            return running[:0]
-        return share * running - precise
 
-    method = f"{of_running} with running averages - largest rise with precise statistics, "
-    method += "from an epoch to the next, mean over arms with batch norm, t interval over seeds"
-    said = f"{SPIKES}: {words}"
-    return Claim(f"spikes.{identifier}", said, effect, POSITIVE, WU, unit="validation loss", method=method)
+def spikes(id_: str, words: str, share: float, of_running: str, margin: str = "") -> Claim:
+    """Return a claim that a share of the rise with running averages exceeds that with precise statistics."""
+    method = f"{of_running} of the validation loss from an epoch to the next with running averages, minus the largest "
+    method += "with statistics recomputed as by Wu and Johnson (arXiv 2105.07576), mean over arms with batch norm"
+    return Claim(
+        f"spikes.{id_}",
+        words,
+        partial(excess_rise, share=share),
+        ABOVE_0,
+        estimand="median",
+        ends="(]",
+        unit="validation loss",
+        method=method,
+        margin=margin,
+        selection="of networks whose losses are finite with either",
+    )
 
+
+ON_INPUT, STANDARDIZED = "batch norm on the input", "a standardized input"
+AS_TRAINED = "a gap that is left with precise statistics"
+AS_THERE = "the difference with running averages, by which the notebook evaluated"
+BETWEEN = {"source": NOTEBOOK, "where": QUESTION.format("4"), "not_shown": AS_THERE}
+BETWEEN["says"] = "dropout lies between standard normalization and batch norm on the input"
+BEST = {"source": NOTEBOOK, "where": QUESTION.format("5"), "says": "both together are best", "not_shown": AS_THERE}
+THERE: dict[str, str] = {"source": NOTEBOOK, "where": QUESTION.format("3")}
 
 LISTED = (
-    compare("input_bn_beats", f"{ON_INPUT} beats {STANDARDIZED}", OVER_STANDARDIZED, "running"),
-    compare("input_bn_beats_raw", f"{ON_INPUT} beats {RAW}", OVER_RAW, "running"),
-    compare("input_equivalent", f"{ON_INPUT} equals {STANDARDIZED}", OVER_STANDARDIZED, "precise", IOFFE, SAME),
-    compare("input_equivalent_raw", f"{ON_INPUT} equals {RAW}", OVER_RAW, "precise", IOFFE, SAME),
-    *(compare(*listed, estimator) for listed in BY_BOTH for estimator in ESTIMATORS),
-    spikes("gone", "precise statistics remove nine tenths of them", 0.9, "0.9 x largest rise"),
-    spikes("larger", "they are larger with running averages", 1.0, "largest rise"),
+    compare(
+        "input_bn_beats",
+        f"{ON_INPUT} beats {STANDARDIZED}",
+        OVER_STANDARDIZED,
+        "running",
+        **THERE,
+        says="it reaches a higher test accuracy than standard normalization",
+        not_shown=AS_TRAINED,
+    ),
+    compare(
+        "input_bn_beats_raw",
+        f"{ON_INPUT} beats pixels in [0, 1], which the notebook's normalization left as they were",
+        OVER_RAW,
+        "running",
+        **THERE,
+        says="it reaches a higher test accuracy than standard normalization",
+        not_shown=AS_TRAINED,
+    ),
+    claim_of(
+        "input_bn_lowers_loss.running",
+        f"{ON_INPUT} ends at a lower test loss than {STANDARDIZED}",
+        partial(final, measure="loss", weights=OVER_STANDARDIZED, estimator="running", split="test"),
+        OVER_STANDARDIZED,
+        **THERE,
+        holds=BELOW_0,
+        ends="[)",
+        unit="test loss",
+        says="its test loss is lower",
+        not_shown=AS_TRAINED,
+    ),
+    compare(
+        "train_accuracy_same",
+        f"{ON_INPUT} and {STANDARDIZED} end at the same training accuracy",
+        OVER_STANDARDIZED,
+        "running",
+        "train",
+        **THERE,
+        holds=SAME,
+        ends="[]",
+        says="their training accuracies are almost the same",
+        margin=WHY_MARGIN,
+        not_shown="accuracy in training mode, which was compared there",
+    ),
+    compare(
+        "input_equivalent",
+        f"{ON_INPUT} equals {STANDARDIZED}",
+        OVER_STANDARDIZED,
+        "precise",
+        holds=SAME,
+        ends="[]",
+        margin=WHY_MARGIN,
+        not_shown="equality beyond the margin",
+    ),
+    compare(
+        "dropout_between.above",
+        f"dropout alone beats {STANDARDIZED} with batch norm in the hidden layers",
+        DROPOUT_OVER_STANDARDIZED,
+        "precise",
+        **BETWEEN,
+    ),
+    compare("dropout_between.below", f"{ON_INPUT} beats dropout alone", BN_OVER_DROPOUT, "precise", **BETWEEN),
+    compare("both_beat_bn", "batch norm and dropout together beat batch norm alone", BOTH_OVER_BN, "precise", **BEST),
+    compare("both_beat_dropout", "both together beat dropout alone", BOTH_OVER_DROPOUT, "precise", **BEST),
+    compare("interaction", "together they gain more than the sum of what each gains alone", INTERACTION, "precise"),
+    compare("bn_beats_plain", "batch norm alone beats neither", {"bn_input": 1, "plain": -1}, "precise"),
+    compare("dropout_beats_plain", "dropout alone beats neither", {"dropout": 1, "plain": -1}, "precise"),
+    spikes("gone", "precise statistics remove nine tenths of the spikes", 0.9, "0.9 x the largest rise", NINE_TENTHS),
+    spikes("larger", "spikes of the validation loss are larger with running averages", 1.0, "largest rise"),
 )
-PRIMARY = "input_bn_beats.*", "input_equivalent.*", "both_beat_*.running", "interaction.running", "spikes.*"
+PRIMARY = "input_bn_beats.*", "input_equivalent.*", "dropout_between.*", "both_beat_*"
 CLAIMS = tuple(with_primary(LISTED, *PRIMARY))

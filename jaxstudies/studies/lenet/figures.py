@@ -17,7 +17,7 @@ from jaxstudies.networks.convnets import HIDDEN_LAYERS
 from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
 from jaxstudies.output.words import words
-from jaxstudies.results import selector
+from jaxstudies.results import Selector
 from jaxstudies.studies.lenet import claims
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, SPLITS
@@ -150,9 +150,9 @@ def name_contrast(weights: claims.Weights) -> str:
     return "interaction of batch norm\nand dropout" if rest else f"{words(first)}\n− {words(second)}"
 
 
-def draw_differences(ax: Axes, runs: pd.DataFrame, title: str) -> None:
+def draw_differences(ax: Axes, results: Results, title: str) -> None:
     """Draw paired differences of final test accuracy, in points, with 95 % t intervals."""
-    arms, of = set(runs["arm"]), selector(runs, AXES)
+    arms, of = set(results.runs["arm"]), Selector(results, AXES)
     shown = [weights for weights in claims.CONTRASTS if set(weights) <= arms]
     ax.set_title(title)
     if not shown:
@@ -238,7 +238,7 @@ def plot_final(results: Results) -> Figure:
     """Draw final accuracies as a point per seed, and paired differences."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.8))
     draw_final(axes[0], results.runs, "each point a seed")
-    draw_differences(axes[1], results.runs, "paired by seed: mean, 95 % t interval")
+    draw_differences(axes[1], results, "paired by seed: mean, 95 % t interval")
     return finished(figure, results, "Test accuracy after training ({})", 2, ESTIMATORS)
 
 
@@ -268,7 +268,7 @@ def plot_page(results: Results) -> Figure:
         draw_curves(ax, runs, measure, split, estimator, lw=1.3)
         ax.set_title(f"{split} {measure}, {LOOK[estimator]['label']}")
     draw_final(axes[2, 0], runs, "open: running, filled: precise")
-    draw_differences(axes[2, 1], runs, "paired differences of test accuracy")
+    draw_differences(axes[2, 1], results, "paired differences of test accuracy")
     axes[2, 0].tick_params(axis="x", labelsize=8)
     axes[2, 1].tick_params(axis="y", labelsize=7)
     axes[2, 1].xaxis.label.set_size(8)
