@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxstudies import jobs, results
 from jaxstudies.engine.design import Design
-from jaxstudies.evidence.verdicts import Verdict
+from jaxstudies.evidence.verdicts import SEQUENCE, Verdict
 from jaxstudies.jobs import Job
 from jaxstudies.output import owned, table
 from jaxstudies.results import have_label
@@ -32,7 +32,8 @@ class Look(NamedTuple):
 
 def may_be_decided(verdict: Verdict) -> bool:
     """Return whether more seeds may decide a claim, which some run tests and for which there is a sequence."""
-    return verdict.verdict == "inconclusive" and verdict.interval != "none" and not verdict.undecidable
+    by_sequence = verdict.rule == SEQUENCE and verdict.interval != "none"
+    return verdict.verdict == "inconclusive" and by_sequence and not verdict.undecidable
 
 
 def next_look(num_seeds: int, planned: int, most: int) -> int:

@@ -21,7 +21,7 @@ from jaxstudies.commands import command, flags, options
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine import devices, tracing
 from jaxstudies.engine.monte_carlo import Timing, shapes_of
-from jaxstudies.evidence.claims import sentence
+from jaxstudies.evidence.verdicts import sentence
 from jaxstudies.networks.activations import activation_named
 from jaxstudies.output import plotting
 from jaxstudies.studies.depth_width.beside import fit_baselines

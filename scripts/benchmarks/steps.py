@@ -22,6 +22,7 @@ from jaxstudies.networks import convnets
 from jaxstudies.networks.data import Dataset
 from jaxstudies.studies import depth_width
 from jaxstudies.studies.depth_width import simulation as networks
+from jaxstudies.studies.depth_width.problem import problem_of
 from jaxstudies.training import fit
 
 IMAGES, LENET_STEPS = 128, 20
@@ -94,7 +95,7 @@ def lenet_torch(seeds: int, epochs: int) -> Timed:
 def eggholder() -> tuple[depth_width.Config, Dataset]:
     """Return the study's configuration and the standardized points that it trains on."""
     config = depth_width.Config()
-    return config, jax.tree.map(np.asarray, depth_width.data(config)["problem"].train)
+    return config, jax.tree.map(np.asarray, problem_of(config, 0).train)
 
 
 def eggholder_ours(seeds: int, epochs: int, *, widths: tuple[int, ...], recipe: str, num_networks: int) -> Timed:
