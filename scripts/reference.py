@@ -49,7 +49,8 @@ def unclean(source: Path) -> list[str]:
 
 def copy(source: Path, target: Path) -> None:
     """Copy what a study has left, and remove what an older run of it left."""
-    new = {path.name for path in source.iterdir() if path.suffix in KEPT} | {"effects.parquet"}
+    shown = (path for path in source.iterdir() if not path.name.startswith("."))
+    new = {path.name for path in shown if path.suffix in KEPT} | {"effects.parquet"}
     for path in target.iterdir():
         if path.suffix in KEPT and path.name not in new:
             path.unlink()

@@ -477,7 +477,8 @@ def simulate(key, rate):
 
 def test_a_run_half_in_fused_kernels_and_half_by_xla_is_one_run(tmp_path):
     config = {"rate": (0.01, 0.1)}
-    below = Claim("below", "it learns", lambda of: of("loss", rate=0.1) - of("loss", rate=0.01), (-np.inf, 0))
+    saved = lambda of: of("loss", rate=0.1) - of("loss", rate=0.01)  # noqa: E731
+    below = Claim("below", "it learns", saved, (-np.inf, 0), estimand="median")
     run = partial(jaxstudies.run, config, simulate, claims=below, progress=False, directory=tmp_path / "both")
     token = choice.ALLOWED.set(False)
     try:

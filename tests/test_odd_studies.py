@@ -15,6 +15,7 @@ from jaxstudies import configs, results, study
 from jaxstudies.commands import command
 from jaxstudies.engine.monte_carlo import shapes_of
 from jaxstudies.evidence.claims import Claim
+from jaxstudies.evidence.verdicts import KINDS
 from jaxstudies.networks import activations
 from jaxstudies.output import default_figures, files, plotting
 from jaxstudies.output.words import words, words_apart
@@ -72,7 +73,7 @@ def test_any_numbers_are_summarized_judged_and_drawn(tmp_path, filling, num_seed
         warnings.simplefilter("error")
         summary = results.summary_of(odd, finished)
         (verdict,), _ = results.judge(odd, finished)
-        assert verdict.verdict in ("inconclusive", "supported", "refuted")
+        assert verdict.verdict in KINDS
         plotting.use_style()
         # Of the many measures that are alike, one is drawn, and those that are arrays.
         runs = runs[["rate", "word", "seed", "$\\frac", "curve", "one"]]

@@ -577,7 +577,7 @@ def test_what_only_zeros_make_wrong_stops_no_run(capsys):
     def absent(of):
         return of("x", scale=3.0)
 
-    listed = [Claim(effect.__name__, effect.__name__, effect, (0, 3)) for effect in (quarters, absent)]
+    listed = [Claim(f.__name__, f.__name__, f, (0, 3), near_normal="a test") for f in (quarters, absent)]
     jaxstudies.run({"scale": (1.0, 2.0)}, draw, num_seeds=8, claims=listed)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("Supported: quarters") and second.startswith("Not tested: absent")
