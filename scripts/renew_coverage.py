@@ -73,6 +73,18 @@ def exponential(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.exponential(size=n)
 
 
+def chosen(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
+    """Draw exponential numbers, of which those are left that were chosen, about n."""
+    return {"value": exponential(rng, int(rng.binomial(10 * n, 0.1)))}
+
+
+def slopes(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
+    """Draw slopes of log errors over five shapes, which share the data of each seed."""
+    x = np.arange(5) - 2.0
+    errors = -0.1 * x + rng.normal(size=(n, 1)) + 0.2 * np.log(rng.exponential(size=(n, 5)))
+    return {"value": errors @ x / (x @ x)}
+
+
 def regimes() -> Iterable[Regime]:
     """Yield the regimes."""
     near = {"near_normal": "drawn so"}
@@ -89,6 +101,10 @@ def regimes() -> Iterable[Regime]:
     uniform = values(lambda rng, n: rng.random(n))
     yield from (Regime("mean", "uniform numbers, said to be near normal", n, uniform, 0.5, near) for n in (5, 10, 40))
     yield from (Regime("mean", "exponential numbers", n, values(exponential), 1.0) for n in (30, 100, 1000))
+    words = "exponential numbers, of a subset whose size is chance, on average n"
+    yield from (Regime("mean", words, n, chosen, 1.0) for n in (60, 200))
+    words = "slopes over five shapes that share each seed's data, said to be near normal"
+    yield from (Regime("mean", words, n, slopes, -0.1, near) for n in (5, 10, 40))
     lognormal = values(lambda rng, n: np.exp(rng.normal(size=n)))
     yield from (Regime("geometric_mean", "lognormal numbers", n, lognormal, 1.0, near) for n in (5, 10, 40))
     yield from (Regime("median", "exponential numbers", n, values(exponential), np.log(2)) for n in (6, 20, 40, 1000))

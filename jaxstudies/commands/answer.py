@@ -17,6 +17,7 @@ from jaxstudies import results
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options
 from jaxstudies.errors import DirectoryError, StudyError
+from jaxstudies.evidence import records, registration
 from jaxstudies.evidence.verdicts import Verdict, judge_all, sentence
 from jaxstudies.output import default_figures, nonfinite, owned, plotting, table
 from jaxstudies.output.files import writing
@@ -69,10 +70,19 @@ def report(study: Study, out: Path, options: Options) -> None:
     if wrong.runs:
         print(nonfinite.in_words(wrong))
     print(f"\n{out}/: {', '.join([*pictures, *owned.file_names(tables, '.csv').values()])},")
-    number = f"{len(verdicts)} claim" + ("" if len(verdicts) == 1 else "s")
-    print(f"  claims.json ({number}), effects.parquet, runs.parquet, config.json")
+    print(f"  claims.json ({how_judged(out, verdicts, origin)}), effects.parquet, runs.parquet, config.json")
     if mistakes:
         raise UsageError(f"{'; '.join(mistakes)}; the rest is written, and --plots-only tries again")
+
+
+def how_judged(out: Path, verdicts: list[Verdict], origin: dict) -> str:
+    """Return how many claims there are, by which rule they were judged, and whether they were registered."""
+    said = [f"{len(verdicts)} claim" + ("" if len(verdicts) == 1 else "s")]
+    if verdicts and (looks := results.looks_of(origin)) is not None:
+        said.append(f"judged by sequences at {len(looks)} look{'s' * (len(looks) > 1)}")
+    if verdicts:
+        said.append(registration.in_words(records.read(out)["registered"]))
+    return "; ".join(said)
 
 
 def _attempt(study: Study, mistakes: list[str], name: str, compute: Callable[[], T]) -> T | None:

@@ -48,8 +48,8 @@ def compare(directory: Path, judged: Iterable[Verdict], code: str | None) -> Map
 def in_words(registered: Mapping | None) -> str:
     """Return whether claims were registered, when, and what has changed since."""
     if registered is None:
-        return "claims not registered before the run"
-    said = [f"claims registered {registered['date'][:10]}"]
+        return "not registered before the run"
+    said = [f"registered {registered['date'][:10]}"]
     said += [f"changed since: {', '.join(registered['changed'])}"] * bool(registered["changed"])
     said += [f"new since: {', '.join(registered['new'])}"] * bool(registered["new"])
     said += ["their code has changed since"] * registered["code_changed"]

@@ -130,7 +130,7 @@ def what_ran(origin: dict) -> Iterator[str]:
 
 def how_judged(judged: dict) -> Iterator[str]:
     """Yield whether claims were registered, and by which rule they were judged."""
-    yield registration.in_words(judged["registered"])
+    yield f"claims {registration.in_words(judged['registered'])}"
     looks = judged["rule"]["looks"]
     yield "number of seeds set beforehand" if looks is None else f"looked at {len(looks)} times, judged by sequences"
 
