@@ -21,19 +21,19 @@ class Look(NamedTuple):
 
     num_seeds: int
     verdicts: list[Verdict]
+    undecided: list[Verdict]
+    """Those that more seeds may decide."""
     limits: np.ndarray
     """Seeds of each setting that has stopped, 0 of those that go on."""
 
-    @property
-    def undecided(self) -> list[Verdict]:
-        """The claims that more seeds may decide."""
-        return [verdict for verdict in self.verdicts if may_be_decided(verdict)]
 
-
-def may_be_decided(verdict: Verdict) -> bool:
-    """Return whether more seeds may decide a claim, which some run tests and for which there is a sequence."""
-    by_sequence = verdict.rule == SEQUENCE and verdict.interval != "none"
-    return verdict.verdict == "inconclusive" and by_sequence and not verdict.undecidable
+def may_be_decided(verdict: Verdict, design: Design) -> bool:
+    """Return whether more seeds may decide a claim, for which there is a sequence and a setting."""
+    if verdict.rule != SEQUENCE or verdict.interval == "none" or verdict.undecidable:
+        return False
+    # Of what no run tests yet, a setting may be there, say with runs that are chosen by their outcome.
+    there = verdict.asked is not None and settings_of(design, verdict.asked).any()
+    return verdict.verdict == "inconclusive" or (verdict.verdict == "not tested" and bool(there))
 
 
 def next_look(num_seeds: int, planned: int, most: int) -> int:
@@ -63,11 +63,13 @@ def look(job: Job, before: np.ndarray) -> Look:
     """Judge the claims on what is there, and see which settings have stopped, given those that had."""
     finished, origin = results.read(job.study, job.directory)
     verdicts, _ = results.judge(job.study, finished, looks=results.looks_of(origin | {"until_decided": True}))
-    going = np.zeros(job.task.design.num_settings, bool)
-    for verdict in filter(may_be_decided, verdicts):
-        going |= settings_of(job.task.design, verdict.asked)
+    design = job.task.design
+    undecided = [verdict for verdict in verdicts if may_be_decided(verdict, design)]
+    going = np.zeros(design.num_settings, bool)
+    for verdict in undecided:
+        going |= settings_of(design, verdict.asked)
     stop = ~going & (before == 0)
-    return Look(origin["num_seeds"], verdicts, np.where(stop, origin["num_seeds"], before))
+    return Look(origin["num_seeds"], verdicts, undecided, np.where(stop, origin["num_seeds"], before))
 
 
 def until_decided(job: Job, planned: int, most: int, tell: Callable[[Look], None]) -> Look:

@@ -202,6 +202,18 @@ def test_settings_are_those_that_have_one_of_the_labels():
     assert deciding.settings_of(design, [{"a": 1, "b": 0.1}, {"a": 1, "b": 0.2, "epoch": 3}]).sum() == 2
 
 
+def test_what_no_run_tests_yet_goes_on_if_a_setting_of_it_is_there(coins):
+    chosen = "lambda of: of('heads', p=0.05, sides=2)[of('draw', p=0.05, sides=2) > 3.9]"
+    rare = f"Claim('rare', 'they are heads', {chosen}, (0.9, 1), estimand='share'),\n    Claim(\"fair\""
+    absent = 'Claim("absent", "x", lambda of: of("heads", p=7.0), (0, 1), estimand="share"),\n    Claim("open"'
+    (coins / "coins.py").write_text(COINS.replace('Claim("fair"', rare).replace('Claim("open"', absent))
+    run("--until-decided", "--seeds", "200", "--max-seeds", "100")
+    counts = pd.read_parquet(coins / "out" / "runs.parquet").groupby(["p", "sides"])["seed"].count()
+    verdicts = {v["id"]: v for v in left(coins / "out")["claims"]}
+    assert counts[0.05, 2] == 100 and counts[0.05, 1] == 25
+    assert verdicts["rare"]["n"] <= 10 and verdicts["absent"]["verdict"] == "not tested"
+
+
 def test_a_claim_knows_the_settings_that_it_asked_for(coins):
     coins_study = study.load("coins.py")
     run("--seeds", "20")
