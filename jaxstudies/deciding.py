@@ -27,13 +27,15 @@ class Look(NamedTuple):
     """Seeds of each setting that has stopped, 0 of those that go on."""
 
 
-def may_be_decided(verdict: Verdict, design: Design) -> bool:
-    """Return whether more seeds may decide a claim, for which there is a sequence and a setting."""
+def may_be_decided(verdict: Verdict, design: Design, growing: np.ndarray) -> bool:
+    """Return whether more seeds may decide a claim: there is a sequence for it, and all settings that it needs grow."""
     if verdict.rule != SEQUENCE or verdict.interval == "none" or verdict.undecidable:
         return False
-    # Of what no run tests yet, a setting may be there, say with runs that are chosen by their outcome.
-    there = verdict.asked is not None and settings_of(design, verdict.asked).any()
-    return verdict.verdict == "inconclusive" or (verdict.verdict == "not tested" and bool(there))
+    if verdict.asked is None:
+        return verdict.verdict == "inconclusive" and bool(growing.any())
+    # Of what no run tests yet, settings may be there, say with runs that are chosen by their outcome.
+    needed = [settings_of(design, [labels]) for labels in verdict.asked]
+    return verdict.verdict in ("inconclusive", "not tested") and all((among & growing).any() for among in needed)
 
 
 def next_look(num_seeds: int, planned: int, most: int) -> int:
@@ -59,12 +61,23 @@ def settings_of(design: Design, asked: Iterable[Mapping[str, object]] | None) ->
     return here
 
 
+def own_limits(design: Design) -> np.ndarray:
+    """Return how many seeds settings may have of their own, infinitely many if they do not say so."""
+    limits = np.full(design.num_settings, np.inf)
+    for group in design.groups:
+        limits[group.positions] = group.num_seeds or np.inf
+    return limits
+
+
 def look(job: Job, before: np.ndarray) -> Look:
     """Judge the claims on what is there, and see which settings have stopped, given those that had."""
     finished, origin = results.read(job.study, job.directory)
-    verdicts, _ = results.judge(job.study, finished, looks=results.looks_of(origin | {"until_decided": True}))
+    # What an effect raises is told at the end, and the others go on.
+    verdicts, effects = results.judge(job.study, finished, [], results.looks_of(origin | {"until_decided": True}))
+    seeded = set(effects["claim"][effects["seed"].notna()]) | {v.id for v in verdicts if not v.n}
     design = job.task.design
-    undecided = [verdict for verdict in verdicts if may_be_decided(verdict, design)]
+    growing = (before == 0) & (own_limits(design) > origin["num_seeds"])
+    undecided = [v for v in verdicts if v.id in seeded and may_be_decided(v, design, growing)]
     going = np.zeros(design.num_settings, bool)
     for verdict in undecided:
         going |= settings_of(design, verdict.asked)

@@ -54,8 +54,8 @@ class Job(NamedTuple):
     """Of settings that have stopped, see `Stage.limits`."""
     until_decided: bool = False
     """Whether it is looked at until its claims are decided."""
-    seen: tuple[int, ...] = ()
-    """Numbers of seeds at which runs of this kind were looked at here that are not part of it."""
+    begun: str = ""
+    """When it was, before anything of it was run."""
     base: Design | None = None
     """Its design before any setting stopped."""
 
@@ -110,7 +110,12 @@ def prepare(
         "design": design_digest(task.design),
         "jax_settings": tracing.jax_settings(),
     }
-    return Job(study, config, directory, task, identity, provenance.commit_here() or "", base=task.design)
+    return Job(study, config, directory, task, identity, provenance.commit_here() or "", base=task.design, begun=now())
+
+
+def now() -> str:
+    """Return the time, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def without_execution(config: dict[str, object]) -> dict[str, object]:
@@ -198,12 +203,8 @@ def grow(job: Job) -> Job:
     job, candidates = job._replace(shapes=job.shapes or trace(job.study, job.task)), []
     for path in job.directory.glob("runs*.parquet"):
         there = origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
-        if not is_alike(job, there):
-            continue
-        if is_cut_so(job, path, there["num_seeds"]):
+        if is_alike(job, there) and is_cut_so(job, path, there["num_seeds"]):
             candidates.append((there["num_seeds"], path, provenance.other_versions(there["environment"])))
-        else:
-            job = job._replace(seen=tuple(sorted({*job.seen, *(results.looks_of(there) or [there["num_seeds"]])})))
     wanted = job.task.num_seeds
     if not candidates:
         return job
@@ -212,6 +213,17 @@ def grow(job: Job) -> Job:
     if differ and num_seeds < wanted:
         raise OtherVersions(job.directory, f"the runs there were written with {differ} and cannot grow; install that")
     return job._replace(earlier=path, first_seed=min(num_seeds, wanted))
+
+
+def looked_at(job: Job) -> list[int]:
+    """Return at how many seeds runs that answer the same were looked at in the directory, whatever their code was."""
+    asked, seen = ("study", "config", "seed"), set()
+    for path in job.directory.glob("runs*.parquet"):
+        there = origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
+        there |= {"config": without_execution(there.get("config", {}))}
+        if all(there.get(name) == job.identity[name] for name in asked):
+            seen |= set(results.looks_of(there) or [there["num_seeds"]])
+    return sorted(seen)
 
 
 def is_alike(job: Job, there: dict) -> bool:
@@ -318,14 +330,15 @@ def finish(job: Job, share: Share = ALONE) -> None:
         "num_seeds": job.task.num_seeds,
         "config": configs.to_json(job.config),
         "digest": job.digest,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": now(),
         "text": job.study.text,
         "file": file_of(job.study, job.directory),
         "environment": environment,
         "stages": stages,
         "limits": job.limits,
         "until_decided": job.until_decided or before.get("until_decided", False),
-        "seen": sorted({*job.seen, *before.get("seen", ())}),
+        "seen": looked_at(job),
+        "begun": before.get("begun") or job.begun,
         # Inside the table's own file: a table that is brought back brings them along.
         "beside": {name: rows.to_dict("list") for name, rows in tables.items()},
     }

@@ -218,7 +218,13 @@ def claims_of(study: Study, config: Dataclass) -> list[Claim]:
     Raises:
         StudyError: One is none, or two have the same id.
     """
-    listed = with_own_ids(study.CLAIMS if study.claims is None else study.claims(config))
+    try:
+        made = study.CLAIMS if study.claims is None else list(study.claims(config))
+    except Exception as error:  # it is the study's own code
+        raise StudyError(
+            f"claims(config) raises {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from error
+    listed = with_own_ids(made)
     return [replace(claim, population=claim.population or study.POPULATION) for claim in listed]
 
 
@@ -233,12 +239,14 @@ def judge(
 def looks_of(origin: Mapping) -> list[int] | None:
     """Return the numbers of seeds at which the runs of a table were looked at; None if their number was set before.
 
-    A run that grew was looked at where each of its stages ended, and one that is cut from more was seen as a whole.
+    A run that grew was looked at where each of its stages ended, and one that is cut from more was seen as a whole;
+    `seen` are numbers at which other runs of the same were looked at in the directory.
     """
-    seen = [stage["num_seeds"] for stage in origin["stages"]] + origin.get("seen", [])
-    if seen == [origin["num_seeds"]] and not origin.get("until_decided"):
+    number = origin["num_seeds"]
+    seen = {*(stage["num_seeds"] for stage in origin["stages"]), *origin.get("seen", ())}
+    if seen == {number} and not origin.get("until_decided"):
         return None
-    return sorted({number for number in seen if number < origin["num_seeds"]} | {origin["num_seeds"]})
+    return sorted({n for n in seen if n < number} | {number})
 
 
 @np.errstate(all="ignore")  # of runs that diverged the table says NaN or infinity, and no warning need
@@ -370,17 +378,18 @@ def write(
     tables: Mapping[str, pd.DataFrame],
     found: NonFinite,
     code: str | None = None,
+    looks: list[int] | None = None,
 ) -> None:
     """Write beside the table of runs where it comes from, the verdicts with their effects, and tables by name.
 
-    `code` is a digest of the code that took the effects.
+    `code` is a digest of the code that took the effects, `looks` as in `verdicts.judge`.
     """
     listed, effects = judged
     files.write_json(directory / records.CONFIG, origin)
     write_effects(directory / records.EFFECTS, effects, records.content_digest(directory / owned.RUNS))
     failed = {"rows": found.of, "nonfinite": found.runs}
-    registered = registration.compare(directory, listed, code)
-    record = records.make(directory, origin, listed, looks_of(origin), failed, registered)
+    registered = registration.compare(directory, listed, code, origin)
+    record = records.make(directory, origin, listed, looks, failed, registered)
     files.write_json(directory / records.CLAIMS, record)
     for name, file in owned.file_names(tables, ".csv").items():
         files.write_csv(directory / file, tables[name])

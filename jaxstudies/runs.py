@@ -306,4 +306,4 @@ def keep_results(
     summary = results.summarize(study, Results(config, runs, times, {}))
     tables = {"summary": results.with_labels_apart(summary, results.labels_of(runs)), "times": times}
     with files.writing(directory), owned.rewriting(directory, origin["digest"], results.names(tables)):
-        results.write(directory, origin, judged, tables, found)
+        results.write(directory, origin, judged, tables, found, looks=results.looks_of(origin))

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -134,6 +134,8 @@ def from_module(module: ModuleType, name: str | None = None) -> Study:
     known = {f.name for f in dataclasses.fields(Study)} - {"name", "text", "path", "module"}
     # A file of a study's folder may be called `claims` or `data`, too.
     given = {k: names[k] for k in known if k in names and not isinstance(names[k], ModuleType)}
+    if isinstance(claims := given.get("CLAIMS"), Iterator):  # it could be asked for them once
+        given["CLAIMS"] = tuple(claims)
     return Study(name=name, text=module.__doc__ or "", path=path, module=module.__name__, **given)
 
 

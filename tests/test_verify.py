@@ -223,6 +223,39 @@ def test_the_file_is_as_its_schema_says(finished):
         jsonschema.validate(json.loads(path.read_text()), schema)
 
 
+def test_another_region_in_the_code_is_told_from_the_runs(copy, capsys):
+    (copy.parent / "sums.py").write_text(STUDY.replace("(0.8, 1.0)", "(0.2, 0.3)"))
+    assert verify(copy, "--from-runs") == 1
+    assert "up: the study's code claims something else (region)" in capsys.readouterr().out
+
+
+def test_a_name_that_stands_twice_is_refused(copy, capsys):
+    path = copy / "claims.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2, "format": 1'))
+    assert verify(copy) == 2 and "a name stands twice" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_one_line_and_the_others_are_judged(copy, finished, tmp_path, capsys):
+    (copy / "effects.parquet").unlink()
+    assert verify(copy, tmp_path / "none", finished) == 2
+    said = capsys.readouterr()
+    assert len(said.err.splitlines()) == 1 and "3 verdicts stand" in said.out
+    (copy.parent / "sums.py").write_text("def :")
+    assert verify(finished, "--from-runs") in (0, 2)
+
+
+def test_a_registration_that_was_changed_or_has_gone_is_told(copy, capsys):
+    rewritten(copy / "registered.json", lambda content: content.update(date="2020-01-01T00:00:00+00:00"))
+    assert verify(copy) == 1 and "registered.json was changed after it was written" in capsys.readouterr().out
+    main.main([str(copy.parent / "sums.py"), "--plots-only", "--out", str(copy)])
+    assert "registered.json was changed after it was written" in capsys.readouterr().out
+
+
+def test_a_registration_that_has_gone_is_told(copy, capsys):
+    (copy / "registered.json").unlink()
+    assert verify(copy) == 1 and "registered.json is another than the one that was judged" in capsys.readouterr().out
+
+
 # Registration.
 
 
@@ -231,7 +264,7 @@ def test_registered_claims_are_named_with_their_date(finished):
     registered = json.loads((finished / "registered.json").read_text())
     assert record["registered"]["sha256"] == registered["sha256"]
     assert record["registered"]["date"] <= record["date"]
-    assert registration.in_words(record["registered"]).endswith(", unchanged")
+    assert registration.in_words(record["registered"]).endswith("; unchanged")
 
 
 def test_claims_that_have_changed_since_are_named(copy):
@@ -239,7 +272,8 @@ def test_claims_that_have_changed_since_are_named(copy):
     (copy.parent / "sums.py").write_text(text)
     main.main([str(copy.parent / "sums.py"), "--seeds", "50", "--out", str(copy)])
     registered = json.loads((copy / "claims.json").read_text())["registered"]
-    assert registered["changed"] == ["up", "mean"] and registered["new"] == ["other"] and registered["code_changed"]
+    assert registered["changed"] == ["up", "mean"] and registered["new"] == ["other"]
+    assert registered["otherwise"] == ["other code"]
     assert "changed since: up, mean; new since: other" in registration.in_words(registered)
 
 
@@ -257,7 +291,7 @@ def test_claims_are_registered_before_the_runs_or_not_at_all(copy, tmp_path, cap
     (copy.parent / "sums.py").write_text(STUDY.replace("most are up", "all are up"))
     with pytest.raises(SystemExit) as stop:
         main.main(["register", study, "--out", str(tmp_path / "new")])
-    assert stop.value.code == 2 and "other claims are registered there" in capsys.readouterr().err
+    assert stop.value.code == 2 and "other claims, or for another config" in capsys.readouterr().err
 
 
 # Families.

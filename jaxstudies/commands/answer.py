@@ -44,7 +44,8 @@ def report(study: Study, out: Path, options: Options) -> None:
     summary = attempt("summarize", lambda: results.summary_of(study, finished))
     summary = results.summarize(study, finished) if summary is None else summary
     unjudged: list[StudyError] = []
-    judged = attempt("claims", lambda: results.judge(study, finished, unjudged, results.looks_of(origin)))
+    looks = results.looks_of(origin | {"until_decided": options.until_decided or origin["until_decided"]})
+    judged = attempt("claims", lambda: results.judge(study, finished, unjudged, looks))
     mistakes += map(str, unjudged)
     verdicts, effects = judged or judge_all((), finished.runs.get)
     further = attempt("tables", lambda: results.tables_of(study, finished))
@@ -60,7 +61,7 @@ def report(study: Study, out: Path, options: Options) -> None:
     wanted = [f"{stem}{suffix}" for stem in stems.values() for suffix in suffixes]
     pictures: list[str] = []
     with writing(out), owned.rewriting(out, origin["digest"], [*results.names(tables), *wanted]):
-        results.write(out, origin, (verdicts, effects), tables, wrong, claims_code_of(study))
+        results.write(out, origin, (verdicts, effects), tables, wrong, claims_code_of(study), looks)
         for name, stem in stems.items():
             save = partial(_save, stem, figures[name], str(captions.get(name, "")), out, pdf)
             pictures += attempt(f"figure {name}", save) or ()
@@ -70,18 +71,19 @@ def report(study: Study, out: Path, options: Options) -> None:
     if wrong.runs:
         print(nonfinite.in_words(wrong))
     print(f"\n{out}/: {', '.join([*pictures, *owned.file_names(tables, '.csv').values()])},")
-    print(f"  claims.json ({how_judged(out, verdicts, origin)}), effects.parquet, runs.parquet, config.json")
+    print(f"  claims.json ({how_judged(out, verdicts)}), effects.parquet, runs.parquet, config.json")
     if mistakes:
         raise UsageError(f"{'; '.join(mistakes)}; the rest is written, and --plots-only tries again")
 
 
-def how_judged(out: Path, verdicts: list[Verdict], origin: dict) -> str:
+def how_judged(out: Path, verdicts: list[Verdict]) -> str:
     """Return how many claims there are, by which rule they were judged, and whether they were registered."""
     said = [f"{len(verdicts)} claim" + ("" if len(verdicts) == 1 else "s")]
-    if verdicts and (looks := results.looks_of(origin)) is not None:
-        said.append(f"judged by sequences at {len(looks)} look{'s' * (len(looks) > 1)}")
     if verdicts:
-        said.append(registration.in_words(records.read(out)["registered"]))
+        record = records.read(out)
+        if (looks := record["rule"]["looks"]) is not None:
+            said.append(f"judged by sequences at {len(looks)} look{'s' * (len(looks) > 1)}")
+        said.append(registration.in_words(record["registered"]))
     return "; ".join(said)
 
 

@@ -18,6 +18,8 @@ from jaxstudies.engine import cluster, devices
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.engine.shares import Share, Unfinished, parse_share
 from jaxstudies.engine.sockets import Peers, broadcast, wait_for_all
+from jaxstudies.evidence.estimands import ESTIMANDS
+from jaxstudies.evidence.verdicts import NO_SEQUENCE
 from jaxstudies.jobs import Job
 from jaxstudies.output import owned, provenance, table
 from jaxstudies.study import Study
@@ -77,7 +79,10 @@ def say_what_is_new(job: Job) -> Job:
         there = f"{job.earlier} holds {job.first_seed:,} seeds of these runs"
         print(f"{there}; {new:,} more are run" if new else f"{there} and more; none is run")
     elif aside := jobs.place_aside(job):
+        there = jobs.origin_of(job.directory / owned.RUNS)
         why = "damaged" if "damaged" in aside.name else "of another configuration, code or data"
+        if jobs.is_alike(job, there):
+            why = "of settings that have stopped, which do not go on"
         print(f"{job.directory / owned.RUNS} is {why}; it is set aside as {aside.name} when this run is done")
     return job
 
@@ -97,6 +102,12 @@ def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
 
 def _run_until_decided(job: Job, planned: int, most: int | None, report: Callable[[], None]) -> None:
     check_has_claims(job.study, job.config, "--until-decided")
+    records = [claim.record() for claim in results.claims_of(job.study, job.config)]
+    lacking = [record["id"] for record in records if ESTIMANDS[record["estimand"]].sequence(record) is None]
+    if len(lacking) == len(records):
+        raise UsageError(f"--until-decided: {NO_SEQUENCE} ({lacking[0]})")
+    if lacking:
+        print(f"without a sequence, which needs bounds or a median: {', '.join(lacking)}", file=sys.stderr)
     most = LOOKS_FURTHEST * planned if most is None else most
 
     def tell(look: Look) -> None:

@@ -29,8 +29,9 @@ class Options:
     """How and where a study runs; none of it changes results beyond rounding."""
 
     until_decided: bool = False
-    """Look again and again, and go on until every claim is decided; settings whose claims are
-    decided stop. Verdicts hold however often one looks. --seeds sets how far looks lie apart."""
+    """Look again and again, and go on until every claim is decided at its own level; settings whose
+    claims are decided stop. Verdicts hold however often one looks. --seeds sets how far looks lie
+    apart."""
     max_seeds: Annotated[int, at.Interval(ge=1, le=10**9)] | None = None
     """Seeds of a setting at most, with --until-decided or --plan (100 times --seeds)."""
     plan: bool = False

@@ -1,16 +1,15 @@
 """Effects computed again from the table of runs, by the study's code."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from jaxstudies import results, study
-from jaxstudies.errors import StudyError
-from jaxstudies.evidence import effects, records
+from jaxstudies.evidence import effects, records, verdicts
 from jaxstudies.evidence.records import Unverifiable
 from jaxstudies.output import owned, table
-from jaxstudies.output.table import UnreadableRuns
 
 
 def differences(directory: Path) -> list[str]:
@@ -26,18 +25,23 @@ def differences(directory: Path) -> list[str]:
         found = study.load(str(directory / origin["file"]) if origin["file"] else origin["study"])
         finished, origin = results.read(found, directory)
         judged, now = results.judge(found, finished, looks=results.looks_of(origin))
-    except (UnreadableRuns, StudyError, OSError) as error:
-        raise Unverifiable(f"--from-runs: {error}") from error
+    except Unverifiable:
+        raise
+    except Exception as error:  # of a study's file anything may be raised
+        raise Unverifiable(f"--from-runs: {directory}: {type(error).__name__}: {error}") from error
     lines = [f"{EFFECTS}: {line}" for line in _apart(effects.read_effects(directory / records.EFFECTS)[0], now)]
     there = {claim["id"]: claim for claim in records.read(directory)["claims"]}
     for verdict in judged:
-        said = there.pop(verdict.id, None)
-        if said is None or (said["claim"], said["source"]) != (verdict.claim, verdict.source):
-            lines.append(f"{verdict.id}: the study's code claims something else")
+        said, now = there.pop(verdict.id, {}), json.loads(json.dumps(verdicts.to_json([verdict])))[0]
+        if differ := [name for name in CLAIMED if said.get(name) != now[name]]:
+            lines.append(f"{verdict.id}: the study's code claims something else ({', '.join(differ)})")
     return lines + [f"{id_}: the study's code has no such claim" for id_ in there]
 
 
 EFFECTS = "effects computed again"
+JUDGED = {"verdict", "effect", "low", "high", "n", "family_verdict", "rule", "interval", "seeds", "why"}
+CLAIMED = [name for name in verdicts.Verdict._fields if name not in JUDGED]
+"""What of an entry the code says, and not the runs."""
 
 
 def _apart(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from jaxstudies import results, study
+from jaxstudies import configs, jobs, results, study
 from jaxstudies.commands import command, endings
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.errors import DirectoryError, StudyError
-from jaxstudies.evidence import claims, registration
+from jaxstudies.evidence import registration
 from jaxstudies.output import files, owned
 
 
 def _mistake(error: BaseException) -> str | None:
     if isinstance(error, DirectoryError):
         return f"--out {error.directory}: {error.why}"
-    return str(error) if isinstance(error, UsageError | StudyError) else None
+    return str(error) if isinstance(error, UsageError | StudyError | registration.Damaged) else None
 
 
 def register(name: str, argv: list[str]) -> Path:
@@ -23,24 +23,25 @@ def register(name: str, argv: list[str]) -> Path:
         UsageError: Runs are there already, or other claims are registered.
     """
     loaded = study.load(name)
-    config, _, options = command.parse(loaded, argv)
+    config, seeds, options = command.parse(loaded, argv)
     out = options.out or Path("results") / loaded.name
     listed = results.claims_of(loaded, config)
     if not listed:
         raise UsageError(f"{name} has no claims")
     path = out / registration.FILE
+    about = {"config": jobs.without_execution(configs.to_json(config)), "seed": seeds.seed}
+    about |= {"code": study.code_of(loaded), "claims_code": study.claims_code_of(loaded)}
+    made = registration.make(loaded.name, listed, about)
     found = registration.read(out)
     if found is not None:
-        if found["sha256"] != claims.digest(claim.record() for claim in listed):
-            raise UsageError(
-                f"--out {out}: other claims are registered there, on {found['date']}; name another directory"
-            )
+        if any(found[name] != made[name] for name in ("claims", *about)):
+            there = f"other claims, or for another config, seed or code, are registered there, on {found['date']}"
+            raise UsageError(f"--out {out}: {there}; name another directory")
         print(f"{path}: registered already, on {found['date']}")
         return path
     owned.prepare(out, [registration.FILE])
-    if (out / owned.RUNS).exists() or (out / "parts").exists():
+    if any(out.glob("runs*.parquet")) or (out / "parts").exists():
         raise UsageError(f"--out {out}: runs are there already; name another directory")
-    made = registration.make(loaded.name, listed, study.claims_code_of(loaded))
     with files.writing(out):
         owned.add(out, registration.FILE)
         files.write_json(path, made)

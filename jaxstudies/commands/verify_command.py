@@ -45,7 +45,8 @@ def say_changes(directory: Path, options: Options) -> None:
     for before, other in zip(record["claims"], now, strict=True):
         if before["verdict"] != other.verdict:
             changed += 1
-            print(f"  {other.id}: {before['verdict']} would be {other.verdict}, [{other.low:.4g}, {other.high:.4g}]")
+            ends = other.undecidable or f"[{other.low:.4g}, {other.high:.4g}]"
+            print(f"  {other.id}: {before['verdict']} would be {other.verdict}, {ends}")
     print(f"  {changed} of {len(now)} verdicts would change")
 
 
@@ -72,9 +73,13 @@ def main(argv: list[str]) -> None:
         options = flags.parse(Options, argv, prog="jaxstudies verify", description=DESCRIPTION)
         if not options.directories:
             raise UsageError("name one directory or more in which a study has left its results")
-        wrong = 0
+        wrong, unverifiable = 0, []
         for directory in options.directories:
-            found = differences(directory, options)
+            try:
+                found = differences(directory, options)
+            except Unverifiable as error:  # the others are judged all the same
+                unverifiable.append(str(error))
+                continue
             wrong += len(found)
             number = len(records.read(directory)["claims"])
             print(f"{directory}: {f'{len(found)} differences' if found else f'{number} verdicts stand'}")
@@ -82,5 +87,7 @@ def main(argv: list[str]) -> None:
                 print(f"  {line}")
             if options.level is not None or options.margin:
                 say_changes(directory, options)
+        if unverifiable:
+            raise UsageError("; ".join(unverifiable))
         if wrong:
             sys.exit(1)

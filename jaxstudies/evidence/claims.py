@@ -38,11 +38,13 @@ class Claim:
     - `geometric_mean`, of positive effects: t of the logarithms; a t sequence if these are `near_normal`.
     - `median`: order statistics, both times.
     - `share`, of outcomes (1 or 0): Clopper and Pearson; a beta-binomial sequence.
-    - `share_difference`, of a difference of outcomes of the same seeds (1, 0 or -1): Agresti and Min; by betting.
-    - `share_against`, a share less another that was stated as `arguments={"count": 996, "of": 1000}`: Newcombe; a
-      beta-binomial sequence, less Wilson's interval.
-    - `quantile_difference`, of columns `value` and `other`, at `arguments={"quantile": 0.05}`: paired bootstrap; order
-      statistics.
+    - `share_difference`, of a difference of outcomes of the same seeds (1, 0 or -1): from exact intervals; by betting.
+    - `share_against`, a share less another that was stated as `arguments={"count": 996, "of": 1000}`: from exact
+      intervals; a beta-binomial sequence, less Wilson's interval.
+    - `quantile_difference`, of columns `value` and `other`, at `arguments={"quantile": 0.05}`: order statistics, both
+      times.
+
+    A t interval of values with heavy tails errs more often than its level says, see `Verdict`: name their median.
 
     Raises:
         StudyError: There is no such estimand, its arguments are not those that it takes, the ends of the region are in
@@ -110,10 +112,22 @@ class Claim:
 
     def record(self) -> dict:
         """Return all but the code, as JSON has it."""
-        said = {name: value for name, value in vars(self).items() if name not in CODE}
-        region, bounds = [finite(end) for end in self.holds], self.bounds and [*map(float, self.bounds)]
-        settings = {name: list(v) if isinstance(v, tuple) else v for name, v in self.settings.items()}
-        return said | {"region": region, "arguments": dict(self.arguments), "settings": settings, "bounds": bounds}
+        said = {name: _plain(value) for name, value in vars(self).items() if name not in CODE}
+        return said | {"region": [finite(end) for end in self.holds]}
+
+
+def _plain(value: object) -> object:
+    """Return what JSON has: numbers of NumPy and JAX as Python's, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    number = np.asarray(value)[()] if hasattr(value, "dtype") else value
+    if isinstance(number, np.floating):
+        return float(str(number))  # a 32-bit 0.1 is 0.1, as in a table's labels
+    if number is None or isinstance(number, bool | int | float | str):
+        return number
+    return number.item() if isinstance(number, np.generic) else str(getattr(number, "__name__", number))
 
 
 def _mistake_in(claim: Claim) -> str | None:
@@ -126,7 +140,7 @@ def _mistake_in(claim: Claim) -> str | None:
         return f"holds {short(claim.holds)}: two numbers, the lower end first"
     if claim.ends not in ("[]", "[)", "(]", "()"):
         return f"ends {short(claim.ends)}: one of [], [), (] and ()"
-    if claim.bounds is not None and not (_are_ordered(claim.bounds) and np.isfinite(np.ptp(claim.bounds))):
+    if claim.bounds is not None and not (_are_ordered(claim.bounds) and 0 < np.ptp(claim.bounds) < np.inf):
         return f"bounds {short(claim.bounds)}: two finite numbers, the lower end first"
     if not (isinstance(claim.level, Real) and claim.level > 0 and (1 + claim.level) / 2 < 1):
         return f"level {short(claim.level)}: a number between 0 and 1, as 0.95"
@@ -137,6 +151,8 @@ def _mistake_in(claim: Claim) -> str | None:
         number = claim.arguments[name]
         if not (isinstance(number, Real) and least <= number <= most and number < np.inf):
             return f"arguments: {name} is {short(number)}: a number from {least:g} to {most:g}"
+    if claim.estimand == "share_against" and claim.arguments["count"] > claim.arguments["of"]:
+        return f"arguments: count is {short(claim.arguments['count'])}: at most {short(claim.arguments['of'])}"
     if claim.estimand == "share_against" and claim.holds[0] < 0 < claim.holds[1]:
         share, of = claim.arguments["count"] / claim.arguments["of"], claim.arguments["of"]
         least = NormalDist().inv_cdf((1 + claim.level) / 2) * np.sqrt(max(share * (1 - share), 0) / of)

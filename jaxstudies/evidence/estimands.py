@@ -70,8 +70,22 @@ def signs(effects: pd.DataFrame) -> list[int]:
 
 
 def numbers(*names: str) -> Callable[[pd.DataFrame], list[np.ndarray]]:
-    """Return what takes columns."""
-    return lambda effects: [effects[name].to_numpy(float) for name in names]
+    """Return what takes columns; it raises StudyError if a row stands for several values."""
+
+    def take(effects: pd.DataFrame) -> list[np.ndarray]:
+        if (counts_of(effects) != 1).any():
+            raise StudyError("rows that are counted are of outcomes: each number needs a row of its own")
+        return [effects[name].to_numpy(float) for name in names]
+
+    return take
+
+
+def positive(effects: pd.DataFrame) -> list[np.ndarray]:
+    """Return the values; raise StudyError if they have no logarithm."""
+    (values,) = numbers("value")(effects)
+    if (values <= 0).any():
+        raise StudyError(f"a geometric mean is of positive numbers, and {values[values <= 0][0]:g} is among them")
+    return [values]
 
 
 def difference_by_betting(only_first: int, only_second: int, n: int, level: float) -> Interval:
@@ -82,9 +96,9 @@ def difference_by_betting(only_first: int, only_second: int, n: int, level: floa
     return sequences.bounded_mean(np.array([1.0, -1.0, 0.0]), -1.0, 1.0, level, counts)
 
 
-def t_interval(record: Mapping, words: str, interval: Callable[..., Interval]) -> Method:
+def t_interval(record: Mapping, words: str, take: Callable, interval: Callable[..., Interval]) -> Method:
     """Return a t interval, which takes fewer values where they are near normal."""
-    return Method(words, numbers("value"), interval, LEAST_NORMAL if record["near_normal"] else LEAST_SKEWED)
+    return Method(words, take, interval, LEAST_NORMAL if record["near_normal"] else LEAST_SKEWED)
 
 
 def sequence_of_mean(record: Mapping) -> Method | None:
@@ -104,7 +118,7 @@ def sequence_of_logs(record: Mapping) -> Method | None:
     """Return the sequence for a geometric mean."""
     if not record["near_normal"]:
         return None
-    return Method("geometric mean, t sequence of the logarithms", numbers("value"), sequences.normal_mean_of_logs)
+    return Method("geometric mean, t sequence of the logarithms", positive, sequences.normal_mean_of_logs)
 
 
 def always(*method: Any) -> Callable[[Mapping], Method]:
@@ -113,9 +127,14 @@ def always(*method: Any) -> Callable[[Mapping], Method]:
 
 
 ESTIMANDS = {
-    "mean": Estimand(lambda record: t_interval(record, "mean, t interval", intervals.mean_interval), sequence_of_mean),
+    "mean": Estimand(
+        lambda record: t_interval(record, "mean, t interval", numbers("value"), intervals.mean_interval),
+        sequence_of_mean,
+    ),
     "geometric_mean": Estimand(
-        lambda record: t_interval(record, "geometric mean, t interval of the logarithms", intervals.geometric_mean),
+        lambda record: t_interval(
+            record, "geometric mean, t interval of the logarithms", positive, intervals.geometric_mean
+        ),
         sequence_of_logs,
         possible=(0.0, np.inf),
     ),
@@ -136,12 +155,12 @@ ESTIMANDS = {
         possible=(0.0, 1.0),
     ),
     "share_difference": Estimand(
-        always("paired difference of shares, Agresti-Min interval", signs, intervals.paired_difference_of_shares, 10),
+        always("paired difference of shares, from exact intervals", signs, intervals.paired_difference_of_shares, 20),
         always("paired difference of shares, betting sequence", signs, difference_by_betting),
         possible=(-1.0, 1.0),
     ),
     "share_against": Estimand(
-        always("difference from a stated share, Newcombe interval", hits, intervals.difference_of_shares, 10),
+        always("difference from a stated share, from exact intervals", hits, intervals.difference_of_shares, 20),
         always(
             "difference from a stated share, beta-binomial sequence less a Wilson interval",
             hits,
@@ -152,7 +171,9 @@ ESTIMANDS = {
     ),
     "quantile_difference": Estimand(
         always(
-            "difference of quantiles, paired bootstrap", numbers("value", "other"), intervals.quantile_difference, 40
+            "difference of quantiles, two intervals of order statistics",
+            numbers("value", "other"),
+            intervals.quantile_difference,
         ),
         always(
             "difference of quantiles, two sequences of order statistics",

@@ -76,28 +76,39 @@ def order_statistics(values: Values, quantile: float = 0.5, level: float = 0.95)
     return float(np.quantile(values, quantile)), float(ordered[first]), float(ordered[last])
 
 
+def difference(first: Interval, second: Interval, opposed: float = 0.0) -> Interval:
+    """Return the difference of two quantities from their intervals, whose reaches are squared and added.
+
+    That is method 10 of Newcombe (1998, Statist. Med. 17:873) for any intervals (Zou and Donner 2008, Statist. Med.
+    27:1693); `opposed` is the correlation of the two estimates with its sign turned.
+    """
+    (p, low, high), (q, other_low, other_high) = first, second
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(one**2 + other**2 + 2 * opposed * one * other)
+
+    return p - q, p - q - reach(p - low, other_high - q), p - q + reach(high - p, q - other_low)
+
+
 def difference_of_shares(found: int, n: int, count: int, of: int, level: float = 0.95) -> Interval:
-    """Return found / n - count / of, two independent shares; interval by Newcombe (1998), method 10."""
-    p, low, high = wilson(found, n, level)
-    q, other_low, other_high = wilson(count, of, level)
-    down, up = np.hypot(p - low, other_high - q), np.hypot(high - p, q - other_low)
-    return p - q, float(p - q - down), float(p - q + up)
+    """Return found / n - count / of, two independent shares, from their exact intervals."""
+    if n == 0:
+        return NO_DATA
+    return difference(exact_share(found, n, level), exact_share(count, of, level))
 
 
 def paired_difference_of_shares(only_first: int, only_second: int, n: int, level: float = 0.95) -> Interval:
     """Return the difference of the shares of two outcomes in n pairs, given the pairs with only one of them.
 
-    The interval is that of Agresti and Min (2005): Wald's, after half a pair is added to each cell
-    of the two-by-two table.
+    It comes from the exact intervals of both. Pairs of the one kind are none of the other: the correlation of the two
+    shares is `-sqrt(p q / ((1 - p) (1 - q)))`.
     """
     if n == 0:
         return NO_DATA
-    gain, loss, total = only_first + 0.5, only_second + 0.5, n + 2
-    center = (gain - loss) / total
-    error = math.sqrt(gain + loss - (gain - loss) ** 2 / total) / total
-    half = NormalDist().inv_cdf((1 + level) / 2) * error
-    # Unlike the difference, the interval may go beyond what shares can differ by.
-    return (only_first - only_second) / n, max(center - half, -1.0), min(center + half, 1.0)
+    misses = (n - only_first) * (n - only_second)
+    opposed = math.sqrt(only_first * only_second / misses) if misses else 0.0
+    first, second = (exact_share(count, n, level) for count in (only_first, only_second))
+    return clipped(difference(first, second, opposed), -1.0, 1.0)
 
 
 @np.errstate(all="ignore")  # what overflows is infinite, and its interval NaN
@@ -123,49 +134,12 @@ def geometric_mean(values: Values, level: float = 0.95) -> Interval:
     return float(mean), float(low), float(high)
 
 
-@np.errstate(all="ignore")
 def quantile_difference(first: Values, second: Values, quantile: float, level: float = 0.95) -> Interval:
-    """Return the difference of quantiles of paired values, with the percentile bootstrap of 200 resamples."""
-    if (n := len(first)) < 2:
-        return NO_DATA
-    orders, below = [np.argsort(values) for values in (first, second)], int((n - 1) * quantile)
-
-    def difference(counts):
-        # Sorting once and counting how often each value was drawn is three times as fast as sorting each resample.
-        ends = []
-        for values, order in zip((first, second), orders, strict=True):
-            ranks = np.searchsorted(np.cumsum(counts[order]), [below, min(below + 1, n - 1)], side="right")
-            ends.append(np.interp((n - 1) * quantile - below, [0, 1], values[order[ranks]]))
-        return ends[0] - ends[1]
-
-    rng = np.random.default_rng(0)
-    resampled = [difference(np.bincount(rng.integers(n, size=n), minlength=n)) for _ in range(200)]
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return float(difference(np.ones(n, int))), float(low), float(high)
-
-
-@np.errstate(all="ignore")
-def slope(x: Values, y: Values) -> tuple[float, float, int]:
-    """Return the least-squares slope of y on x, its standard error and degrees of freedom."""
-    unknown = np.nan, np.nan, 0
-    if len(x) < 3 or not np.isfinite((x, y)).all() or np.ptp(x) == 0:
-        return unknown
-    try:
-        (steepness, _), covariance = np.polyfit(x, y, 1, cov=True)
-    except np.linalg.LinAlgError:  # the numbers are too large for their squares
-        return unknown
-    return float(steepness), math.sqrt(covariance[0, 0]), len(x) - 2
-
-
-def difference_of_slopes(x: Values, y: Values, other_x: Values, other_y: Values, level: float = 0.95) -> Interval:
-    """Return the slope of y on x minus that of the other points, with Welch's t interval."""
-    (a, error, df), (b, other_error, other_df) = slope(x, y), slope(other_x, other_y)
-    variance = error**2 + other_error**2
-    if min(df, other_df) < 1 or not variance > 0:
-        return NO_DATA
-    welch = variance**2 / (error**4 / df + other_error**4 / other_df)
-    half = float(t_quantile(welch, (1 + level) / 2) * np.sqrt(variance))
-    return a - b, a - b - half, a - b + half
+    """Return the difference of quantiles, each of whose intervals errs with half the probability."""
+    (a, low, high), (b, other_low, other_high) = (
+        order_statistics(values, quantile, (1 + level) / 2) for values in (first, second)
+    )
+    return a - b, low - other_high, high - other_low
 
 
 def t_intervals(means: ArrayLike, deviations: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import effects as effects_by_seed
-from jaxstudies.evidence import verdicts
+from jaxstudies.evidence import registration, verdicts
 from jaxstudies.evidence.verdicts import FIXED, SEQUENCE, Verdict
 
 FORMAT = 1
@@ -78,15 +78,26 @@ def read(directory: Path) -> dict:
         Unverifiable: There is none, or none of this version.
     """
     path = directory / CLAIMS
-    try:
-        record = json.loads(path.read_text("utf-8")) if path.is_file() else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise Unverifiable(f"{path} cannot be read ({error})") from error
-    if record is None:
-        raise Unverifiable(f"{path} does not exist")
+    record = _json(path)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise Unverifiable(f"{path} is not of this version; run the study again")
     return record
+
+
+def _json(path: Path) -> Any:
+    """Read a file; of a name that stands twice others read the first, or the last."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a name stands twice")
+        return dict(pairs)
+
+    if not path.is_file():
+        raise Unverifiable(f"{path} does not exist")
+    try:
+        return json.loads(path.read_text("utf-8"), object_pairs_hook=once)
+    except (OSError, ValueError, RecursionError) as error:
+        raise Unverifiable(f"{path} cannot be read ({error})") from error
 
 
 def verify(directory: Path) -> Iterator[str]:
@@ -120,8 +131,32 @@ def _changed_files(directory: Path, record: Mapping) -> Iterator[str]:
                 yield f"{name} is missing"
         elif content_digest(path) != record[kind]["sha256"]:
             yield f"{name} is another than the one that was judged"
-    if effects_by_seed.read_effects(directory / EFFECTS)[1] != record["runs"]["sha256"]:
+    if effects_of(directory)[1] != record["runs"]["sha256"]:
         yield f"{EFFECTS} was taken from another table of runs"
+    origin = _json(directory / CONFIG)
+    told = {"digest": record["runs"]["digest"], "environment": record["versions"], "study": record["study"]}
+    yield from (f"{CLAIMS}: {name} is not that of {CONFIG}" for name, value in told.items() if origin[name] != value)
+    try:
+        registered = registration.read(directory)
+    except registration.Damaged as error:
+        yield str(error)
+        return
+    before, there = (record["registered"] or {}), (registered or {})
+    if (before.get("date"), before.get("sha256")) != (there.get("date"), there.get("sha256")):
+        yield f"{registration.FILE} is another than the one that was judged, or is missing"
+
+
+def effects_of(directory: Path) -> tuple[pd.DataFrame, str]:
+    """Return the effects by seed in a directory, and the digest of the table that they were taken from.
+
+    Raises:
+        Unverifiable: They cannot be read.
+    """
+    path = directory / EFFECTS
+    try:
+        return effects_by_seed.read_effects(path)
+    except Exception as error:  # of a damaged file anything may be raised
+        raise Unverifiable(f"{path} cannot be read ({type(error).__name__})") from error
 
 
 def again(directory: Path, record: Mapping, level: float | None = None, margin: float = 0.0) -> list[Verdict]:
@@ -131,21 +166,19 @@ def again(directory: Path, record: Mapping, level: float | None = None, margin: 
         directory: Where these are.
         record: What claims.json says.
         level: Of all claims, if not their own.
-        margin: By how much the regions are wider at each end.
+        margin: By how much the regions are wider at each end; of which nothing is left, nothing is decided.
 
     Raises:
         Unverifiable: The effects cannot be read.
     """
-    path = directory / EFFECTS
-    try:
-        rows, _ = effects_by_seed.read_effects(path)
-    except Exception as error:  # of a damaged file anything may be raised
-        raise Unverifiable(f"{path} cannot be read ({type(error).__name__})") from error
+    rows, _ = effects_of(directory)
     by_claim: Mapping[str, pd.DataFrame] = dict(list(rows.groupby("claim", observed=True)))
     records = [dict(claim) for claim in record["claims"]]
     for claim in records:
         low, high = claim["region"]
         claim["region"] = [None if low is None else low - margin, None if high is None else high + margin]
+        if low is not None and high is not None and low - margin > high + margin:
+            claim["undecidable"] = "nothing is left of its region"
         claim["level"] = claim["level"] if level is None else level
     effects = {claim["id"]: by_claim.get(claim["id"], rows[:0]) for claim in records}
     return verdicts.judge_records(records, effects, record["rule"]["looks"])

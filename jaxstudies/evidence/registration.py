@@ -4,44 +4,85 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from jaxstudies.evidence import claims
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.verdicts import Verdict, to_json
 
 FILE = "registered.json"
+BESIDE = "seeds", "seed"
+"""Fields of a config that are no part of what is registered as such."""
+CODE = "claims_code", "code"
+"""Digests of the code that takes the effects, and of what is run."""
 
 
-def make(study: str, listed: Iterable[Claim], code: str | None) -> dict:
-    """Return what is written down: the claims' records, their hash, and that of the code which takes the effects."""
-    records = [claim.record() for claim in listed]
+class Damaged(Exception):
+    """What was written down cannot be read, or was changed since."""
+
+
+def make(study: str, listed: Iterable[Claim], about: Mapping[str, Any]) -> dict:
+    """Return what is written down: the claims' records, and the config, the master seed and the code to be run."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"study": study, "date": now, "sha256": claims.digest(records), "code": code, "claims": records}
+    record = {"study": study, "date": now, **about, "claims": [claim.record() for claim in listed]}
+    record = json.loads(json.dumps(record))
+    return record | {"sha256": claims.digest([record])}
 
 
 def read(directory: Path) -> dict | None:
-    """Return what is written down in a directory, None if nothing is, or nothing that can be read."""
-    try:
-        found = json.loads((directory / FILE).read_text("utf-8"))
-        return found if found["sha256"] == claims.digest(found["claims"]) else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    """Return what is written down in a directory, None if nothing is.
+
+    Raises:
+        Damaged: It cannot be read, or was changed since.
+    """
+    path = directory / FILE
+    if not path.exists():
         return None
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if found["sha256"] != claims.digest([{name: part for name, part in found.items() if name != "sha256"}]):
+            raise Damaged(f"{path} was changed after it was written")
+        return found
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{path} cannot be read") from error
 
 
-def compare(directory: Path, judged: Iterable[Verdict], code: str | None) -> Mapping | None:
-    """Return when the claims of a directory were written down, and which are others now; None if they were not."""
-    registered = read(directory)
+def compare(directory: Path, judged: Iterable[Verdict], code: str | None, origin: Mapping) -> Mapping | None:
+    """Return when the claims of a directory were written down, and what is another now; None if they were not.
+
+    Args:
+        directory: Where they are.
+        judged: The verdicts.
+        code: Digest of the code that takes the effects.
+        origin: Provenance of the runs.
+    """
+    try:
+        registered = read(directory)
+    except Damaged as error:
+        return {
+            "date": None,
+            "sha256": None,
+            "changed": [],
+            "new": [],
+            "otherwise": [str(error).replace(f"{directory}/", "")],
+        }
     if registered is None:
         return None
     before = {record["id"]: record for record in registered["claims"]}
     now = {entry["id"]: entry for entry in json.loads(json.dumps(to_json(judged)))}
     changed = [id_ for id_, record in before.items() if any(now.get(id_, {}).get(n) != v for n, v in record.items())]
+    otherwise = [
+        ("registered after the runs were begun", registered["date"] > (origin.get("begun") or "")),
+        ("another config", registered["config"] != {n: v for n, v in origin["config"].items() if n not in BESIDE}),
+        ("another master seed", registered["seed"] != origin["seed"]),
+        ("other code", [registered[name] for name in CODE] != [code, origin["code"]]),
+    ]
     return {
         "date": registered["date"],
         "sha256": registered["sha256"],
         "changed": changed,
         "new": [id_ for id_ in now if id_ not in before],
-        "code_changed": registered["code"] != code,
+        "otherwise": [said for said, is_so in otherwise if is_so],
     }
 
 
@@ -49,8 +90,8 @@ def in_words(registered: Mapping | None) -> str:
     """Return whether claims were registered, when, and what has changed since."""
     if registered is None:
         return "not registered before the run"
-    said = [f"registered {registered['date'][:10]}"]
-    said += [f"changed since: {', '.join(registered['changed'])}"] * bool(registered["changed"])
+    if registered["date"] is None:
+        return registered["otherwise"][0]
+    said = [f"changed since: {', '.join(registered['changed'])}"] * bool(registered["changed"])
     said += [f"new since: {', '.join(registered['new'])}"] * bool(registered["new"])
-    said += ["their code has changed since"] * registered["code_changed"]
-    return "; ".join(said) if len(said) > 1 else f"{said[0]}, unchanged"
+    return "; ".join([f"registered {registered['date'][:10]}", *(said + registered["otherwise"] or ["unchanged"])])

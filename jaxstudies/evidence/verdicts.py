@@ -18,7 +18,7 @@ Kind = Literal["supported", "refuted", "inconclusive", "not tested"]
 KINDS: tuple[Kind, ...] = "supported", "refuted", "inconclusive", "not tested"
 FIXED, SEQUENCE = "fixed n", "sequence"
 """Rules: n was set before anything was seen; or verdicts hold at every n."""
-NO_SEQUENCE = "seeds were added after a look, and no sequence holds for this mean: it needs bounds, or a median"
+NO_SEQUENCE = "no sequence holds for this mean, and seeds flow after a look: it needs bounds, or a median"
 
 
 class Unanswerable(StudyError, KeyError):
@@ -103,8 +103,15 @@ class Judged(NamedTuple):
 
 
 def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: float) -> Judged:
-    """Hold the interval of effects against the region in which the claim is true."""
-    n = int(counts_of(effects).sum())
+    """Hold the interval of effects against the region in which the claim is true.
+
+    Raises:
+        StudyError: An effect lies beyond the bounds that were stated.
+    """
+    n, values = int(counts_of(effects).sum()), effects["value"]
+    if record["bounds"] is not None and n and not values.between(*record["bounds"]).all():
+        beyond = values[~values.between(*record["bounds"])].iloc[0]
+        raise StudyError(f"bounds {tuple(record['bounds'])}: an effect is {beyond:g}")
     estimate, low, high = method.interval(*method.take(effects), **record["arguments"], level=level)
     possible = (
         record["bounds"]
@@ -117,7 +124,7 @@ def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: 
         return Judged("not tested", interval, n, "no run tests it")
     if n < method.least:
         return Judged("inconclusive", interval, n, f"{n} values are too few, {method.least} at least are needed")
-    if low == high:
+    if low == high and values.nunique() == 1:
         return Judged("inconclusive", interval, n, "all values are equal, which is no evidence")
     least, most = (end if end is not None else default for end, default in zip(record["region"], ANY, strict=True))
     from_low, to_high = record["ends"]
@@ -140,8 +147,6 @@ def judge(
         level: Of the interval, if not that of the claim.
     """
     estimand, level = ESTIMANDS[record["estimand"]], record["level"] if level is None else level
-    if len(effects) and effects["seed"].isna().all():
-        looks = None  # what is of shapes, say, does not come with seeds
     method = estimand.fixed(record) if looks is None else estimand.sequence(record)
     said: dict[str, Any] = {name: record[name] for name in Verdict._fields if name in record}
     if method is None:
@@ -182,19 +187,22 @@ def _first_decided(
 def with_family(verdicts: Sequence[Verdict], again: Callable[[Verdict, float], Verdict]) -> list[Verdict]:
     """Add the verdicts of the primary claims as a family, by Holm (1979, Scand. J. Statist. 6:65).
 
-    All of them are right with the probability of the claims' level, however they depend on one another: as long as a
-    further one is decided, the others need to be so at a lower level.
+    That any claim is decided whose effect lies on its region's border has the probability of one alone, however they
+    depend on one another, as far as the intervals hold: as long as a further one is decided, the others need to be so
+    at a lower level.
 
     Args:
         verdicts: Each at its claim's own level.
         again: Judges one anew at another level.
     """
     family = [v for v in verdicts if v.primary and v.verdict != "not tested"]
+    alone = {v.id: v.verdict for v in family}
     decided: dict[str, Verdict] = {}
     while len(decided) < len(family):
         left = [v for v in family if v.id not in decided]
         new = {v.id: again(v, 1 - (1 - v.level) / len(left)) for v in left if v.verdict in ("supported", "refuted")}
-        new = {id_: v for id_, v in new.items() if v.verdict in ("supported", "refuted")}
+        # At a later look it may be decided the other way.
+        new = {id_: v for id_, v in new.items() if v.verdict == alone[id_]}
         if not new:
             break
         decided |= new
@@ -278,7 +286,7 @@ def judge_all(
         take_asked()
         try:
             effects, undecidable = effects_of(claim, of)
-            asked = take_asked()
+            asked = take_asked() or None  # what was kept from before asks for nothing
             record |= {"undecidable": undecidable, "asked": [record["settings"]] if record["settings"] else asked}
             with _naming(claim):
                 judge(record, effects, looks)

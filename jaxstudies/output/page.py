@@ -36,7 +36,7 @@ td.number { font-variant-numeric: tabular-nums; white-space: nowrap; } .verdict 
 
 LIMITS = {
     "95 %": "Of studies judged so, at most one in twenty calls a claim supported or refuted that is not: of all that "
-    "could be run, not of the one that was. An interval holds the quantity that the seeds' population has.",
+    "could be run, not of the one that was. So far as an interval holds: a t interval does not for heavy tails.",
     "As one of a family": "A study's primary claims are judged together, too (Holm): that any of these verdicts is "
     "wrong has the probability of one. Verdicts on the other claims, and over several studies, are not corrected.",
     "Population": "A verdict is about what the seeds draw anew, say initial weights, and about nothing that they "
