@@ -233,7 +233,7 @@ def test_it_ends_where_nothing_more_can_be_decided(coins, capsys):
     pair = f'Claim("pair", "x", lambda of: {both}, (0, 1), estimand="share_difference")'
     heads = 'of("heads", p=0.5, sides=1)'
     late = f"{heads} * (1 if len({heads}) < 40 else 1 / 0)"
-    raises = f'Claim("raises", "x", lambda of: {late}, (0, 1), estimand="share")'
+    raises = f'Claim("raises", "x", lambda of: {late}, (0.45, 0.55), estimand="share")'
     text = COINS.partition("CLAIMS")[0] + f"CLAIMS = ({pair}, {raises})\n"
     (coins / "coins.py").write_text(text)
     with pytest.raises(SystemExit) as stop:
