@@ -218,13 +218,7 @@ def claims_of(study: Study, config: Dataclass) -> list[Claim]:
     Raises:
         StudyError: One is none, or two have the same id.
     """
-    try:
-        made = study.CLAIMS if study.claims is None else list(study.claims(config))
-    except Exception as error:  # it is the study's own code
-        raise StudyError(
-            f"claims(config) raises {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        ) from error
-    listed = with_own_ids(made)
+    listed = with_own_ids(study.CLAIMS if study.claims is None else study.claims(config))
     return [replace(claim, population=claim.population or study.POPULATION) for claim in listed]
 
 

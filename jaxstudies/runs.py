@@ -157,7 +157,7 @@ def run(
         ...     return of("draw", scale=2.0) > 0
         >>> half = jaxstudies.Claim("half", "half are positive", positive, (0.4, 0.6), estimand="share")
         >>> runs = jaxstudies.run({"scale": (1.0, 2.0)}, simulate, num_seeds=1000, claims=[half])
-        Supported: half are positive (ours): 0.488 [0.4571, 0.519], n = 1,000.
+        Supported: half are positive (ours): 0.488 [0.4566, 0.5195], n = 1,000.
         >>> runs.groupby("scale")["draw"].count().to_dict()
         {1.0: 1000, 2.0: 1000}
     """

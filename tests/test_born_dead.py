@@ -130,6 +130,7 @@ def test_counts_add_over_seeds(at):
 
 
 @pytest.mark.parametrize("of", ["born", pytest.param("trained", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_many_seeds_give_the_summary_that_they_give_at_once(of, request, tmp_path):
     finished = request.getfixturevalue(of)
     in_blocks_of(3000, finished, tmp_path)

@@ -111,6 +111,7 @@ def test_connected_processes_equal_one_alone(server, alone, tmp_path, names, by_
         assert not list(out.iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_is_made_afresh_together(server, alone, tmp_path):
     """Nobody begins before all have removed what was there."""
     for flags in (FLAGS, [*FLAGS, "--fresh"]):
@@ -213,6 +214,7 @@ def test_every_chunk_is_in_one_share():
     assert Share().owns(7)
 
 
+@pytest.mark.slow
 def test_a_terminated_run_goes_on(alone, tmp_path):
     flags = ["--seeds", "4000", "--chunk-size", "1", "--devices", "1", "--out", str(tmp_path)]
     asked = [sys.executable, "-c", RUN.format(here=str(HERE)), *flags]

@@ -135,6 +135,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_verdicts(coins, monkeypatch)
     assert not calls  # nothing is left to be run
 
 
+@pytest.mark.slow
 def test_more_seeds_after_a_look_are_judged_by_sequences(coins):
     run("--seeds", "100")
     assert left(coins / "out")["rule"] == {"name": "fixed n", "looks": None}

@@ -120,6 +120,7 @@ def test_parameter_counts(shape, parameters):
     assert depth_width.count_parameters(depth_width.Config(), kind) == parameters
 
 
+@pytest.mark.slow
 def test_batch_norm_does_not_see_the_test_batch():
     model = model_of((16, 32), batch_norm=True)
     optimizer = optax.sgd(0.1)
@@ -184,6 +185,7 @@ def test_with_batch_norm_biases_change_nothing():
 
 
 @pytest.mark.parametrize("recipe, rate", [pytest.param("sgd", 0.02, marks=pytest.mark.slow), ("adam", 1e-2)])
+@pytest.mark.slow
 def test_a_linear_target_is_learned_to_the_noise_floor(recipe, rate):
     key, noise_key = jax.random.split(jax.random.key(0))
     inputs = jax.random.normal(key, (6000, 2))
@@ -228,6 +230,7 @@ def trained(widths, room, recipe, activation, features):
 @pytest.mark.parametrize(
     "activation, features", [("relu", "none"), pytest.param("sine", "fourier", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_padding_changes_no_network(recipe, activation, features):
     widths, room = (6, 4), (9, 16)
     alone, outputs = trained(widths, widths, recipe, activation, features)

@@ -137,6 +137,7 @@ def test_plots_only_redraws_without_running(finished, monkeypatch):
     assert not_blank(finished / "shares.png")
 
 
+@pytest.mark.slow
 def test_the_same_command_again_runs_nothing(finished, capsys, monkeypatch):
     monkeypatch.setattr(monte_carlo, "run_design", lambda *a, **k: pytest.fail("ran"))
     run(finished)
@@ -194,6 +195,7 @@ def test_bad_files_are_one_line_and_are_left_alone(finished, tmp_path, capsys):
         assert (tmp_path / "runs.parquet").read_bytes() == bad
 
 
+@pytest.mark.slow
 def test_overflow_is_counted_and_neither_alive_nor_dead():
     config = dying_relu.Config(
         seeds=16,
@@ -237,6 +239,7 @@ def test_products_targets_losses_and_two_dimensions():
     assert summary["theory_high"].notna().sum() == 2  # `normal` with ReLU, both targets
 
 
+@pytest.mark.slow
 def test_constant_of_a_dead_network_is_recorded_against_mean_and_median():
     config = dying_relu.Config(
         seeds=32,
@@ -388,6 +391,7 @@ def test_a_claim_rests_on_its_settings(runs, finished):
         assert verdict.n and (again.n, again.verdict, again.effect) == (verdict.n, verdict.verdict, verdict.effect)
 
 
+@pytest.mark.slow
 def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path):
     """Blocks of five seeds: those behind the first are condensed as they are read."""
     in_blocks_of(5, finished, tmp_path)

@@ -189,6 +189,7 @@ def test_fused_networks_need_not_fill_a_vector(networks):
         ),
     ],
 )
+@pytest.mark.slow
 def test_fused_training_takes_what_fit_takes(how):
     agree(Dense(1, 2, jnp.tanh), optax.adam(1e-2), **how)
 

@@ -102,6 +102,7 @@ backpropagate = jax.jit(partial(diagnostics.backpropagate, jnp.tanh), static_arg
 
 
 @pytest.mark.parametrize("linear", [True, False])
+@pytest.mark.slow
 def test_backpropagation_against_finite_differences(linear):
     """In float64, by central differences: their error is of the order of step^2 = 1e-10."""
     with jax.enable_x64(True):
@@ -202,6 +203,7 @@ def run_small(**changes):
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
 
+@pytest.mark.slow
 def test_he_keeps_and_glorot_halves_the_second_moment_of_relu():
     """At width 1000 a layer's factor is 1 or 1/2 up to fluctuations of sqrt(5 / 1000) = 7 %.
 
@@ -241,6 +243,7 @@ def test_ten_seeds_are_a_prefix_and_settings_do_not_touch_each_other():
             np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_lsuv_sets_the_variance_to_one():
     """ReLU halves it, on the images LSUV has seen; the mean over units is near, not at, zero."""
     runs = run_small(inits=("lsuv",), activations=("relu",), width=200)

@@ -69,6 +69,7 @@ def test_difference_covers(p, q):
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(0.2, 0.1), (0.6, 0.0), (0.02, 0.02)])
+@pytest.mark.slow
 def test_paired_difference_covers(only_first, only_second):
     rng = np.random.default_rng(1)
     hits = []
@@ -89,6 +90,7 @@ def test_shares_differ_by_one_at_most():
 @pytest.mark.parametrize("level", [0.95, 0.995, 0.9995])
 @pytest.mark.parametrize("n", [20, 300])
 @pytest.mark.parametrize(("gain", "loss"), [(0.0036, 0.0), (0.03, 0.0), (0.02, 0.01), (0.12, 0.001), (0.5, 0.5)])
+@pytest.mark.slow
 def test_paired_differences_of_rare_and_of_frequent_outcomes_err_no_more_at_the_levels_of_a_family(
     gain, loss, n, level
 ):

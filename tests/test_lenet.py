@@ -103,6 +103,7 @@ def test_convolution_and_its_gradients_are_those_of_flax(channels, outputs, size
         np.testing.assert_allclose(got, expected, atol=64 * EPS * max(scale, 1.0))
 
 
+@pytest.mark.slow
 def test_plain_network_is_flax_layers_with_the_same_weights():
     x, params = images(60), init(PLAIN)["params"]
 
@@ -310,6 +311,7 @@ def test_every_arm_returns_the_same_measures():
         assert {name: a.shape for name, a in found.items()} == always | norms
 
 
+@pytest.mark.slow
 def test_a_step_takes_time():
     seen = lenet.beside(small_config(arms=("plain",)), lambda name, compute: compute())
     assert list(seen["steps"]["arm"]) == ["plain"] and (seen["steps"]["ms_per_step"] > 0).all()

@@ -86,6 +86,7 @@ def test_a_mistake_is_said_before_anything_heavy_is_imported(argv, said):
     assert done.returncode == 2 and line.startswith(said) and imported == [] and not done.stdout
 
 
+@pytest.mark.slow
 def test_the_light_config_of_a_study_is_its_own():
     code = """
 import sys
@@ -101,6 +102,7 @@ for name, config in configs.items():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_a_run_says_first_that_it_imports(tmp_path):
     _, lines, imported = run_once("perceptron", "--plots-only", "--out", str(tmp_path / "none"))
     assert lines[0] == "perceptron: importing JAX" and "--plots-only" in lines[1] and "jax" in imported

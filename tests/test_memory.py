@@ -23,6 +23,7 @@ def test_numbers_that_32_bits_do_not_hold_are_refused(number, monkeypatch):
         assert vars(parse())["scale"] == (float(number),)
 
 
+@pytest.mark.slow
 def test_a_program_that_needs_more_memory_than_there_is_runs_in_smaller_blocks(monkeypatch, capsys):
     def simulate(key):
         return {"x": jax.numpy.sort(jax.random.normal(key, (1000,)))[:3]}

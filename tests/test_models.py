@@ -32,6 +32,7 @@ def test_network_equals_the_layers_written_out(depth, linear_first_layer, train)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_hidden_layers_of_a_shallow_network_are_a_prefix():
     x = jnp.ones((1, 1))
     shallow, deep = (network(d, init="he_normal").init(jax.random.key(3), x)["params"]["layers"] for d in (4, 9))

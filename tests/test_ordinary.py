@@ -166,6 +166,7 @@ def flat(value):
 
 @settings(max_examples=6)
 @given(structure=st.dictionaries(NAMES, STRUCTURES, min_size=1, max_size=3), seed=st.integers(0, 2**32 - 1))
+@pytest.mark.slow
 def test_what_comes_back_is_what_was_returned(structure, seed, tmp_path_factory):
     """From memory, from chunks, from the table, after a kill and grown: to the bit the same, by the same names."""
     key = jax.random.key(seed)
@@ -602,6 +603,7 @@ def test_a_function_that_calls_itself_is_a_function():
     np.testing.assert_allclose(mapped["x"], 8 * map_seeds(draw, num_seeds=2)["x"])
 
 
+@pytest.mark.slow
 def test_functions_made_anew_share_a_program(monkeypatch):
     traced = count_traces(monkeypatch)
     for scale in (1.0, 2.0):

@@ -85,6 +85,7 @@ def test_perceptron_does_not_depend_on_learning_rate():
     assert (trained.updates == trained.updates[:1]).all()
 
 
+@pytest.mark.slow
 def test_mapped_learners_and_sets_are_looped_ones():
     points = jnp.stack([sets(2, 8, seed) for seed in range(3)])
     one = [(0.5, 0.0, False, (2, 4)), (0.25, 1.0, False, (1, 2)), (0.5, 0.0, True, (3, 4))]
@@ -290,6 +291,7 @@ def test_script_runs_small(tmp_path, capsys):
     assert "--num-train 0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_few_rules_and_one_set(tmp_path):
     argv = ["--seeds", "1", "--rules", "svm", "--num-train", "4", "6", "--no-map"]
     command.main(STUDY, [*argv, "--out", str(tmp_path)])

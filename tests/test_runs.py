@@ -121,6 +121,7 @@ def draw(key, scale):
 
 @settings(max_examples=6)
 @given(sizes=st.lists(st.integers(1, 40), min_size=2, max_size=4), most=st.sampled_from([10, 30, 1000]))
+@pytest.mark.slow
 def test_however_a_table_came_to_its_seeds_its_rows_are_the_same(tmp_path_factory, sizes, most):
     """Blocks of the table, and of the runs, end anywhere."""
     directory = tmp_path_factory.mktemp("grown")
@@ -287,6 +288,7 @@ def grown(tmp_path_factory):
 
 
 @pytest.mark.parametrize("setting", [{"scale": 2.0, "width": 2}, {"scale": 1.0, "width": 3}])
+@pytest.mark.slow
 def test_a_replay_equals_its_row_to_the_bit(grown, setting):
     """In each stage of a table that has grown, whatever the chunks were."""
     directory, runs = grown
@@ -463,6 +465,7 @@ main()
 '''
 
 
+@pytest.mark.slow
 def test_the_command_line_replays_a_file_s_run_and_draws_it(tmp_path, capsys, monkeypatch):
     (tmp_path / "own.py").write_text(OWN)
     subprocess.run([sys.executable, "own.py", "--seeds", "9"], cwd=tmp_path, check=True, capture_output=True)

@@ -510,6 +510,7 @@ def test_a_plain_dense_layer_and_a_pair_of_functions_train_alike():
     np.testing.assert_allclose(training.predict((init, apply), pair.state, data.inputs), outputs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_mapped_over_learning_rates_equals_looped():
     data, rates = linear_data(), jnp.array([0.01, 0.1, 0.3])
 

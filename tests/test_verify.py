@@ -299,6 +299,7 @@ def test_claims_are_registered_before_the_runs_or_not_at_all(copy, tmp_path, cap
 
 @given(st.lists(st.floats(1e-6, 0.2), min_size=1, max_size=8))
 @settings(max_examples=40)
+@pytest.mark.slow
 def test_a_family_is_judged_as_holm_says(p_values):
     """Of shifts whose t interval leaves 0 at just the level 1 - p."""
     multitest = pytest.importorskip("statsmodels.stats.multitest")

@@ -18,6 +18,7 @@ from jaxstudies.engine import cluster, devices
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.engine.shares import Share, Unfinished, parse_share
 from jaxstudies.engine.sockets import Peers, broadcast, wait_for_all
+from jaxstudies.errors import StudyError
 from jaxstudies.evidence.estimands import ESTIMANDS
 from jaxstudies.evidence.verdicts import NO_SEQUENCE
 from jaxstudies.jobs import Job
@@ -81,7 +82,7 @@ def say_what_is_new(job: Job) -> Job:
     elif aside := jobs.place_aside(job):
         there = jobs.origin_of(job.directory / owned.RUNS)
         why = "damaged" if "damaged" in aside.name else "of another configuration, code or data"
-        if jobs.is_alike(job, there):
+        if why != "damaged" and jobs.is_alike(job, there):
             why = "of settings that have stopped, which do not go on"
         print(f"{job.directory / owned.RUNS} is {why}; it is set aside as {aside.name} when this run is done")
     return job
@@ -126,7 +127,13 @@ def _run_until_decided(job: Job, planned: int, most: int | None, report: Callabl
 
 def check_has_claims(study: Study, config: Dataclass, flag: str) -> None:
     """Raise UsageError if there is nothing to be decided."""
-    if not results.claims_of(study, config):
+    try:
+        listed = results.claims_of(study, config)
+    except StudyError:
+        raise
+    except Exception as error:  # it is the study's own code
+        raise UsageError(f"{flag}: claims(config) raises {type(error).__name__}: {error}") from error
+    if not listed:
         raise UsageError(f"{flag}: {study.name} has no claims")
 
 

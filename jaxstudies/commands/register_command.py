@@ -5,6 +5,7 @@ from pathlib import Path
 from jaxstudies import configs, jobs, results, study
 from jaxstudies.commands import command, endings
 from jaxstudies.commands.endings import UsageError
+from jaxstudies.commands.launch import check_has_claims
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import registration
 from jaxstudies.output import files, owned
@@ -25,9 +26,8 @@ def register(name: str, argv: list[str]) -> Path:
     loaded = study.load(name)
     config, seeds, options = command.parse(loaded, argv)
     out = options.out or Path("results") / loaded.name
+    check_has_claims(loaded, config, name)
     listed = results.claims_of(loaded, config)
-    if not listed:
-        raise UsageError(f"{name} has no claims")
     path = out / registration.FILE
     about = {"config": jobs.without_execution(configs.to_json(config)), "seed": seeds.seed}
     about |= {"code": study.code_of(loaded), "claims_code": study.claims_code_of(loaded)}

@@ -6,7 +6,7 @@ factor of squared gradients per layer, is below 1, gradients vanish and inputs a
 between (Poole et al. 2016; Schoenholz et al. 2017, arXiv 1611.01232).
 """
 
-from jaxstudies.studies.order_chaos.claims import claims
+from jaxstudies.studies.order_chaos.claims import POPULATION, claims
 from jaxstudies.studies.order_chaos.config import Config
 from jaxstudies.studies.order_chaos.design import data, settings
 from jaxstudies.studies.order_chaos.figures import CAPTIONS, plot
@@ -16,5 +16,5 @@ from jaxstudies.studies.order_chaos.summary import expected, summarize
 RUNS_PER_DEVICE = 1024  # four seeds with all 256 points, whose layers stay in the caches
 QUICK = ("--seeds", "4", "--points", "8", "--dataset", "digits")
 
-__all__ = ["CAPTIONS", "Config", "claims", "data", "plot", "settings", "simulate", "summarize"]
+__all__ = ["CAPTIONS", "POPULATION", "Config", "claims", "data", "plot", "settings", "simulate", "summarize"]
 __all__ += ["IMAGES", "expected"]
