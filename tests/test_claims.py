@@ -45,6 +45,7 @@ def count(condition):
 CASES = [
     ("mean", NORMAL, {}, intervals.mean_interval(NORMAL.to_numpy()), 40),
     ("median", NORMAL, {}, intervals.order_statistics(NORMAL.to_numpy(), 0.5), 40),
+    ("quantile", NORMAL, {"quantile": 0.2}, intervals.order_statistics(NORMAL.to_numpy(), 0.2), 40),
     ("geometric_mean", np.exp(NORMAL), {}, intervals.geometric_mean(np.exp(NORMAL.to_numpy())), 40),
     ("share", HITS, {}, intervals.exact_share(count(HITS), 40), 40),
     ("share", HITS.astype(np.int8), {}, intervals.exact_share(count(HITS), 40), 40),

@@ -252,6 +252,7 @@ CASES = {
     "mean": ({"bounds": (0.0, 1.0)}, (0.0, 1.0)),
     "geometric_mean": ({"near_normal": "drawn so"}, (0.0, 1.0)),
     "median": ({}, (0.0, 1.0)),
+    "quantile": ({"arguments": {"quantile": 0.9}}, (0.0, 1.0)),
     "share": ({}, (0.0, 1.0)),
     "share_difference": ({}, (-1.0, 1.0)),
     "share_against": ({"arguments": {"count": 9, "of": 10}}, (-1.0, 1.0)),

@@ -59,7 +59,7 @@ POPULATION = "numbers drawn anew"
 def finished(tmp_path_factory):
     here = tmp_path_factory.mktemp("verify")
     (here / "sums.py").write_text(STUDY)
-    main.main(["register", str(here / "sums.py"), "--out", str(here / "out")])
+    main.main(["register", str(here / "sums.py"), "--seeds", "50", "--out", str(here / "out")])
     main.main([str(here / "sums.py"), "--seeds", "50", "--out", str(here / "out")])
     return here / "out"
 
@@ -279,7 +279,7 @@ def test_claims_that_have_changed_since_are_named(copy):
 
 def test_claims_are_registered_before_the_runs_or_not_at_all(copy, tmp_path, capsys):
     study = str(copy.parent / "sums.py")
-    main.main(["register", study, "--out", str(copy)])  # the same again
+    main.main(["register", study, "--seeds", "50", "--out", str(copy)])  # the same again
     assert "registered already" in capsys.readouterr().out
     (copy / "registered.json").unlink()
     for out, said in ((copy, "runs are there already"), (tmp_path / "new", "")):
@@ -291,7 +291,14 @@ def test_claims_are_registered_before_the_runs_or_not_at_all(copy, tmp_path, cap
     (copy.parent / "sums.py").write_text(STUDY.replace("most are up", "all are up"))
     with pytest.raises(SystemExit) as stop:
         main.main(["register", study, "--out", str(tmp_path / "new")])
-    assert stop.value.code == 2 and "other claims, or for another config" in capsys.readouterr().err
+    assert stop.value.code == 2 and "registered there are other claims" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_number_of_seeds_that_was_not_registered_is_told(copy, capsys):
+    main.main([str(copy.parent / "sums.py"), "--seeds", "60", "--out", str(copy)])
+    assert "another stopping rule" in capsys.readouterr().out
+    assert json.loads((copy / "claims.json").read_text())["registered"]["otherwise"] == ["another stopping rule"]
 
 
 # Families.

@@ -30,13 +30,14 @@ def register(name: str, argv: list[str]) -> Path:
     listed = results.claims_of(loaded, config)
     path = out / registration.FILE
     about = {"config": jobs.without_execution(configs.to_json(config)), "seed": seeds.seed}
+    about["stopping"] = {"seeds": seeds.seeds, "until_decided": options.until_decided, "max_seeds": options.max_seeds}
     about |= {"code": study.code_of(loaded), "claims_code": study.claims_code_of(loaded)}
     made = registration.make(loaded.name, listed, about)
     found = registration.read(out)
     if found is not None:
         if any(found[name] != made[name] for name in ("claims", *about)):
-            there = f"other claims, or for another config, seed or code, are registered there, on {found['date']}"
-            raise UsageError(f"--out {out}: {there}; name another directory")
+            there = f"other claims, or for another config, seed, number of seeds or code, on {found['date']}"
+            raise UsageError(f"--out {out}: registered there are {there}; name another directory")
         print(f"{path}: registered already, on {found['date']}")
         return path
     owned.prepare(out, [registration.FILE])

@@ -36,7 +36,7 @@ class Claim:
     - `mean`, the mean over seeds: Student's t; of values that are `near_normal` a t sequence, of those with `bounds`
       one by betting, of others none.
     - `geometric_mean`, of positive effects: t of the logarithms; a t sequence if these are `near_normal`.
-    - `median`: order statistics, both times.
+    - `median`, and `quantile` at `arguments={"quantile": 0.05}`: order statistics, both times.
     - `share`, of outcomes (1 or 0): Clopper and Pearson; a beta-binomial sequence.
     - `share_difference`, of a difference of outcomes of the same seeds (1, 0 or -1): from exact intervals; by betting.
     - `share_against`, a share less another that was stated as `arguments={"count": 996, "of": 1000}`: from exact

@@ -149,6 +149,11 @@ ESTIMANDS = {
             "median, sequence of order statistics", numbers("value"), partial(sequences.order_statistics, quantile=0.5)
         ),
     ),
+    "quantile": Estimand(
+        always("quantile, interval of order statistics", numbers("value"), intervals.order_statistics),
+        always("quantile, sequence of order statistics", numbers("value"), sequences.order_statistics),
+        arguments={"quantile": (0, 1)},
+    ),
     "share": Estimand(
         always("share, Clopper-Pearson interval", hits, intervals.exact_share),
         always("share, beta-binomial sequence", hits, sequences.share),

@@ -75,6 +75,7 @@ def compare(directory: Path, judged: Iterable[Verdict], code: str | None, origin
         ("registered after the runs were begun", registered["date"] > (origin.get("begun") or "")),
         ("another config", registered["config"] != {n: v for n, v in origin["config"].items() if n not in BESIDE}),
         ("another master seed", registered["seed"] != origin["seed"]),
+        ("another stopping rule", not _stopped_so(registered["stopping"], origin)),
         ("other code", [registered[name] for name in CODE] != [code, origin["code"]]),
     ]
     return {
@@ -84,6 +85,14 @@ def compare(directory: Path, judged: Iterable[Verdict], code: str | None, origin
         "new": [id_ for id_ in now if id_ not in before],
         "otherwise": [said for said, is_so in otherwise if is_so],
     }
+
+
+def _stopped_so(rule: Mapping, origin: Mapping) -> bool:
+    """Return whether runs ended by a rule: at a number of seeds, without a look before, or when claims were decided."""
+    if rule["until_decided"]:
+        return bool(origin.get("until_decided"))
+    alone = len(origin["stages"]) == 1 and not origin.get("until_decided")
+    return alone and origin["num_seeds"] == rule["seeds"]
 
 
 def in_words(registered: Mapping | None) -> str:

@@ -113,12 +113,10 @@ def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: 
         beyond = values[~values.between(*record["bounds"])].iloc[0]
         raise StudyError(f"bounds {tuple(record['bounds'])}: an effect is {beyond:g}")
     estimate, low, high = method.interval(*method.take(effects), **record["arguments"], level=level)
-    possible = (
-        record["bounds"]
-        if record["bounds"] and record["estimand"] == "mean"
-        else ESTIMANDS[record["estimand"]].possible
+    bounded = record["bounds"] is not None and record["estimand"] == "mean"
+    interval = clipped(
+        (estimate, low, high), *(record["bounds"] if bounded else ESTIMANDS[record["estimand"]].possible)
     )
-    interval = clipped((estimate, low, high), *possible)
     estimate, low, high = interval
     if n == 0:
         return Judged("not tested", interval, n, "no run tests it")
@@ -150,15 +148,10 @@ def judge(
     method = estimand.fixed(record) if looks is None else estimand.sequence(record)
     said: dict[str, Any] = {name: record[name] for name in Verdict._fields if name in record}
     if method is None:
-        n = int(counts_of(effects).sum())
-        fixed = estimand.fixed(record)
-        estimate, *_ = fixed.interval(*fixed.take(effects), **record["arguments"], level=level)
-        kind: Kind = "inconclusive" if n else "not tested"
-        judged, words, fell = (
-            Judged(kind, (estimate, np.nan, np.nan), n, NO_SEQUENCE if n else "no run tests it"),
-            "none",
-            None,
-        )
+        judged, fell, words = held_against(record, estimand.fixed(record), effects, level), None, "none"
+        judged = judged._replace(interval=(judged.interval[0], np.nan, np.nan))
+        if judged.n:
+            judged = judged._replace(kind="inconclusive", why=NO_SEQUENCE)
     else:
         judged, fell = _first_decided(record, method, effects, looks, level)
         words = method.words
