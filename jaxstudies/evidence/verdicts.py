@@ -113,10 +113,8 @@ def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: 
         beyond = values[~values.between(*record["bounds"])].iloc[0]
         raise StudyError(f"bounds {tuple(record['bounds'])}: an effect is {beyond:g}")
     estimate, low, high = method.interval(*method.take(effects), **record["arguments"], level=level)
-    bounded = record["bounds"] is not None and record["estimand"] == "mean"
-    interval = clipped(
-        (estimate, low, high), *(record["bounds"] if bounded else ESTIMANDS[record["estimand"]].possible)
-    )
+    bounds = record["bounds"] if record["estimand"] == "mean" else None
+    interval = clipped((estimate, low, high), *(bounds or ESTIMANDS[record["estimand"]].possible))
     estimate, low, high = interval
     if n == 0:
         return Judged("not tested", interval, n, "no run tests it")
