@@ -496,10 +496,15 @@ LEAST = {
     "order_chaos": "--dataset digits --activations relu --points 2 --depth 4 --width 2",
     "perceptron": "--num-train 1 --rules hinge --epochs 1 --convergence-epochs 0 --num-test 1 --no-map",
 }
-LONG = {("order_chaos", "points"), ("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
-"""Of the points 40,000 settings are made; the others take long to trace."""
+LONG = {("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
+"""They take long to trace."""
+LONGEST = {("order_chaos", "points")}
+"""Of 40,000 settings each number's type is checked."""
 MOST = [
-    pytest.param(name, field, int(high), marks=pytest.mark.slow if (name, field) in LONG else ())
+    pytest.param(
+        *(name, field, int(high)),
+        marks=[pytest.mark.slow] * ((name, field) in LONG) + [pytest.mark.faults] * ((name, field) in LONGEST),
+    )
     for name, field, high in integers()
     if field != "seed" and "int" in str(get_type_hints(studies.config_of(name), include_extras=True)[field])
 ]

@@ -542,7 +542,7 @@ def test_fused_kernels_compile_for_cards_that_are_not_here_and_spill_little(name
     networks=st.integers(1, 40),
     scanned=st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_fused_training_is_that_of_xla_for_networks_drawn_at_random(
     depth, width, activation, optimizer, loss, inputs, batch_size, networks, scanned
 ):
