@@ -12,16 +12,17 @@ from jaxstudies.fused.kernel import Kernel
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda"}
 """What XLA calls the platforms that have kernels, by backend."""
 MOST_STATEMENTS = 12_000
-"""One of 10,348 took 9.5 seconds to compile (gcc 12, AMD EPYC), one of 19,228 took 38."""
+"""One of 10,348 took 9.5 seconds to compile (gcc 12, AMD EPYC), one of 19,228 took 38, see `scripts/benchmark.py
+accelerator`."""
 MOST_ON_CARD = 200
 """Parameters of a network whose own and whose gradients one thread holds: of 193 a kernel was the faster (H200), of 289
-XLA."""
+XLA, see `scripts/benchmark.py accelerator`."""
 MOST_OF_ITS_OWN = 8
 """Numbers of an example that each network has of its own, on a CPU: to lay many of them side by side takes as long as
 what is gained by it."""
 LEAST_GAIN = 3
 """Times as fast as XLA that a kernel is at least expected to be: of seven models that the rule lets in, six were 3.7 to
-10.8 times as fast on one core."""
+10.8 times as fast on one core, see `scripts/benchmark.py accelerator`."""
 ALLOWED: ContextVar[bool | None] = ContextVar("allowed", default=None)
 """Whether kernels may be used where `fit` is not told; None lets the rule decide."""
 _NOTED: ContextVar[list[bool] | None] = ContextVar("noted", default=None)
