@@ -14,7 +14,7 @@ from jaxstudies.evidence import intervals, sequences
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.effects import as_effects
 from jaxstudies.evidence.estimands import ESTIMANDS
-from jaxstudies.evidence.verdicts import FIXED, NO_SEQUENCE, SEQUENCE, judge
+from jaxstudies.evidence.verdicts import FIXED, NO_SEQUENCE, SEQUENCE, first_decided, judge
 
 RUNS, LOOKS = 10_000, np.arange(100, 10_001, 100)
 ERRORS = 0.05 + 4 * (0.05 * 0.95 / RUNS) ** 0.5
@@ -270,3 +270,28 @@ def test_every_estimand_can_be_judged_while_seeds_flow(estimand):
     verdict = judge(claim(estimand, holds, **more), effects, [200, 400])
     assert (verdict.verdict, verdict.rule) == ("supported", SEQUENCE) and verdict.seeds in (200, 400)
     assert holds[0] <= verdict.low < verdict.effect < verdict.high <= holds[1]
+
+
+@given(st.data(), st.integers(0, 2**32 - 1))
+def test_a_look_that_is_passed_over_would_have_decided_nothing(data, seed):
+    """Which looks may decide a bounded mean is found without their intervals."""
+    rng = np.random.default_rng(seed)
+    values = rng.beta(*data.draw(st.sampled_from([(1, 1), (5, 2), (0.05, 0.5)])), 200)
+    possible = st.sampled_from([-np.inf, 0.0, 0.1, 0.45, 0.5, 0.7, 1.0, np.inf])
+    ends = data.draw(st.lists(possible, min_size=2, max_size=2, unique=True))
+    record = claim("mean", (min(ends), max(ends)), bounds=(0.0, 1.0))
+    effects, looks = as_effects(pd.Series(values)), [*range(20, 201, 20)]
+    method = ESTIMANDS["mean"].sequence(record)
+    assert method is not None and method.may_exclude is not None
+    one_by_one = method._replace(may_exclude=None)
+    judged = [first_decided(record, each, effects, looks, 0.95) for each in (method, one_by_one)]
+    np.testing.assert_equal(*judged)
+
+
+@given(st.integers(1, 400), st.floats(0.01, 0.99), st.sampled_from([0.1, 0.5, 0.95]))
+def test_the_ranks_of_a_quantile_are_those_that_its_share_allows(n, quantile, level):
+    counts = np.arange(n + 1)
+    _, low, high = sequences.shares(counts, n, level)
+    (allowed,) = np.nonzero((low < quantile) & (quantile < high))
+    fewest, most = sequences.ranks(n, quantile, level)
+    assert (fewest, most) == (allowed[0], allowed[-1])

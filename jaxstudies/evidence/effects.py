@@ -66,6 +66,8 @@ def _as_numbers(column: pd.Series) -> pd.Series:
 def first_seeds(effects: pd.DataFrame, number: int) -> pd.DataFrame | None:
     """Return the effects of the first seeds, or None where some of these are counted in rows without a seed."""
     seeds = effects["seed"]
+    if not seeds.isna().any() and seeds.is_monotonic_increasing:  # as `as_effects` has them: nothing is copied
+        return effects.iloc[: int(seeds.searchsorted(number))]
     if (seeds < number).all() or not len(seeds):
         return effects
     alone = seeds.notna().all() or number <= seeds.max()

@@ -26,6 +26,8 @@ class Method(NamedTuple):
     interval: Callable[..., Interval]
     """Takes that, arguments of a claim by name, and a level."""
     least: int = LEAST
+    may_exclude: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
+    """Of a sequence whose intervals take long: see `sequences.may_exclude`."""
 
 
 class Estimand(NamedTuple):
@@ -108,10 +110,11 @@ def sequence_of_mean(record: Mapping) -> Method | None:
     if record["bounds"] is None:
         return None
     least, most = record["bounds"]
-    betting = partial(sequences.bounded_mean, least=least, most=most)
-    return Method(
-        "mean of bounded values, betting sequence", numbers("value"), lambda v, level: betting(v, level=level)
+    betting, may_exclude = (
+        partial(of, least=least, most=most) for of in (sequences.bounded_mean, sequences.may_exclude)
     )
+    words = "mean of bounded values, betting sequence"
+    return Method(words, numbers("value"), betting, may_exclude=may_exclude)
 
 
 def sequence_of_logs(record: Mapping) -> Method | None:

@@ -4,6 +4,8 @@ Of independent values in the order of their seeds, all intervals together hold t
 interval is the set of values that a test martingale does not speak against by `1 / (1 - level)` or more (Ville 1939).
 """
 
+import bisect
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +19,8 @@ EFFECT_VARIANCE = 1.0
 """Variance of the prior on a mean, in standard deviations of the values, of the t sequence."""
 STAKES = 0.9 * 2.0 ** (-np.arange(24) / 2)
 """Shares of the capital that are bet on a bounded mean: one for each number of runs, up to a million."""
+BLOCK = 4096
+"""Values whose gains at all stakes fit a processor's cache."""
 
 
 def _bisected(is_above: Callable[[np.ndarray], np.ndarray], low: ArrayLike, high: ArrayLike) -> Intervals:
@@ -82,14 +86,49 @@ def half(level: float) -> float:
     return (1 + level) / 2
 
 
-def log_capital(values: Values, counts: np.ndarray, candidate: float) -> float:
-    """Return the logarithm of what betting that a mean is larger than a candidate has made of 1.
+def log_growth(values: Values, counts: np.ndarray, candidate: float) -> np.ndarray:
+    """Return the logarithm of what betting each of `STAKES` that a mean is larger than a candidate has made of 1.
 
-    The values are not negative, and stand for `counts` each. The capital is spread evenly over `STAKES`: of each part
-    the same share is bet again and again. At the mean, and above it, it grows no more than chance has it.
+    The same share is bet again and again. The values are not negative, and stand for `counts` each.
     """
-    gains = np.log1p(np.multiply.outer(STAKES, values / candidate - 1)) @ counts
-    return float(np.logaddexp.reduce(gains) - np.log(len(STAKES)))
+    gains, growth = values / candidate - 1, np.zeros(len(STAKES))
+    for start in range(0, len(gains), BLOCK):
+        here = slice(start, start + BLOCK)
+        growth += np.log1p(np.multiply.outer(STAKES, gains[here])) @ counts[here]
+    return growth
+
+
+def log_capital(values: Values, counts: np.ndarray, candidate: float) -> float:
+    """Return the same of capital that is spread evenly over `STAKES`, each part of which bets its own.
+
+    At the mean, and above it, it grows no more than chance has it.
+    """
+    return float(np.logaddexp.reduce(log_growth(values, counts, candidate)) - np.log(len(STAKES)))
+
+
+def may_exclude(
+    values: Values, sizes: ArrayLike, candidate: float, least: float, most: float, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether the interval of each number of first values may lie above a candidate, and below it.
+
+    It costs as much as the interval of all values: who looks often need not take the interval at each look. It is true
+    wherever the interval of `bounded_mean` lies so, and hardly anywhere else.
+    """
+    sizes = np.asarray(sizes, int)
+    enough = np.log(2 / (1 - level)) - 1e-6  # the interval's ends are rounded
+
+    def exceeds(scaled: np.ndarray, candidate: float) -> np.ndarray:
+        """Return where betting that the mean is larger pays; it must for what no mean can be."""
+        if not 0 < candidate < 1:
+            return np.full(len(sizes), candidate <= 0)
+        pieces = np.split(scaled[: sizes[-1]], sizes[:-1])
+        growth = np.cumsum([log_growth(piece, np.ones(len(piece)), candidate) for piece in pieces], axis=0)
+        return np.logaddexp.reduce(growth, axis=1) - np.log(len(STAKES)) >= enough
+
+    if not len(sizes):
+        return np.zeros(0, bool), np.zeros(0, bool)
+    scaled, candidate = (values - least) / (most - least), (candidate - least) / (most - least)
+    return exceeds(scaled, candidate), exceeds(1 - scaled, 1 - candidate)
 
 
 def bounded_mean(
@@ -123,13 +162,22 @@ def bounded_mean(
 
     def lower(scaled: np.ndarray, mean: float) -> float:
         """Return the least candidate that is not spoken against; those near 0 are above all others."""
-        enough = np.log(2 / (1 - level))
-        low, high = mean * 1e-9, mean
-        if not mean > 0 or log_capital(scaled, counts, low) < enough:
+        enough, last = np.log(2 / (1 - level)), mean * 1e-9
+        if not mean > 0:
             return 0.0
         from scipy import optimize
 
-        found = optimize.brentq(lambda m: log_capital(scaled, counts, m) - enough, low, high, xtol=1e-12)
+        @functools.cache  # each value costs a pass through the data
+        def capital(candidate: float) -> float:
+            return log_capital(scaled, counts, candidate) - enough
+
+        reach = np.sqrt(2 * enough * (scaled - mean) ** 2 @ counts) / counts.sum()  # of a normal mean
+        high, low, step = mean, mean - reach, max(reach / 4, mean / 64)  # values that are alike reach nowhere
+        while low > last and capital(low) < 0:
+            high, low, step = low, low - step, 2 * step
+        if capital(low := max(low, last)) < 0:
+            return 0.0
+        found = optimize.brentq(capital, low, high, xtol=1e-12)
         return float(np.nextafter(found, 0.0))
 
     ends = mean, lower(scaled, mean), 1 - lower(1 - scaled, 1 - mean)
@@ -171,12 +219,18 @@ def normal_mean_of_logs(values: Values, level: float = 0.95) -> Interval:
     return float(mean), float(low), float(high)
 
 
+@functools.lru_cache(maxsize=10_000)  # claims are looked at together
 def ranks(n: int, quantile: float, level: float = 0.95) -> tuple[int, int]:
     """Return the least and the most values, of n, that may lie below their distribution's quantile."""
-    counts, number = np.arange(n + 1.0), np.array(float(n))
-    least = _log_mixture(counts, number) + np.log(1 - level)
-    (allowed,) = np.nonzero(_log_likelihood(counts, number, quantile) > least)
-    return int(allowed[0]), int(allowed[-1])
+    number, enough = np.array([float(n)]), np.log(1 - level)
+
+    def is_allowed(count: int) -> bool:
+        below = np.array([float(count)])
+        return bool(_log_likelihood(below, number, quantile) > _log_mixture(below, number) + enough)
+
+    likely = round(n * quantile)  # the mixture has least against it, and the more the farther one goes from it
+    fewest = bisect.bisect_left(range(likely), True, key=is_allowed)
+    return fewest, bisect.bisect_left(range(likely, n), True, key=lambda count: not is_allowed(count + 1)) + likely
 
 
 def order_statistics(values: Values, quantile: float = 0.5, level: float = 0.95) -> Interval:
@@ -184,11 +238,13 @@ def order_statistics(values: Values, quantile: float = 0.5, level: float = 0.95)
 
     That share is an outcome's, whose sequence is that of `shares`; so it holds for every distribution.
     """
-    if not len(values):
+    if not (n := len(values)):
         return NO_DATA
-    fewest, most = ranks(len(values), quantile, level)
-    ordered = np.concatenate([[-np.inf], np.sort(values), [np.inf]])
-    return float(np.quantile(values, quantile)), float(ordered[fewest]), float(ordered[most + 1])
+    fewest, most = ranks(n, quantile, level)
+    ordered = np.partition(values, [max(fewest - 1, 0), min(most, n - 1)])
+    low = ordered[fewest - 1] if fewest else -np.inf
+    high = ordered[most] if most < n else np.inf
+    return float(np.quantile(values, quantile)), float(low), float(high)
 
 
 def quantile_difference(first: Values, second: Values, quantile: float, level: float = 0.95) -> Interval:

@@ -122,12 +122,18 @@ def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: 
         return Judged("inconclusive", interval, n, f"{n} values are too few, {method.least} at least are needed")
     if low == high and values.nunique() == 1:
         return Judged("inconclusive", interval, n, "all values are equal, which is no evidence")
-    least, most = (end if end is not None else default for end, default in zip(record["region"], ANY, strict=True))
+    least, most = _ends(record["region"])
     from_low, to_high = record["ends"]
     # An end that does not belong to the region must not lie in the interval, either.
     inside = (least < low or (least == low and from_low == "[")) and (high < most or (high == most and to_high == "]"))
     outside = high < least or most < low or (high == least and from_low == "(") or (low == most and to_high == ")")
     return Judged("supported" if inside else "refuted" if outside else "inconclusive", interval, n)
+
+
+def _ends(region: Sequence[float | None]) -> tuple[float, float]:
+    """Return the ends of a region; None is infinity."""
+    least, most = (end if end is not None else default for end, default in zip(region, ANY, strict=True))
+    return least, most
 
 
 def judge(
@@ -151,7 +157,7 @@ def judge(
         if judged.n:
             judged = judged._replace(kind="inconclusive", why=NO_SEQUENCE)
     else:
-        judged, fell = _first_decided(record, method, effects, looks, level)
+        judged, fell = first_decided(record, method, effects, looks, level)
         words = method.words
     if record.get("undecidable") and judged.n:
         judged, fell = judged._replace(kind="inconclusive", why=record["undecidable"]), None
@@ -161,11 +167,11 @@ def judge(
     return Verdict(**(said | found | how))
 
 
-def _first_decided(
+def first_decided(
     record: Mapping, method: Method, effects: pd.DataFrame, looks: Sequence[int] | None, level: float
 ) -> tuple[Judged, int | None]:
     """Return what is judged at the first look that decides, or else at the last, and of how many seeds it was."""
-    for look in (looks or ())[:-1]:
+    for look in _promising(record, method, effects, (looks or ())[:-1], level):
         seen = first_seeds(effects, look)
         judged = None if seen is None else held_against(record, method, seen, level)
         if judged is not None and judged.kind in ("supported", "refuted"):
@@ -173,6 +179,21 @@ def _first_decided(
     judged = held_against(record, method, effects, level)
     decided = looks and judged.kind in ("supported", "refuted")
     return judged, looks[-1] if looks and decided else None
+
+
+def _promising(
+    record: Mapping, method: Method, effects: pd.DataFrame, looks: Sequence[int], level: float
+) -> Iterable[int]:
+    """Return those among looks at which a verdict may have fallen; the others need no interval."""
+    seen = [first_seeds(effects, look) for look in looks] if method.may_exclude else []
+    if method.may_exclude is None or any(rows is None for rows in seen):
+        return looks
+    sizes = [len(rows) for rows in seen if rows is not None]
+    (over_least, under_least), (over_most, under_most) = (
+        method.may_exclude(*method.take(effects), sizes, end, level=level) for end in _ends(record["region"])
+    )
+    may_fall = (over_least & under_most) | over_most | under_least
+    return [look for look, may in zip(looks, may_fall, strict=True) if may]
 
 
 def with_family(verdicts: Sequence[Verdict], again: Callable[[Verdict, float], Verdict]) -> list[Verdict]:
