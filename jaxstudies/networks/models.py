@@ -191,6 +191,8 @@ class FeedForward(nn.Module):
     Attributes:
         batch_norm: Whether hidden layers are normalized before their activation; their bias is not added then.
         features: Fixed map of the inputs, features first, that goes before the first layer.
+        residual: Share of a hidden layer's activations that is added to what enters it, where both are as wide; by
+            default they take its place.
     """
 
     widths: tuple[int, ...]
@@ -199,6 +201,7 @@ class FeedForward(nn.Module):
     init_layer: Initializer
     batch_norm: bool = False
     features: Callable[[jax.Array], jax.Array] | None = None
+    residual: float | None = None
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "batch inputs"], train: bool = False) -> Float[Array, "batch outputs"]:
@@ -209,6 +212,7 @@ class FeedForward(nn.Module):
             z = layer.kernel.T @ h
             # The averages must be those of the last epoch or so, not of all training.
             norm = BatchNorm(momentum=0.9, epsilon=1e-5, name=f"norm_{i}") if self.batch_norm else None
-            h = self.activation(norm(z, train) if norm else z + layer.bias[:, None])
+            out = self.activation(norm(z, train) if norm else z + layer.bias[:, None])
+            h = out if self.residual is None or h.shape != out.shape else h + self.residual * out
         last = self.param("last", self.init_layer, h.shape[0], self.num_outputs)
         return (last.kernel.T @ h + last.bias[:, None]).T

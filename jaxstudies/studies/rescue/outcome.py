@@ -1,0 +1,75 @@
+"""What became of the networks: ranked, drawn and judged."""
+
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from jaxstudies.evidence.intervals import exact_share
+from jaxstudies.output import plotting, table
+from jaxstudies.output.words import words
+from jaxstudies.results import Selector
+from jaxstudies.studies.rescue.config import LEARNED, Config
+from jaxstudies.study import Claim, Results
+
+POPULATION = "A seed draws a data set of 3,000 points and a network's weights; all networks share the order of points."
+CAPTIONS = {
+    "ranking": "Networks by remedy, the best first, with the number of their parameters: shares that are constants at "
+    f"initialization and after training, and that have learned the target, R² above {LEARNED:g} on a grid; bars are "
+    "exact 95 % intervals. A network is a constant if its outputs differ by less than 0.001 standard deviations of "
+    "the target. What rescues has its square on the right; a constant before but not after was revived."
+}
+
+
+def learned(of: Selector, remedy: str) -> pd.Series:
+    """Return which networks with a remedy have learned the target, by seed."""
+    return (of("r2", remedy=remedy) > LEARNED).astype(float)
+
+
+def rescues(of: Selector, remedy: str) -> pd.Series:
+    """Return which of them have, minus which have so without a remedy on the same seeds."""
+    return learned(of, remedy) - learned(of, "none")
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the claims that more networks learn the target with a remedy than without one."""
+    against, how = [name for name in config.remedies if name != "none" and "none" in config.remedies], "same seeds"
+    over = partial(Claim, holds=(0.0, 1.0), estimand="share_difference", ends="(]", unit="difference of shares")
+    return [
+        over(f"rescues.{name}", f"{words(name)} rescues networks", partial(rescues, remedy=name), method=how)
+        for name in against
+    ]
+
+
+def summarize(results: Results) -> pd.DataFrame:
+    """Return a row per remedy with shares and exact intervals, that with most networks that learned first."""
+    runs, (born, after) = results.runs, table.stacked(results.runs, "constant").T.astype(bool)
+    told = {"born": born, "died": ~born & after, "revived": born & ~after, "constant": after}
+    told |= {"learned": runs["r2"] > LEARNED, "nonfinite": runs["nonfinite"]}
+    rows = []
+    for key, group in pd.DataFrame(told).groupby([runs["remedy"], runs["parameters"]], sort=False):
+        shares = {name: exact_share(int(group[name].sum()), len(group)) for name in told}
+        ends = [pd.Series(interval, [name, f"{name}_low", f"{name}_high"]) for name, interval in shares.items()]
+        rows.append(pd.concat([pd.Series([*key, len(group)], ["remedy", "parameters", "n"]), *ends]))
+    return pd.DataFrame(rows).sort_values("learned", ascending=False, kind="stable", ignore_index=True)
+
+
+def plot(results: Results) -> dict[str, Figure]:
+    """Draw the shares, remedy by remedy."""
+    rows, config = summarize(results), results.config
+    figure, ax = plt.subplots(figsize=(8.0, 1.6 + 0.36 * len(rows)))
+    at, kinds = np.arange(len(rows)), {"born": ("constant at initialization", "o", "none")}
+    kinds |= {"constant": ("constant after training", "o", None), "learned": (f"learned, R² > {LEARNED:g}", "s", None)}
+    how = zip(kinds.items(), ("C1", "C1", "C2"), (-0.16, 0, 0.16), strict=True)
+    for (name, (label, marker, face)), color, shift in how:
+        reach = plotting.interval_ends(rows[name], rows[f"{name}_low"], rows[f"{name}_high"])
+        ax.errorbar(rows[name].astype(float), at + shift, xerr=reach, fmt=marker, color=color, mfc=face, label=label)
+    ax.set_yticks(at, [f"{words(r)} ({p:,})" for r, p in zip(rows["remedy"], rows["parameters"], strict=True)])
+    ax.set(xlabel="share of networks", xlim=(-0.03, 1.03))
+    ax.invert_yaxis()
+    figure.legend(loc="outside lower center", ncols=3)
+    shape = f"{config.depth} layers of width {config.width}, {words(config.target)}, {config.epochs} epochs"
+    figure.suptitle(f"Remedies for dying ReLU: {shape}, n = {rows['n'].min():,} each")
+    return {"ranking": figure}
