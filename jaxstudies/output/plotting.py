@@ -114,6 +114,28 @@ def interval_ends(middle: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndar
     return np.stack([middle - np.asarray(low, float), np.asarray(high, float) - middle]).clip(min=0)
 
 
+def draw_shares(
+    ax: Axes, shares: pd.DataFrame, names: list[str], kinds: Mapping[str, tuple[str, str, str, str]]
+) -> None:
+    """Draw rows of shares, the first on top, with their intervals from `NAME_low` to `NAME_high`.
+
+    Args:
+        ax: Where to draw.
+        shares: A row for each name, with a column for each kind.
+        names: What the rows are called.
+        kinds: By column, what it is called, its marker, and the colors of the marker's face and of the rest.
+    """
+    places = np.arange(len(shares))
+    for shift, (name, (label, marker, face, color)) in zip(
+        np.linspace(-0.16, 0.16, len(kinds)), kinds.items(), strict=True
+    ):
+        middle, reach = shares[name], interval_ends(*(shares[end] for end in (name, f"{name}_low", f"{name}_high")))
+        ax.errorbar(middle.astype(float), places + shift, xerr=reach, fmt=marker, color=color, mfc=face, label=label)
+    ax.set_yticks(places, names)
+    ax.set(xlabel="share of networks", xlim=(-0.03, 1.03))
+    ax.invert_yaxis()
+
+
 def write_figure(figure: Figure, caption: str, path: Path) -> None:
     """Write a figure with a caption below; equal ones have equal bytes, whenever they are written."""
     # A character is about half as wide as high.

@@ -3,7 +3,6 @@
 from functools import partial
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -60,15 +59,10 @@ def plot(results: Results) -> dict[str, Figure]:
     """Draw the shares, remedy by remedy."""
     rows, config = summarize(results), results.config
     figure, ax = plt.subplots(figsize=(8.0, 1.6 + 0.36 * len(rows)))
-    at, kinds = np.arange(len(rows)), {"born": ("constant at initialization", "o", "none")}
-    kinds |= {"constant": ("constant after training", "o", None), "learned": (f"learned, R² > {LEARNED:g}", "s", None)}
-    how = zip(kinds.items(), ("C1", "C1", "C2"), (-0.16, 0, 0.16), strict=True)
-    for (name, (label, marker, face)), color, shift in how:
-        reach = plotting.interval_ends(rows[name], rows[f"{name}_low"], rows[f"{name}_high"])
-        ax.errorbar(rows[name].astype(float), at + shift, xerr=reach, fmt=marker, color=color, mfc=face, label=label)
-    ax.set_yticks(at, [f"{words(r)} ({p:,})" for r, p in zip(rows["remedy"], rows["parameters"], strict=True)])
-    ax.set(xlabel="share of networks", xlim=(-0.03, 1.03))
-    ax.invert_yaxis()
+    kinds = {"born": ("constant at initialization", "o", "none", "C1"), "constant": ("after training", "o", "C1", "C1")}
+    kinds["learned"] = f"learned, R² > {LEARNED:g}", "s", "C2", "C2"
+    names = [f"{words(row.remedy)} ({row.parameters:,})" for row in rows.itertuples()]
+    plotting.draw_shares(ax, rows, names, kinds)
     figure.legend(loc="outside lower center", ncols=3)
     shape = f"{config.depth} layers of width {config.width}, {words(config.target)}, {config.epochs} epochs"
     figure.suptitle(f"Remedies for dying ReLU: {shape}, n = {rows['n'].min():,} each")
