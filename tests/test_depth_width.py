@@ -20,8 +20,8 @@ from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.models import FeedForward, fourier_features, initializer
 from jaxstudies.output import table
 from jaxstudies.studies import depth_width
+from jaxstudies.studies.depth_width import figures, simulation
 from jaxstudies.studies.depth_width import shapes as grid
-from jaxstudies.studies.depth_width import simulation
 from jaxstudies.studies.depth_width.claims import best_networks, slopes, time_ratios
 from jaxstudies.studies.depth_width.config import Kind
 from jaxstudies.studies.depth_width.design import rooms
@@ -483,6 +483,14 @@ def test_networks_that_diverge_are_left_out_of_the_figures(finished, every):
     for figure in drawn.values():
         figure.canvas.draw()
         plt.close(figure)
+
+
+def test_the_best_network_is_found_among_errors_whose_sum_32_bits_do_not_hold():
+    who = {"part": "shapes", "recipe": "adam", "depth": 1, "nonfinite": False, "curve": 0}
+    errors = {"2": [3e38] * 6, "3": [2e38] * 6}
+    rows = [pd.DataFrame(who | {"shape": name, "validation_rmse": np.float32(e)}) for name, e in errors.items()]
+    ((best, *_),) = figures.best_networks(pd.concat(rows).sort_index(), ["depth"])
+    assert set(best["shape"]) == {"3"} and len(best) == 6
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,7 @@ def of(name, **given):
 
 SMALLEST = {
     "born_dead": of("born_dead", depths=(1,), widths=(1,), epochs=1),
+    "collapse": of("collapse"),
     "depth_width": of("depth_width", shapes=("2,2-2",), epochs=1, num_examples=100, recipes=("sgd",), modern_epochs=0),
     "dying_relu": of("dying_relu", num_examples=1),
     "initialization": of(
@@ -198,10 +199,11 @@ SMALLEST = {
     "lenet": of("lenet", arms=("plain", "bn_dropout"), epochs=1),
     "order_chaos": of("order_chaos", activations=("relu",), points=2, depth=4, width=2),
     "perceptron": of("perceptron", num_test=1),
+    "rescue": of("rescue", remedies=("none", "batch_norm"), depth=2),
 }
 
 
-LONG = {"depth_width", "dying_relu", "initialization", "lenet", "perceptron"}
+LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "perceptron"}
 """Studies whose simulation or figures take long."""
 
 
@@ -489,12 +491,14 @@ def test_what_a_large_device_holds_is_not_refused():
 
 LEAST = {
     "born_dead": "--depths 1 --widths 1 --num-examples 1",
+    "collapse": "--epochs 0 --long-epochs 1",
     "depth_width": "--shapes 1 --epochs 1 --recipes sgd --num-examples 100 --modern-epochs 0",
     "dying_relu": "--activations relu --depths 1 --widths 1 --epochs 0 --long-epochs 0 --num-examples 1",
     "initialization": "--dataset digits --activations relu --inits he_normal --depth 2 --width 2 --num-images 1",
     "lenet": "--dataset digits --arms raw_bn --epochs 1 --train-evaluated 1",
     "order_chaos": "--dataset digits --activations relu --points 2 --depth 4 --width 2",
     "perceptron": "--num-train 1 --rules hinge --epochs 1 --convergence-epochs 0 --num-test 1 --no-map",
+    "rescue": "--remedies none --depth 1 --width 1 --epochs 0",
 }
 LONG = {("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
 """They take long to trace."""
@@ -570,6 +574,7 @@ lenet --dataset digits --seeds 1 --epochs 1 --learning-rate 1e30 --arms plain
 perceptron --seeds 1 --num-train 1 --num-test 1 --epochs 1 --convergence-epochs 0 --no-map
 perceptron --seeds 2 --num-train 1 2 --num-test 1 --epochs 1\
  --learning-rates 1e30 --margins 1e30 --rules hinge perceptron
+rescue --seeds 2 --depth 100 --width 1 --epochs 1 --learning-rate 1e30 --remedies none batch_norm
 order_chaos --dataset digits --seeds 1 --points 2 --depth 1000 --width 2 --activations relu
 born_dead --seeds 1 --depths 1000 --widths 1 --init normal --init-std 1e30
 dying_relu --seeds 2 --depths 1000 --widths 1 --epochs 1 --num-examples 1\
@@ -592,21 +597,25 @@ def test_a_study_runs_to_its_end_at_its_extremes(line, tmp_path, capsys):
 
 TRIED = {
     "born_dead": ["epochs", "num_examples", "batch_size", "learning_rate", "init_std", "trained_seeds"],
+    "collapse": ["epochs", "long_epochs"],
     "depth_width": ["epochs", "batch_size", "sgd_rates", "adam_rates", "noise_variance"],
     "dying_relu": ["epochs", "long_epochs", "num_examples", "batch_size", "learning_rate", "negative_slope"],
     "initialization": ["depth", "width", "num_images", "epochs", "learning_rate", "batch_size", "sigmas"],
     "lenet": ["batch_size", "learning_rate", "input_rate", "hidden_rate", "train_evaluated", "bn_epsilon"],
     "order_chaos": ["points", "depth", "width"],
     "perceptron": ["num_train", "learning_rates", "epochs", "convergence_epochs", "margins", "num_test"],
+    "rescue": ["epochs", "depth", "width", "learning_rate"],
 }
 SMALL = {
     "born_dead": "--seeds 3 --depths 1 2 --widths 1 2 --epochs 1 --trained-seeds 2 --num-examples 20",
+    "collapse": "--seeds 2 --epochs 1 --long-epochs 1",
     "depth_width": "--seeds 1 --shapes 1 --epochs 1 --num-examples 100",
     "dying_relu": "--seeds 2 --depths 2 --epochs 1 --long-epochs 1 --num-examples 20",
     "initialization": "--seeds 2 --dataset digits --depth 2 --width 3 --num-images 20 --epochs 1",
     "lenet": "--seeds 1 --dataset digits --epochs 1 --arms plain raw_bn",
     "order_chaos": "--seeds 2 --dataset digits --points 2 --depth 4 --width 3",
     "perceptron": "--seeds 3 --num-train 4 --epochs 1 --num-test 5 --no-map",
+    "rescue": "--seeds 2 --depth 2 --epochs 1 --remedies none residual",
 }
 
 

@@ -12,7 +12,8 @@ from jaxstudies import studies, study
 from jaxstudies.commands import command, main
 from jaxstudies.study import code_of, load
 
-STUDIES = ["born_dead", "depth_width", "dying_relu", "initialization", "lenet", "order_chaos", "perceptron"]
+STUDIES = ["born_dead", "collapse", "depth_width", "dying_relu", "initialization"]
+STUDIES += ["lenet", "order_chaos", "perceptron", "rescue"]
 OWN = '''"""Is it so here?"""
 from dataclasses import dataclass
 import beside_it
@@ -95,7 +96,7 @@ configs = {name: studies.config_of(name) for name in studies.packaged()}
 assert "jax" not in sys.modules
 from jaxstudies.study import load
 for name, config in configs.items():
-    assert f"jaxstudies.studies.{name}" not in sys.modules or name == "dying_relu"  # born_dead has imported it
+    assert f"jaxstudies.studies.{name}" not in sys.modules or name == "dying_relu"  # others are built on it
     study = load(name)
     assert study.Config is config is studies.config_of(name) and study.text == studies.text_of(name)
 """

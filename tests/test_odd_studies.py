@@ -155,6 +155,8 @@ def test_a_name_that_is_none_trains_nothing():
         activations.activation_named("Dense")
 
 
-@pytest.mark.parametrize("name", ["born_dead", "depth_width", "dying_relu", "initialization", "lenet", "order_chaos"])
+@pytest.mark.parametrize(
+    "name", ["born_dead", "depth_width", "dying_relu", "initialization", "lenet", "order_chaos", "rescue"]
+)
 def test_defaults_are_among_the_choices(name):
     configs.check_choices(study.load(name).Config())

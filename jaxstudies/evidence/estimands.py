@@ -110,9 +110,8 @@ def sequence_of_mean(record: Mapping) -> Method | None:
     if record["bounds"] is None:
         return None
     least, most = record["bounds"]
-    betting, may_exclude = (
-        partial(of, least=least, most=most) for of in (sequences.bounded_mean, sequences.may_exclude)
-    )
+    bounds = {"least": least, "most": most}
+    betting, may_exclude = partial(sequences.bounded_mean, **bounds), partial(sequences.may_exclude, **bounds)
     words = "mean of bounded values, betting sequence"
     return Method(words, numbers("value"), betting, may_exclude=may_exclude)
 

@@ -230,7 +230,8 @@ def plot_time(shapes: pd.DataFrame) -> Figure:
 
 def best_networks(runs: pd.DataFrame, by: list[str]) -> Iterator[tuple[pd.DataFrame, str, str, str]]:
     """Yield rows, name, color and style of the shape best on validation data in each group, and of the modern one."""
-    finite = runs[~runs["nonfinite"].astype(bool)]
+    # A sum of what stays finite may be more than 32 bits hold.
+    finite = runs[~runs["nonfinite"].astype(bool)].astype({"validation_rmse": float})
     for _, group in finite[finite["part"] == "shapes"].groupby(by, sort=False):
         shape, recipe = group.groupby(["shape", "recipe"])["validation_rmse"].mean().idxmin()
         rows = group[(group["shape"] == shape) & (group["recipe"] == recipe) & group["curve"].notna()]
