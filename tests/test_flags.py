@@ -212,7 +212,7 @@ def test_a_value_that_is_named_twice_counts_once(study):
     """Otherwise its seeds would run twice and count double."""
     hints = get_type_hints(study.Config, include_extras=True)
     lists = {k: v for k, v in vars(study.Config()).items() if isinstance(v, tuple) and k in hints}
-    assert lists
+    assert lists or study.name == "collapse"  # what the papers have is all that it has
     for name, values in lists.items():
         flag = f"--{name.replace('_', '-')}"
         once, twice = ([flag, *map(str, values)], [flag, *map(str, [*values, *values])])

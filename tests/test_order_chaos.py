@@ -60,7 +60,7 @@ def test_the_factor_is_that_of_the_gradient_of_the_network(activation):
 
 
 def test_all_points_of_a_diagram_share_a_launch():
-    study, config = load("order_chaos"), order_chaos.Config(points=3)
+    study, config = load("order_chaos"), order_chaos.Config(points=3, dataset="digits")
     design = studies.task_of(study, config, 1).design
     assert [len(group.positions) for group in design.groups] == [9, 9, 9]
     assert all(set(group.mapped) == {"sigma_w", "sigma_b"} for group in design.groups)

@@ -23,8 +23,8 @@ CAPTIONS = {
 
 
 def learned(of: Selector, remedy: str) -> pd.Series:
-    """Return which networks with a remedy have learned the target, by seed."""
-    return (of("r2", remedy=remedy) > LEARNED).astype(float)
+    """Return which networks with a remedy have learned the target, NaN for those that are not finite, by seed."""
+    return (of("r2", remedy=remedy) > LEARNED).astype(float).where(of("nonfinite", remedy=remedy) == 0)
 
 
 def rescues(of: Selector, remedy: str) -> pd.Series:
@@ -43,15 +43,17 @@ def claims(config: Config) -> list[Claim]:
 
 
 def summarize(results: Results) -> pd.DataFrame:
-    """Return a row per remedy with shares and exact intervals, that with most networks that learned first."""
+    """Return a row per remedy with exact intervals, the best first; of networks that ended finite."""
     runs, (born, after) = results.runs, table.stacked(results.runs, "constant").T.astype(bool)
     told = {"born": born, "died": ~born & after, "revived": born & ~after, "constant": after}
-    told |= {"learned": runs["r2"] > LEARNED, "nonfinite": runs["nonfinite"]}
+    told = pd.DataFrame(told | {"learned": runs["r2"].to_numpy() > LEARNED})[(runs["nonfinite"] == 0).to_numpy()]
     rows = []
-    for key, group in pd.DataFrame(told).groupby([runs["remedy"], runs["parameters"]], sort=False):
-        shares = {name: exact_share(int(group[name].sum()), len(group)) for name in told}
-        ends = [pd.Series(interval, [name, f"{name}_low", f"{name}_high"]) for name, interval in shares.items()]
-        rows.append(pd.concat([pd.Series([*key, len(group)], ["remedy", "parameters", "n"]), *ends]))
+    for (remedy, parameters), where in runs.reset_index(drop=True).groupby(["remedy", "parameters"], sort=False):
+        group = told.loc[told.index.intersection(where.index)]
+        rows.append({"remedy": remedy, "parameters": parameters, "n": len(group), "nonfinite": len(where) - len(group)})
+        for name in told:
+            ends = exact_share(int(group[name].sum()), len(group))
+            rows[-1] |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
     return pd.DataFrame(rows).sort_values("learned", ascending=False, kind="stable", ignore_index=True)
 
 
