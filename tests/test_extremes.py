@@ -501,6 +501,7 @@ LEAST = {
     "rescue": "--remedies none --depth 1 --width 1 --epochs 0",
 }
 LONG = {("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
+LONG |= {("collapse", "seeds"), ("rescue", "depth")}
 """They take long to trace."""
 LONGEST = {("order_chaos", "points")}
 """Of 40,000 settings each number's type is checked."""
