@@ -185,10 +185,10 @@ def _promising(
     record: Mapping, method: Method, effects: pd.DataFrame, looks: Sequence[int], level: float
 ) -> Iterable[int]:
     """Return those among looks at which a verdict may have fallen; the others need no interval."""
-    seen = [first_seeds(effects, look) for look in looks] if method.may_exclude else []
-    if method.may_exclude is None or any(rows is None for rows in seen):
+    seeds = effects["seed"]
+    if method.may_exclude is None or seeds.isna().any() or not seeds.is_monotonic_increasing:
         return looks
-    sizes = [len(rows) for rows in seen if rows is not None]
+    sizes = seeds.to_numpy(int).searchsorted(looks)
     (over_least, under_least), (over_most, under_most) = (
         method.may_exclude(*method.take(effects), sizes, end, level=level) for end in _ends(record["region"])
     )

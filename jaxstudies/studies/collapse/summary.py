@@ -1,13 +1,11 @@
 """How many networks collapse, setting by setting, in a table and a figure."""
 
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from jaxstudies.evidence.intervals import exact_share
+from jaxstudies.evidence.shares import shares_by
 from jaxstudies.output import plotting, table
 from jaxstudies.output.words import words
 from jaxstudies.studies.collapse.claims import REPORTED, RULE
@@ -23,23 +21,18 @@ CAPTIONS = {
 LABELS = ["part", "target", "init", "depth", "width", "loss", "epochs"]
 
 
+def reported(row: pd.Series) -> float:
+    """Return the share that the paper reports of a setting, NaN where it says nothing of it."""
+    counts = REPORTED.get((row["target"], row["depth"], row["width"])) if row["part"] == "share" else None
+    return counts[INITS.index(row["init"])] / 1000 if counts else np.nan
+
+
 def summarize(results: Results) -> pd.DataFrame:
-    """Return a row per setting: shares with exact intervals, of the networks that stayed finite."""
+    """Return a row per setting with its shares, and what is reported."""
     runs, flags = results.runs, table.stacked(results.runs, "collapsed")[..., RULE].astype(bool)
-    rows = []
-    told = pd.DataFrame({"born": flags[:, 0], "collapsed": flags[:, 1], "nonfinite": runs["nonfinite"].to_numpy(bool)})
-    for key, group in told.groupby([runs[name] for name in LABELS], sort=False):
-        finite = group[~group["nonfinite"]]
-        row: dict[str, Any] = dict(zip(LABELS, key, strict=True)) | {
-            "n": len(finite),
-            "nonfinite": int(group["nonfinite"].sum()),
-        }
-        for name in ("born", "collapsed"):
-            ends = exact_share(int(finite[name].sum()), len(finite))
-            row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-        counts = REPORTED.get((row["target"], row["depth"], row["width"])) if row["part"] == "share" else None
-        rows.append(row | {"reported": counts[INITS.index(row["init"])] / 1000 if counts else np.nan})
-    return pd.DataFrame(rows)
+    told = pd.DataFrame({"born": flags[:, 0], "collapsed": flags[:, 1]})
+    rows = shares_by(told, runs["nonfinite"].to_numpy(), runs[LABELS])
+    return rows.assign(reported=[reported(row) for _, row in rows.iterrows()])
 
 
 def plot(results: Results) -> dict[str, Figure]:

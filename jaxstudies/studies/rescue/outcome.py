@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from jaxstudies.evidence.intervals import exact_share
+from jaxstudies.evidence.shares import shares_by
 from jaxstudies.output import plotting, table
 from jaxstudies.output.words import words
 from jaxstudies.results import Selector
@@ -43,18 +43,12 @@ def claims(config: Config) -> list[Claim]:
 
 
 def summarize(results: Results) -> pd.DataFrame:
-    """Return a row per remedy with exact intervals, the best first; of networks that ended finite."""
+    """Return a row per remedy with its shares, the best first."""
     runs, (born, after) = results.runs, table.stacked(results.runs, "constant").T.astype(bool)
     told = {"born": born, "died": ~born & after, "revived": born & ~after, "constant": after}
-    told = pd.DataFrame(told | {"learned": runs["r2"].to_numpy() > LEARNED})[(runs["nonfinite"] == 0).to_numpy()]
-    rows = []
-    for (remedy, parameters), where in runs.reset_index(drop=True).groupby(["remedy", "parameters"], sort=False):
-        group = told.loc[told.index.intersection(where.index)]
-        rows.append({"remedy": remedy, "parameters": parameters, "n": len(group), "nonfinite": len(where) - len(group)})
-        for name in told:
-            ends = exact_share(int(group[name].sum()), len(group))
-            rows[-1] |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-    return pd.DataFrame(rows).sort_values("learned", ascending=False, kind="stable", ignore_index=True)
+    told = pd.DataFrame(told | {"learned": runs["r2"].to_numpy() > LEARNED})
+    rows = shares_by(told, runs["nonfinite"].to_numpy(), runs[["remedy", "parameters"]])
+    return rows.sort_values("learned", ascending=False, kind="stable", ignore_index=True)
 
 
 def plot(results: Results) -> dict[str, Figure]:

@@ -1,0 +1,29 @@
+"""Shares of outcomes, group by group."""
+
+import numpy as np
+import pandas as pd
+
+from jaxstudies.evidence.intervals import exact_share
+
+
+def shares_by(outcomes: pd.DataFrame, nonfinite: np.ndarray, groups: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per group, in the order in which they appear: the groups' labels, counts, shares.
+
+    Args:
+        outcomes: Truth values, a column for each kind of outcome and a row for each run.
+        nonfinite: Which runs ended with NaN or infinity: they are counted, and left out of `n` and of the shares.
+        groups: Labels of the runs.
+
+    Returns:
+        The labels, `n` and `nonfinite`, and for each outcome its share NAME with the exact 95 % interval from NAME_low
+        to NAME_high, NaN where no run is finite.
+    """
+    rows = []
+    for labels, places in groups.reset_index(drop=True).groupby(list(groups), sort=False).indices.items():
+        group = outcomes.iloc[places[~nonfinite[places].astype(bool)]]
+        row = dict(zip(groups, labels, strict=True)) | {"n": len(group), "nonfinite": len(places) - len(group)}
+        for name in outcomes:
+            ends = exact_share(int(group[name].sum()), len(group))
+            row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows)
