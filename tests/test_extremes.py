@@ -575,7 +575,7 @@ lenet --dataset digits --seeds 1 --epochs 1 --learning-rate 1e30 --arms plain
 perceptron --seeds 1 --num-train 1 --num-test 1 --epochs 1 --convergence-epochs 0 --no-map
 perceptron --seeds 2 --num-train 1 2 --num-test 1 --epochs 1\
  --learning-rates 1e30 --margins 1e30 --rules hinge perceptron
-rescue --seeds 2 --depth 100 --width 1 --epochs 1 --learning-rate 1e30 --remedies none batch_norm
+rescue --seeds 2 --depth 20 --width 1 --epochs 1 --learning-rate 1e30 --remedies none batch_norm
 order_chaos --dataset digits --seeds 1 --points 2 --depth 1000 --width 2 --activations relu
 born_dead --seeds 1 --depths 1000 --widths 1 --init normal --init-std 1e30
 dying_relu --seeds 2 --depths 1000 --widths 1 --epochs 1 --num-examples 1\

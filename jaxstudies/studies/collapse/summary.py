@@ -48,7 +48,7 @@ def plot(results: Results) -> dict[str, Figure]:
         "collapsed": ("after training", "o", "C1", "C1"),
     }
     plotting.draw_shares(ax, rows, shapes, kinds)
-    ax.plot(rows["reported"], np.arange(len(rows)), "x", color="black", ms=8, label="reported")
+    ax.plot(rows["reported"].where(rows["n"] > 0), np.arange(len(rows)), "x", color="black", ms=8, label="reported")
     figure.legend(loc="outside lower center", ncols=3)
     figure.suptitle(f"Collapse of deep, narrow ReLU networks, n = {rows['n'].min():,} or more each")
     return {"shares": figure}
