@@ -185,8 +185,10 @@ def _promising(
     record: Mapping, method: Method, effects: pd.DataFrame, looks: Sequence[int], level: float
 ) -> Iterable[int]:
     """Return those among looks at which a verdict may have fallen; the others need no interval."""
+    if method.may_exclude is None or not looks:
+        return looks
     seeds = effects["seed"]
-    if method.may_exclude is None or seeds.isna().any() or not seeds.is_monotonic_increasing:
+    if seeds.isna().any() or not seeds.is_monotonic_increasing:
         return looks
     sizes = seeds.to_numpy(int).searchsorted(looks)
     (over_least, under_least), (over_most, under_most) = (
