@@ -13,10 +13,9 @@ from jaxstudies.output.words import words
 from jaxstudies.results import Selector
 from jaxstudies.studies.collapse.config import Config
 from jaxstudies.studies.collapse.design import DEEP, DEPTH, INITS, SAFE, TARGETS
+from jaxstudies.studies.dying_relu.claims import COLLAPSE, PAPER, SELECTION
 from jaxstudies.study import Claim
 
-DYING = "Lu, Shin, Su and Karniadakis (arXiv 1903.06733)"
-COLLAPSE = "Lu, Su and Karniadakis (arXiv 1808.04947)"
 PREVENTS = "randomized asymmetric initialization effectively prevents dying ReLU"
 SECOND_HAND = "its numerical examples, as a summary of the paper has them"
 REPORTED = {
@@ -60,7 +59,7 @@ def distance(of: Selector, loss: str, near: str, far: str | None = None) -> pd.S
 
 def share_claims() -> list[Claim]:
     """Return the claims on how many networks collapse, by target and initialization."""
-    share = partial(Claim, source=DYING, unit="share of networks", method=METHOD)
+    share = partial(Claim, source=PAPER, unit="share of networks", method=METHOD)
     says = "with He's initialization over 90 % of a thousand networks of ten layers and width 2 collapse"
     listed = [
         share(
@@ -90,7 +89,9 @@ def share_claims() -> list[Claim]:
                 primary=False,
             )
             listed.append(claim)
-    lowers = partial(share, estimand="share_difference", ends="[)", unit="difference of shares", says=PREVENTS)
+    lowers = partial(
+        share, estimand="share_difference", ends="[)", unit="difference of shares", where="abstract", says=PREVENTS
+    )
     for target in TARGETS:
         pair = [{"target": target, "init": init} for init in reversed(INITS)]
         effect = partial(difference, first=pair[0], second=pair[1])
@@ -100,7 +101,7 @@ def share_claims() -> list[Claim]:
 
 def shape_claims() -> list[Claim]:
     """Return the claims on shapes: theory at birth, the safe region after training, width and depth."""
-    share = partial(Claim, source=DYING, unit="share of networks", method=METHOD)
+    share = partial(Claim, source=PAPER, unit="share of networks", method=METHOD)
     low, high = theory.born_dead_bounds(DEPTH, 2)
     born = share(
         "bounds",
@@ -119,8 +120,9 @@ def shape_claims() -> list[Claim]:
         COLLAPSE,
         "share",
         unit="share of networks",
-        says="in the diagram's safe region a network collapses with a small probability",
-        margin="ours; the diagram is of birth, with a probability of at most 7 % here",
+        where="abstract",
+        says="a diagram of a safe region, for networks that avoid the collapse",
+        margin="ours; the diagram is of birth, with a probability of at most 9 / 2^7 here",
         method=METHOD,
     )
     flat = {"target": "abs_sum_diff", "init": "he_normal"}
@@ -139,7 +141,8 @@ def shape_claims() -> list[Claim]:
             f"wider.{second['width']}",
             f"Fewer collapse at width {second['width']} than at {first['width']}, on {FLAT}",
             partial(difference, first=second, second=first),
-            says="the wider, the less likely is a collapse",
+            where="abstract",
+            says="the collapse is that of deep and narrow networks",
         )
         for first, second in pairwise(widths)
     ]
@@ -147,19 +150,21 @@ def shape_claims() -> list[Claim]:
         "deeper",
         f"Fewer collapse with 9 hidden layers than with 19, of width 4, on {FLAT}",
         partial(difference, first=widths[2], second=widths[2] | {"depth": 19}),
-        says="the deeper, the more likely is a collapse",
+        source=PAPER,
+        where="abstract",
+        says="a deep ReLU network will die in probability as its depth grows",
     )
     return [born, safe, *wider, deeper]
 
 
 def constant_claims(config: Config) -> list[Claim]:
     """Return the claims on which constant it is."""
-    of_dead = partial(Claim, source=COLLAPSE, estimand="median", selection="on the networks that collapsed")
+    of_dead = partial(Claim, source=COLLAPSE, estimand="median", selection=SELECTION)
     says = "a collapsed network outputs the mean of the target under MSE, its median under MAE"
     listed = []
     for loss, near, far in (("mse", "mean", "median"), ("mae", "median", "mean")):
         unit, budget = "sd of the target", f"{config.long_epochs} epochs, x sin 5x"
-        said = partial(of_dead, unit=unit, says=says, settings={"part": "constant", "loss": loss})
+        said = partial(of_dead, unit=unit, says=says, where="abstract", settings={"part": "constant", "loss": loss})
         at = partial(distance, loss=loss, near=near)
         words_ = f"Under {words(loss)} a collapsed network outputs the {near}"
         listed += [

@@ -15,7 +15,7 @@ DEEP = (19, 4)
 """Hidden layers and width of the deepest networks."""
 TARGETS = ("abs", "x_sin_5x", "step_sin", "abs_sum_diff")
 SAFE = 7
-"""Width of nine hidden layers that are born dead with a probability of at most 9 / 2^7, 7 %."""
+"""Width of nine hidden layers that are born dead with a probability of at most 9 / 2^7."""
 TRAINING = trained.Config(inits=INITS, seeds=design.PROFILE_SEEDS + 1)
 MEASURES = ("collapsed", "gap_to_mean", "gap_to_median", "r2", "nonfinite")
 

@@ -9,6 +9,7 @@ from jaxstudies.networks.names import InitializerName
 from jaxstudies.studies.bounds import LARGEST, MOST_EPOCHS, check_size, check_training, network_size
 
 HOW = {"num_examples": 3000, "batch_size": 64}
+"""Training points of each network, and those of a step."""
 LEARNED = 0.9
 """R² on a grid above which a network has learned its target."""
 _Data = Literal["leaky_0.001", "leaky_0.01", "leaky_0.1", "leaky_0.3", "positive_bias", "sign_flips"]
