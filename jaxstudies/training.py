@@ -19,8 +19,8 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxstudies.arguments import optional, short, whole
 from jaxstudies.fused.choice import is_debugged
-from jaxstudies.fused.emission import Refused
 from jaxstudies.fused.fusing import fuse, trace_step
+from jaxstudies.fused.program import Refused
 from jaxstudies.networks.data import Dataset
 from jaxstudies.watching import WATCHER
 

@@ -11,18 +11,21 @@ from jaxstudies.fused.kernel import Kernel
 
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda"}
 """What XLA calls the platforms that have kernels, by backend."""
-MOST_STATEMENTS = 12_000
-"""One of 10,348 took 9.5 seconds to compile (gcc 12, AMD EPYC), one of 19,228 took 38, see `scripts/benchmark.py
-accelerator`."""
-MOST_ON_CARD = 200
-"""Parameters of a network whose own and whose gradients one thread holds: of 193 a kernel was the faster (H200), of 289
-XLA, see `scripts/benchmark.py accelerator`."""
+MOST_UNROLLED = {"cpu": 64, "cuda": 200}
+"""Parameters of a network up to which a kernel has no loops, by platform: of 61 straight lines were as fast, of
+97 and more slower and up to twelve times as long to compile (gcc 12, AMD EPYC); a card keeps no array in registers."""
+MOST_PARAMETERS = {"cpu": 2_000, "cuda": 200}
+"""Parameters of a network up to which a kernel pays, by platform: of 1,761 one was twice as fast as XLA on one core, of
+4,353 1.3 times; of 193 it was the faster on a card (H200), of 289 XLA, see `scripts/benchmark.py accelerator`."""
+MOST_STATEMENTS = {"cpu": 2_500, "cuda": 12_000}
+"""Statements up to which a kernel is soon enough compiled, by platform: one of 1,617 took 5 seconds (gcc 12, AMD EPYC),
+one of 3,153 took 17."""
 MOST_OF_ITS_OWN = 8
 """Numbers of an example that each network has of its own, on a CPU: to lay many of them side by side takes as long as
 what is gained by it."""
-LEAST_GAIN = 3
-"""Times as fast as XLA that a kernel is at least expected to be: of seven models that the rule lets in, six were 3.7 to
-10.8 times as fast on one core, see `scripts/benchmark.py accelerator`."""
+LEAST_GAIN = 2
+"""Times as fast as XLA that a kernel is at least expected to be: on one core networks of 13 to 321 parameters were
+trained 3 to 10 times as fast, of 1,761 2.0 times, see `scripts/benchmark.py accelerator`."""
 ALLOWED: ContextVar[bool | None] = ContextVar("allowed", default=None)
 """Whether kernels may be used where `fit` is not told; None lets the rule decide."""
 _NOTED: ContextVar[list[bool] | None] = ContextVar("noted", default=None)
@@ -38,11 +41,17 @@ def platform() -> str | None:
 
 def objection(kernel: Kernel, num_params: int) -> str | None:
     """Return why a network is better trained by XLA, in words, or None."""
-    if kernel.num_statements > MOST_STATEMENTS:
-        return f"{kernel.num_statements:,} operations are too many to compile, of {MOST_STATEMENTS:,}"
-    if platform() == "cuda" and num_params > MOST_ON_CARD:
-        return f"{num_params:,} parameters are more than the {MOST_ON_CARD} that pay on a card"
+    here = platform() or "cpu"
+    if kernel.num_statements > (most := MOST_STATEMENTS[here]):
+        return f"{kernel.num_statements:,} operations are too many to compile, of {most:,}"
+    if num_params > (most := MOST_PARAMETERS[here]):
+        return f"{num_params:,} parameters are more than the {most:,} that pay here"
     return None
+
+
+def is_rolled(num_params: int) -> bool:
+    """Return whether the kernel of a network has loops."""
+    return num_params > MOST_UNROLLED[platform() or "cpu"]
 
 
 def is_debugged() -> bool:

@@ -6,19 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.extend import core
 
-from jaxstudies.fused.emission import (
-    ELEMENTWISE,
-    INLINED,
-    REDUCTIONS,
-    Refused,
-    closed,
-    live,
-    scan_sizes,
-    shape_of,
-    unknown,
-)
-
-SAME = ("stop_gradient", "copy", "copy_p", "optimization_barrier")
+from jaxstudies.fused.emission import INLINED, REDUCTIONS, SAME, closed, live, scan_sizes, shape_of, unknown
+from jaxstudies.fused.program import Refused
+from jaxstudies.fused.rules import ELEMENTWISE
 
 
 class Along(NamedTuple):

@@ -1,302 +1,21 @@
 """A jaxpr written out as straight-line C++, its arrays taken apart into numbers.
 
-Each number of the program is a lane's, and then a vector over networks on a CPU and one thread's own on a card; or it
-is the same for all networks, and then a scalar. Every primitive that is not known here is refused by name.
+Every primitive that is not known here is refused by name.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-Kind = Literal["float", "int", "bool"]
-TYPES = {("float", True): "v", ("int", True): "iv", ("bool", True): "m"}
-LANES = {"float": "V", "int": "IV", "bool": "M"}
-MOST_STATEMENTS = 20_000
-"""Statements that are written out before it is given up."""
-
-
-class Refused(Exception):
-    """What stands in the way of a fused kernel, in words that follow `cannot be fused:`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Number:
-    """A number of the program: a name, or a constant with its value; `lanes` if networks differ in it."""
-
-    text: str
-    kind: Kind
-    lanes: bool
-    value: float | int | bool | None = None
-
-
-def check_size(numbers: int) -> None:
-    """Raise Refused for more numbers than could be written out, before they are taken apart."""
-    if numbers > MOST_STATEMENTS:
-        raise Refused(f"{numbers:,} numbers are too many, of {MOST_STATEMENTS:,}")
-
-
-def kind_of(dtype: Any) -> Kind:
-    """Return the kind of number that a dtype holds.
-
-    Raises:
-        Refused: It is another than float32, int32 and bool.
-    """
-    kinds: dict[str, Kind] = {"float32": "float", "int32": "int", "bool": "bool"}
-    if str(dtype).startswith("key<"):
-        raise Refused("random numbers in training, such as those of dropout")
-    if str(dtype) not in kinds:
-        raise Refused(f"numbers of type {dtype}")
-    return kinds[str(dtype)]
-
-
-def constant(value: Any, kind: Kind) -> Number:
-    """Return a constant of the program."""
-    if kind == "bool":
-        return Number("true" if value else "false", kind, False, bool(value))
-    if kind == "int":
-        return Number(f"({int(value)})", kind, False, int(value))
-    number = float(np.float32(value))
-    if np.isnan(number):
-        return Number("NOT_A_NUMBER", kind, False, number)
-    if np.isinf(number):
-        return Number("INFINITE" if number > 0 else "(-INFINITE)", kind, False, number)
-    return Number(f"({number!r}f)", kind, False, number)
-
-
-def constants(array: Any) -> np.ndarray:
-    """Take an array of known numbers apart."""
-    array = np.asarray(array)
-    check_size(array.size)
-    out, kind = np.empty(array.shape, object), kind_of(array.dtype)
-    for index in np.ndindex(array.shape):
-        out[index] = constant(array[index], kind)
-    return out
-
-
-def scalar(number: Number) -> np.ndarray:
-    """Return a number as an array without axes."""
-    out = np.empty((), object)
-    out[()] = number
-    return out
-
-
-class Program:
-    """The statements written so far; what was written once is not written again."""
-
-    def __init__(self):
-        self.lines: list[str] = []
-        self._names = itertools.count()
-        self._known: dict[str, Number] = {}
-
-    def write(self, text: str, kind: Kind, lanes: bool) -> Number:
-        """Give an expression a name."""
-        if text not in self._known:
-            if len(self.lines) >= MOST_STATEMENTS:
-                raise Refused(f"more than {MOST_STATEMENTS:,} operations")
-            name = f"t{next(self._names)}"
-            self.lines.append(f"const {TYPES[kind, True] if lanes else kind} {name} = {text};")
-            self._known[text] = Number(name, kind, lanes)
-        return self._known[text]
-
-    def call(self, form: str, kind: Kind, *numbers: Number) -> Number:
-        """Write a form with the numbers in the places of its braces, spread over the lanes if any of them is."""
-        lanes = any(number.lanes for number in numbers)
-        texts = (n.text if n.lanes or not lanes else f"{LANES[n.kind]}({n.text})" for n in numbers)
-        return self.write(form.format(*texts), kind, lanes)
-
-
-Rule = Callable[..., Number]
-
-
-def _infix(sign: str, fold: Callable, neutral_right: float | None = None, neutral_left: float | None = None) -> Rule:
-    """Return the rule of an arithmetic sign; what changes nothing is left out, but 0 x infinity is not 0."""
-
-    def rule(program: Program, a: Number, b: Number) -> Number:
-        if a.value is not None and b.value is not None and a.kind == "float":
-            with np.errstate(all="ignore"):
-                return constant(fold(np.float32(a.value), np.float32(b.value)), "float")
-        if neutral_right is not None and b.value == neutral_right and a.kind != "bool":
-            return a
-        if neutral_left is not None and a.value == neutral_left and a.kind != "bool":
-            return b
-        if a.kind == "bool" or (sign == "/" and a.kind == "int"):
-            raise Refused(f"'{sign}' of {a.kind}s")
-        return program.call(f"{{}} {sign} {{}}", a.kind, a, b)
-
-    return rule
-
-
-def _compare(sign: str, fold: Callable) -> Rule:
-    def rule(program: Program, a: Number, b: Number) -> Number:
-        if a.value is not None and b.value is not None:
-            return constant(fold(a.value, b.value), "bool")
-        if a.kind == "bool":
-            if sign not in ("==", "!="):
-                raise Refused(f"'{sign}' of bools")
-            different = program.call("{} ^ {}", "bool", a, b)
-            return different if sign == "!=" else program.call("not_({})", "bool", different)
-        return program.call(f"{{}} {sign} {{}}", "bool", a, b)
-
-    return rule
-
-
-def _bitwise(sign: str, fold: Callable) -> Rule:
-    def rule(program: Program, a: Number, b: Number) -> Number:
-        if a.kind == "float":
-            raise Refused(f"'{sign}' of floats")
-        if a.value is not None and b.value is not None:
-            return constant(fold(a.value, b.value), a.kind)
-        return program.call(f"{{}} {sign} {{}}", a.kind, a, b)
-
-    return rule
-
-
-def _extreme(name: str, fold: Callable) -> Rule:
-    """Return the rule of the larger or the smaller of two, NaN if either is."""
-
-    def rule(program: Program, a: Number, b: Number) -> Number:
-        if a.value is not None and b.value is not None:
-            return constant(fold(a.value, b.value), a.kind)
-        if a.kind == "bool":
-            return program.call("{} | {}" if name == "max" else "{} & {}", "bool", a, b)
-        first, second = (b, a) if a.value is not None else (a, b)
-        known = a.kind == "int" or (second.value is not None and not np.isnan(second.value))
-        return program.call(f"{name}{'_known' if known else ''}_({{}}, {{}})", a.kind, first, second)
-
-    return rule
-
-
-def _function(name: str) -> Rule:
-    def rule(program: Program, a: Number, **_: Any) -> Number:
-        if a.kind != "float":
-            raise Refused(f"{name} of {a.kind}s")
-        return program.call(f"{name}_({{}})", "float", a)
-
-    return rule
-
-
-def _form(form: str, kinds: Sequence[Kind] = ("float", "int"), result: Kind | None = None) -> Rule:
-    def rule(program: Program, *numbers: Number, **_: Any) -> Number:
-        if any(number.kind not in kinds for number in numbers):
-            raise Refused(f"'{form}' of {numbers[0].kind}s")
-        return program.call(form, result or numbers[0].kind, *numbers)
-
-    return rule
-
-
-def _select(program: Program, which: Number, *cases: Number) -> Number:
-    if which.kind != "bool" or len(cases) != 2:
-        raise Refused("select_n among more than two")
-    if which.value is not None:
-        return cases[int(which.value)]
-    if cases[0].text == cases[1].text:
-        return cases[0]
-    lanes = any(number.lanes for number in (which, *cases))
-    texts = [n.text if n.lanes or not lanes else f"{LANES[n.kind]}({n.text})" for n in cases]
-    if lanes and not which.lanes:  # one choice for all networks
-        return program.write(f"{which.text} ? {texts[1]} : {texts[0]}", cases[0].kind, True)
-    return program.write(f"sel({which.text}, {texts[1]}, {texts[0]})", cases[0].kind, lanes)
-
-
-def _integer_pow(program: Program, a: Number, *, y: int) -> Number:
-    if y == 0:
-        return constant(1, a.kind)
-    power, square, left = None, a, abs(y)
-    while left:
-        if left & 1:
-            power = square if power is None else multiply(program, power, square)
-        left >>= 1
-        square = multiply(program, square, square) if left else square
-    assert power is not None
-    return power if y > 0 else divide(program, constant(1, a.kind), power)
-
-
-def _pow(program: Program, a: Number, b: Number) -> Number:
-    return program.call("pow_({}, {})", "float", a, _convert(program, b, new_dtype=np.dtype("float32")))
-
-
-def _convert(program: Program, a: Number, *, new_dtype: Any, **_: Any) -> Number:
-    kind = kind_of(new_dtype)
-    if kind == a.kind:
-        return a
-    if a.value is not None:
-        return constant(a.value, kind)
-    if kind == "bool":
-        return program.call(f"{{}} != {LANES[a.kind] if a.lanes else ''}(0)", "bool", a)
-    if a.kind == "float":
-        raise Refused("floats turned into ints")
-    return program.call(f"{a.kind}_to_{kind}({{}})", kind, a)
-
-
-def _sign(program: Program, a: Number) -> Number:
-    one, minus, zero = (constant(value, a.kind) for value in (1, -1, 0))
-    below = program.call("sel({0} < {2}, {1}, {0})", a.kind, a, minus, zero)
-    return program.call("sel({0} > {3}, {1}, {2})", a.kind, a, one, below, zero)
-
-
-def _clamp(program: Program, low: Number, a: Number, high: Number) -> Number:
-    return ELEMENTWISE["min"](program, ELEMENTWISE["max"](program, a, low), high)
-
-
-def _one_minus_square(program: Program, a: Number) -> Number:
-    return ELEMENTWISE["sub"](program, constant(1, a.kind), multiply(program, a, a))
-
-
-add = _infix("+", np.add, 0, 0)
-multiply = _infix("*", np.multiply, 1, 1)
-_quotient = _infix("/", np.divide, 1)
-
-
-def divide(program: Program, a: Number, b: Number) -> Number:
-    """Divide; by what is one number for all networks, by a product with its reciprocal."""
-    if a.lanes and not b.lanes and a.kind == "float" and b.value != 1:
-        return multiply(program, a, _quotient(program, constant(1, "float"), b))
-    return _quotient(program, a, b)
-
-
-FUNCTIONS = ["exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "erf", "erfc"]
-FUNCTIONS += ["sqrt", "rsqrt", "logistic", "floor", "ceil"]
-ELEMENTWISE: dict[str, Rule] = {
-    "add": add,
-    "add_any": add,
-    "sub": _infix("-", np.subtract, 0),
-    "mul": multiply,
-    "div": divide,
-    "gt": _compare(">", lambda a, b: a > b),
-    "lt": _compare("<", lambda a, b: a < b),
-    "ge": _compare(">=", lambda a, b: a >= b),
-    "le": _compare("<=", lambda a, b: a <= b),
-    "eq": _compare("==", lambda a, b: a == b),
-    "ne": _compare("!=", lambda a, b: a != b),
-    "and": _bitwise("&", lambda a, b: a & b),
-    "or": _bitwise("|", lambda a, b: a | b),
-    "xor": _bitwise("^", lambda a, b: a ^ b),
-    "not": _form("not_({})", ("bool",)),
-    "max": _extreme("max", np.maximum),
-    "min": _extreme("min", np.minimum),
-    "neg": _form("-{}"),
-    "abs": _form("abs_({})", ("float",)),
-    "sign": _sign,
-    "square": lambda program, a: multiply(program, a, a),
-    "one_minus_square": _one_minus_square,
-    "is_finite": _form("{0} - {0} == {0} - {0}", ("float",), "bool"),
-    "select_n": _select,
-    "integer_pow": _integer_pow,
-    "pow": _pow,
-    "clamp": _clamp,
-    "convert_element_type": _convert,
-    **{name: _function(name) for name in FUNCTIONS},
-}
-"""What each primitive that goes number by number writes; its parameters come by name."""
-IGNORED = {"accuracy", "sharding", "weak_type", "fill_value"}
-"""Parameters of primitives that do not change what is computed in float32."""
-
+from jaxstudies.fused import loops
+from jaxstudies.fused.program import Number, Program, Refused, check_size, constant, constants, kind_of, scalar
+from jaxstudies.fused.rules import ELEMENTWISE, IGNORED, Rule, add, multiply, select
+
+SAME = ("stop_gradient", "copy", "copy_p", "optimization_barrier")
 INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr"}
 INLINED |= {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "custom_vjp_call_jaxpr": "fun_jaxpr"}
 INLINED |= {"remat": "jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr"}
@@ -313,6 +32,8 @@ def contract(program: Program, a: np.ndarray, b: np.ndarray, dimension_numbers: 
     columns, summed = b.shape[groups : b.ndim - inner], a.shape[a.ndim - inner :]
     size = [int(np.prod(shape)) for shape in (batch, rows, columns, summed)]
     left, right = a.reshape(size[0], size[1], size[3]), b.reshape(size[0], size[2], size[3])
+    if program.rolled and size[0] == 1 and (looped := loops.product(program, left[0], right[0])) is not None:
+        return looped.reshape(*batch, *rows, *columns)
     out = np.empty(size[:3], object)
     for g, i, j in np.ndindex(out.shape):
         total = constant(0, "float")
@@ -384,7 +105,7 @@ def _rearranged(eqn: core.JaxprEqn, ins: list[np.ndarray]) -> list[np.ndarray] |
             return [ins[0][tuple(slice(*cut) for cut in cuts)]]
         case "pad":
             return [_padded(eqn, *ins)]
-        case "stop_gradient" | "copy" | "copy_p" | "optimization_barrier":
+        case name if name in SAME:
             return ins
         case "iota":
             shape, axis = params["shape"], params["dimension"]
@@ -475,6 +196,20 @@ def _equation(program: Program, eqn: core.JaxprEqn, ins: list[np.ndarray]) -> li
     return [out if isinstance(out, np.ndarray) else scalar(out)]
 
 
+def is_elementwise(jaxpr: core.Jaxpr) -> bool:
+    """Return whether the numbers of arrays are computed one by one, all in the same way."""
+
+    def is_one(eqn: core.JaxprEqn) -> bool:
+        name, params = eqn.primitive.name, eqn.params
+        inner = [params[INLINED[name]]] if name in INLINED else params["branches"] if name == "cond" else []
+        if inner:
+            return all(is_elementwise(closed(each).jaxpr) for each in inner)
+        shapes = {shape_of(atom) for atom in (*eqn.invars, *eqn.outvars)} - {()}
+        return len(shapes) <= 1 and (name in ELEMENTWISE or name in ("broadcast_in_dim", *SAME))
+
+    return all(is_one(eqn) for eqn in live(jaxpr))
+
+
 def closed(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> core.ClosedJaxpr:
     """Return a jaxpr with its constants, of which one alone has none."""
     return jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else core.ClosedJaxpr(jaxpr, ())
@@ -494,7 +229,7 @@ def _cond(program: Program, params: dict[str, Any], ins: list[np.ndarray]) -> li
     which = ELEMENTWISE["ne"](program, index, constant(0, index.kind))
     branches = [closed(branch) for branch in params["branches"]]
     outs = [evaluate(program, branch.jaxpr, branch.consts, ins[1:]) for branch in branches]
-    choose = np.frompyfunc(lambda *cases: _select(program, which, *cases), 2, 1)
+    choose = np.frompyfunc(lambda *cases: select(program, which, *cases), 2, 1)
     chosen = (choose(*cases) for cases in zip(*outs, strict=True))
     return [out if isinstance(out, np.ndarray) else scalar(out) for out in chosen]
 

@@ -14,7 +14,8 @@ from jax.interpreters import mlir
 
 from jaxstudies.errors import Notice, warn
 from jaxstudies.fused import build, choice
-from jaxstudies.fused.kernel import Inputs, Kernel, Leaf, Step, write
+from jaxstudies.fused.kernel import Kernel, write
+from jaxstudies.fused.layout import Inputs, Leaf, Step
 
 BLOCK = 16
 """Networks that lie side by side in memory on a CPU, so that each block of them has a place of its own."""
@@ -102,7 +103,7 @@ class Training:
         ordered = Leaf((1, *order.shape), np.dtype(np.int32), any(own.order))
         inputs = Inputs(leaves("gradient"), leaves("update"), leaves("state"), leaves("data"), (ordered,))
         if inputs not in self.kernels:
-            self.kernels[inputs] = write(self.step, inputs)
+            self.kernels[inputs] = write(self.step, inputs, choice.is_rolled(self.step.size))
         return self.kernels[inputs], inputs
 
     def mapped(self, size: int, batched: Sequence[bool], flat: Flat) -> tuple[Flat, tuple[bool, ...]]:

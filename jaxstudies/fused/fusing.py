@@ -10,9 +10,11 @@ from jax.core import Tracer
 from jax.extend import core
 
 from jaxstudies.fused import choice, coupling
-from jaxstudies.fused.emission import Refused, kind_of, shapes_of, trace
+from jaxstudies.fused.emission import shapes_of, trace
 from jaxstudies.fused.epochs import Groups, Training
-from jaxstudies.fused.kernel import Inputs, Leaf, Step, aval_leaf, write
+from jaxstudies.fused.kernel import write
+from jaxstudies.fused.layout import Inputs, Leaf, Step, aval_leaf
+from jaxstudies.fused.program import Refused, kind_of
 
 Pair = tuple[Any, Any]
 """Parameters and optimizer state."""
@@ -52,9 +54,8 @@ def fuse(
     Raises:
         Refused: It cannot be.
     """
-    kernel = write(step, _all_lanes(step, state, data, batch_size))
-    size = sum(leaf.size for leaf in jax.tree.leaves(state[0]))
-    if not insisted and (why := choice.objection(kernel, size)):
+    kernel = write(step, _all_lanes(step, state, data, batch_size), choice.is_rolled(step.size))
+    if not insisted and (why := choice.objection(kernel, step.size)):
         raise Refused(why)
     # All arrays that anything closes over are arguments, too, as they may be mapped as well.
     count = [num_epochs] if isinstance(num_epochs, Tracer) else []

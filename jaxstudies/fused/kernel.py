@@ -5,22 +5,13 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
-import jax
 import numpy as np
-from jax.extend import core
 
-from jaxstudies.fused.emission import (
-    LANES,
-    TYPES,
-    Kind,
-    Number,
-    Program,
-    Refused,
-    check_size,
-    evaluate,
-    kind_of,
-    scalar,
-)
+from jaxstudies.fused import loops
+from jaxstudies.fused.emission import evaluate
+from jaxstudies.fused.layout import Inputs, Leaf, Step, names
+from jaxstudies.fused.program import Kind, Number, Program, Refused, check_size, spread
+from jaxstudies.fused.update import write_update
 
 C_TYPES: dict[Kind, str] = {"float": "float", "int": "int", "bool": "unsigned char"}
 THREADS = 128
@@ -29,54 +20,6 @@ HANDLER = "// What XLA calls."
 """The line of a source from which on it is for a CPU."""
 AHEAD, MOST_PREFETCHED = 16, 4
 """How many examples ahead data are asked for, and how many numbers of each: what follows them comes by itself."""
-
-
-class Step(NamedTuple):
-    """One step of training as two functions of one network, traced.
-
-    `gradient` maps parameters and an example's numbers to its loss, as part of a batch's mean, and the gradient of
-    that; `update` maps gradient, optimizer state, parameters and loss to parameters and optimizer state.
-    """
-
-    gradient: core.ClosedJaxpr
-    update: core.ClosedJaxpr
-    num_params: int
-
-
-class Leaf(NamedTuple):
-    """An array as the kernel sees it: a network's own if `lanes`, else one for all."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    lanes: bool
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of its numbers."""
-        return kind_of(self.dtype)
-
-    @property
-    def size(self) -> int:
-        """Return how many numbers it has."""
-        return math.prod(self.shape)
-
-
-class Inputs(NamedTuple):
-    """What a kernel takes: constants of gradient and update, what training changes, data sets and their order."""
-
-    gradient_consts: tuple[Leaf, ...]
-    update_consts: tuple[Leaf, ...]
-    state: tuple[Leaf, ...]
-    data: tuple[Leaf, ...]
-    order: tuple[Leaf]
-
-    def first_of_data(self) -> int:
-        """Return how many arrays come before those of data."""
-        return len(self.gradient_consts) + len(self.update_consts) + len(self.state)
-
-    def leaves(self) -> list[Leaf]:
-        """Return all of them in order."""
-        return [leaf for group in self for leaf in group]
 
 
 class Kernel(NamedTuple):
@@ -88,16 +31,8 @@ class Kernel(NamedTuple):
     num_statements: int
 
 
-def names(leaf: Leaf, name: str) -> np.ndarray:
-    """Return an array of a leaf's numbers, called name[0], name[1] and so on."""
-    out = np.empty(leaf.size, object)
-    for i in range(leaf.size):
-        out[i] = Number(f"{name}[{i}]", leaf.kind, leaf.lanes)
-    return out.reshape(leaf.shape)
-
-
-def write(step: Step, inputs: Inputs) -> Kernel:
-    """Write the kernel.
+def write(step: Step, inputs: Inputs, rolled: bool) -> Kernel:
+    """Write the kernel, in straight lines or with loops.
 
     Raises:
         Refused: The step has a primitive or a type that cannot be fused, or too many of them.
@@ -106,7 +41,7 @@ def write(step: Step, inputs: Inputs) -> Kernel:
     check_size(sum(math.prod(leaf.shape[1:]) for leaf in inputs.data))
     state = [leaf._replace(lanes=leaf.lanes or i < step.num_params) for i, leaf in enumerate(inputs.state)]
     while True:  # what starts alike in all networks may come to differ
-        parts = _Parts(step, inputs._replace(state=tuple(state)))
+        parts = _Parts(step, inputs._replace(state=tuple(state)), rolled)
         changed = [leaf._replace(lanes=leaf.lanes or now) for leaf, now in zip(state, parts.lanes, strict=True)]
         if changed == state:
             return Kernel(parts.source(), tuple(leaf.lanes for leaf in state), parts.num_statements())
@@ -120,16 +55,17 @@ class _Parts:
     the state s0, s1, ..., gradients g0, g1, ....
     """
 
-    def __init__(self, step: Step, inputs: Inputs):
-        self.inputs, self.state, self.params = inputs, inputs.state, inputs.state[: step.num_params]
+    def __init__(self, step: Step, inputs: Inputs, rolled: bool):
+        self.inputs, self.rolled = inputs, rolled
+        self.state, self.params = inputs.state, inputs.state[: step.num_params]
         if any(leaf.kind != "float" for leaf in self.params):
             raise Refused("parameters that are not float32")
         state = [names(leaf, f"s{i}") for i, leaf in enumerate(self.state)]
-        params, rest = state[: step.num_params], state[step.num_params :]
+        params = state[: step.num_params]
         consts = [names(leaf, f"c{i}") for i, leaf in enumerate((*inputs.gradient_consts, *inputs.update_consts))]
         own = len(inputs.gradient_consts)
         # Two examples side by side: each number of the network is loaded once for both.
-        self.gradient, self.at_once = Program(), 2 if inputs.order[0].shape[-1] % 2 == 0 else 1
+        self.gradient, self.at_once = Program(rolled), 2 if inputs.order[0].shape[-1] % 2 == 0 else 1
         self.loads: list[str] = []
         self.losses: list[Number] = []
         self.grads: list[list[np.ndarray]] = []
@@ -139,11 +75,7 @@ class _Parts:
             self.loads += loads
             self.losses.append(loss.item())
             self.grads.append(grads)
-        self.update = Program()
-        grads = [names(leaf, f"g{i}") for i, leaf in enumerate(self.params)]
-        loss = scalar(Number("step_loss", "float", True))
-        self.new = evaluate(self.update, step.update.jaxpr, consts[own:], [*grads, *rest, *params, loss])
-        self.lanes = tuple(i < len(params) or any(n.lanes for n in array.flat) for i, array in enumerate(self.new))
+        self.update, self.lanes = write_update(step, self.state, consts[own:], rolled)
 
     def _example(self, u: int) -> tuple[list[np.ndarray], list[str]]:
         """Return the numbers of the u-th example of some, for each array of data, and the statements that load them."""
@@ -168,7 +100,7 @@ class _Parts:
                 lines += [f"PREFETCH(a{i} + (soon{u} * {size} + {e}) * S);" for e in ahead]
             # A name for each number, as an array would go through memory.
             numbers = [Number(f"x{u}_{i}_{e}", leaf.kind, lanes) for e in range(size)]
-            lines += [f"const {type_of(n)} {n.text} = {load.format(e=e)};" for e, n in enumerate(numbers)]
+            lines += [f"const {n.type} {n.text} = {load.format(e=e)};" for e, n in enumerate(numbers)]
             array = np.empty(size, object)
             array[:] = numbers
             arrays.append(array.reshape(leaf.shape[1:]))
@@ -176,7 +108,17 @@ class _Parts:
 
     def num_statements(self) -> int:
         """Return how much there is to compile."""
-        return len(self.gradient.lines) + len(self.update.lines) + sum(3 * leaf.size for leaf in self.state)
+        moved = sum(1 if self._is_looped(leaf) else leaf.size for leaf in self.state)
+        return len(self.gradient.lines) + len(self.update) + 3 * moved
+
+    def _is_looped(self, leaf: Leaf) -> bool:
+        return self.rolled and leaf.size > 1
+
+    def _each(self, leaf: Leaf, form: str) -> list[str]:
+        """Return a statement for each number `e` of an array, or a loop over them."""
+        if self._is_looped(leaf):
+            return [f"for (int e = 0; e < {leaf.size}; e++) {form.replace('{e}', 'e')}"]
+        return [form.replace("{e}", str(e)) for e in range(leaf.size)]
 
     def source(self) -> str:
         """Return the source."""
@@ -186,9 +128,9 @@ class _Parts:
         given.append(f"float* __restrict__ {losses}")
         lines = {
             "start": self._places(losses) + self._loads(),
-            "zero": [f"g{i}[{e}] = V(0);" for i, leaf in enumerate(self.params) for e in range(leaf.size)],
+            "zero": [line for i, leaf in enumerate(self.params) for line in self._each(leaf, f"g{i}[{{e}}] = V(0);")],
             "example": self.loads + self.gradient.lines + self._sums(),
-            "update": self.update.lines + self._changes(),
+            "update": self.update,
             "end": self._stores(),
         }
         body = _text("training.h").replace("LOSSES", losses).replace("AT_ONCE", str(self.at_once))
@@ -212,49 +154,25 @@ class _Parts:
         named += [(leaf, f"s{i}") for i, leaf in enumerate(self.state)]
         lines = []
         for at, (leaf, name) in enumerate(named):
-            kind = TYPES[leaf.kind, True] if leaf.lanes else leaf.kind
-            lines.append(f"{kind} {name}[{max(leaf.size, 1)}];")
+            lines.append(f"{leaf.type} {name}[{max(leaf.size, 1)}];")
             load = f"load(a{at} + {{e}} * S)" if leaf.lanes else f"a{at}[{{e}}]"
-            lines += [f"{name}[{e}] = {load.format(e=e)};" for e in range(leaf.size)]
+            lines += self._each(leaf, f"{name}[{{e}}] = {load};")
         return lines + [f"v g{i}[{max(leaf.size, 1)}];" for i, leaf in enumerate(self.params)]
 
     def _sums(self) -> list[str]:
         """Return the statements that add losses and gradients up."""
         lines = [f"step_loss += {spread(loss)};" for loss in self.losses]
-        for i, leaf in enumerate(self.params):
-            for e in range(leaf.size):
-                terms = " + ".join(spread(grads[i].flat[e]) for grads in self.grads)
-                lines.append(f"g{i}[{e}] += {terms};")
+        for i in range(len(self.params)):
+            lines += loops.added(f"g{i}", [grads[i] for grads in self.grads])
         return lines
-
-    def _changes(self) -> list[str]:
-        """Return the statements that put the new state in place of the old, once all of it is there."""
-        lines, puts = [], []
-        for i, (leaf, array) in enumerate(zip(self.state, self.new, strict=True)):
-            for e, number in enumerate(array.flat):
-                if number.text != f"s{i}[{e}]":
-                    kind = TYPES[leaf.kind, True] if leaf.lanes else leaf.kind
-                    lines.append(f"const {kind} n{i}_{e} = {spread(number) if leaf.lanes else number.text};")
-                    puts.append(f"s{i}[{e}] = n{i}_{e};")
-        return lines + puts
 
     def _stores(self) -> list[str]:
         """Return the statements that give the state back."""
         lines = []
         for i, leaf in enumerate(self.state):
             store = f"store(b{i} + {{e}} * S, s{i}[{{e}}]);" if leaf.lanes else f"b{i}[{{e}}] = s{i}[{{e}}];"
-            lines += [store.format(e=e) for e in range(leaf.size)]
+            lines += self._each(leaf, store)
         return lines
-
-
-def type_of(number: Number) -> str:
-    """Return the type of a number in the program."""
-    return TYPES[number.kind, True] if number.lanes else number.kind
-
-
-def spread(number: Number) -> str:
-    """Return a number as a lane's own."""
-    return number.text if number.lanes else f"{LANES[number.kind]}({number.text})"
 
 
 def _entries(taken: Sequence[str], given: Sequence[str]) -> str:
@@ -305,8 +223,3 @@ def launcher_source(num_inputs: int, num_outputs: int, image: bytes) -> str:
 
 def _text(name: str) -> str:
     return files("jaxstudies.fused").joinpath(name).read_text()
-
-
-def aval_leaf(aval: jax.ShapeDtypeStruct, lanes: bool) -> Leaf:
-    """Return how the kernel sees an array of one network."""
-    return Leaf(tuple(aval.shape), np.dtype(aval.dtype), lanes)
