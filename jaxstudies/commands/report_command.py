@@ -39,7 +39,7 @@ def write(path: Path, sections: list[Section], note: str = "") -> None:
     """Write the page and say where it is."""
     check(path)
     with writing(path):
-        files.write_atomic(path, lambda p: p.write_text(page.page(sections, note), "utf-8"))
+        files.write_atomic(path, lambda p: p.write_text(page.page(sections, note, path.parent), "utf-8"))
     print(f"\n{path}")
 
 
@@ -58,5 +58,4 @@ def main(argv: list[str]) -> None:
         if not options.directories:
             raise UsageError("name one directory or more in which a study has left its results")
         check(options.out)
-        once = {path.resolve(): path for path in options.directories}
-        write(options.out, [page.read_section(path) for path in once.values()])
+        write(options.out, [page.read_section(path) for path in page.found_in(options.directories)])

@@ -111,8 +111,8 @@ class Judged(NamedTuple):
     why: str = ""
 
 
-def measured(record: Mapping, method: Method, effects: pd.DataFrame, level: float) -> Measured:
-    """Return the interval of a claim's effects.
+def measured(record: Mapping, method: Method, effects: pd.DataFrame, levels: Iterable[float]) -> Iterator[Measured]:
+    """Yield the interval of a claim's effects at each level.
 
     Raises:
         StudyError: An effect lies beyond the bounds that were stated.
@@ -121,22 +121,21 @@ def measured(record: Mapping, method: Method, effects: pd.DataFrame, level: floa
     if record["bounds"] is not None and n and not values.between(*record["bounds"]).all():
         beyond = values[~values.between(*record["bounds"])].iloc[0]
         raise StudyError(f"bounds {tuple(record['bounds'])}: an effect is {beyond:g}")
-    estimate, low, high = method.interval(*method.take(effects), **record["arguments"], level=level)
-    bounds = record["bounds"] if record["estimand"] == "mean" else None
-    interval = clipped((estimate, low, high), *(bounds or ESTIMANDS[record["estimand"]].possible))
-    estimate, low, high = interval
-    if n == 0:
-        return Measured(interval, n, "no run tests it")
-    if n < method.least:
-        return Measured(interval, n, f"{n} values are too few, {method.least} at least are needed")
-    if low == high and values.nunique() == 1:
-        return Measured(interval, n, "all values are equal, which is no evidence")
-    return Measured(interval, n)
+    taken, are_equal = method.take(effects), values.nunique() == 1
+    possible = record["bounds"] if record["estimand"] == "mean" else None
+    few = f"{n} values are too few, {method.least} at least are needed" if n else "no run tests it"
+    for level in levels:
+        interval = clipped(
+            method.interval(*taken, **record["arguments"], level=level),
+            *(possible or ESTIMANDS[record["estimand"]].possible),
+        )
+        equal = "all values are equal, which is no evidence" if are_equal and interval[1] == interval[2] else ""
+        yield Measured(interval, n, few if n < method.least else equal)
 
 
 def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: float) -> Judged:
     """Hold the interval of effects against the region in which the claim is true, see `measured`."""
-    interval, n, why = measured(record, method, effects, level)
+    ((interval, n, why),) = measured(record, method, effects, [level])
     if why:
         return Judged("inconclusive" if n else "not tested", interval, n, why)
     _, low, high = interval
