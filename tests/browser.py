@@ -16,8 +16,12 @@ from typing import Any
 PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe"]
 # The pipe is of descriptors 3 and 4.
-LAUNCH = "import os, sys; r, w = map(int, sys.argv[1:3]); a, b = os.dup(r), os.dup(w); os.dup2(a, 3); os.dup2(b, 4); "
-LAUNCH += "os.execv(sys.argv[3], sys.argv[3:])"
+LAUNCH = """import fcntl, os, sys
+high = [fcntl.fcntl(int(word), fcntl.F_DUPFD, 10) for word in sys.argv[1:3]]
+for low, descriptor in zip((3, 4), high):
+    os.dup2(descriptor, low)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Page:

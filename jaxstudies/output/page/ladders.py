@@ -21,8 +21,9 @@ LEVELS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 """Confidence levels among which a reader chooses, beside the claims' own."""
 SEEDS = tuple(digit * 10**power for power in range(9) for digit in (1, 2, 5))[2:]
 """Numbers of first seeds among which a reader chooses, beside all: 5, 10, 20, 50 and so on."""
-MOST = 60_000
-"""Intervals of a study, at most: with more of them, fewer levels are offered."""
+FEWER = (0.9, 0.95, 0.99)
+MOST, MOST_AT_LOOKS = 60_000, 20_000
+"""Intervals of a study, at most: with more of them, fewer levels are offered. Those of sequences take longer."""
 DAMAGED = (Unverifiable, StudyError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
@@ -40,7 +41,8 @@ def ladders_of(directory: Path, judged: Mapping) -> dict[str, Any]:
         sizes = looks or sizes_of(by_claim)
         family = sum(claim["primary"] and claim["verdict"] != "not tested" for claim in judged["claims"])
         at_once = sum(family if claim["primary"] else 1 for claim in judged["claims"]) * len(sizes)
-        levels = LEVELS if at_once * (len(LEVELS) + 1) <= MOST else ()
+        most = MOST if looks is None else MOST_AT_LOOKS
+        levels = next((offered for offered in (LEVELS, FEWER) if at_once * (len(offered) + 1) <= most), ())
         entries, ends = [], []
         for claim in judged["claims"]:
             parts = max(family, 1) if claim["primary"] else 1
@@ -69,24 +71,26 @@ def _ladder(
     parts: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Return what is known of a claim at each number of seeds, and the ends of its intervals."""
-    method = verdicts.method_of(claim, looks)
-    if method is None:  # then it is never decided
-        rows = [{"n": claim["n"], "effect": claim["effect"], "why": claim["why"]}]
-        ladder = [*levels] if claim["level"] in levels else [*levels, claim["level"]]
-        return _entry(claim, rows * len(sizes), ladder), np.full(len(sizes) * len(ladder) * parts * 2, np.nan)
-    ladder = [*levels] if claim["level"] in levels else [*levels, claim["level"]]
+    method, ladder = (
+        verdicts.method_of(claim, looks),
+        [*levels, *([] if claim["level"] in levels else [claim["level"]])],
+    )
+    at = [level if k == 1 else 1 - (1 - level) / k for level in ladder for k in range(1, parts + 1)]
     rows, ends = [], []
-    for place, size in enumerate(sizes):
-        last = place == len(sizes) - 1
-        first = effects if last else effects_by_seed.first_seeds(effects, size)
-        skipped = first is None  # where seeds are not told apart, all are taken, and a sequence has no look here
-        first = effects if first is None else first
-        at = [level if k == 1 else 1 - (1 - level) / k for level in ladder for k in range(1, parts + 1)]
-        seen = list(verdicts.measured(claim, method, first, at))
-        whys = list(dict.fromkeys(found.why for found in seen))
-        why = whys[0] if len(whys) == 1 else [found.why for found in seen]
-        row = {"n": seen[0].n, "effect": finite(seen[0].interval[0]), "why": why}
-        rows.append(row | ({"skipped": True} if skipped else {}))
+    for size in sizes:
+        first = effects if size == sizes[-1] else effects_by_seed.first_seeds(effects, size)
+        skipped = (
+            {} if first is not None else {"skipped": True}
+        )  # a sequence has no look where seeds are not told apart
+        seen = list(
+            verdicts.measured(claim, method or verdicts.method_of(claim, None), effects if first is None else first, at)
+        )
+        if method is None:
+            known = (seen[0].interval[0], np.nan, np.nan)
+            seen = [found._replace(interval=known, why=verdicts.NO_SEQUENCE) for found in seen]
+        whys = [found.why for found in seen]
+        why = whys[0] if len(set(whys)) == 1 else whys
+        rows.append({"n": seen[0].n, "effect": finite(seen[0].interval[0]), "why": why} | skipped)
         ends += [end for found in seen for end in found.interval[1:]]
     return _entry(claim, rows, ladder), np.array(ends, float)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 WIDTH = 240
 """Of a drawing, in its own units."""
@@ -21,12 +21,14 @@ class Strip(NamedTuple):
 
 def strip(claim: Mapping) -> Strip | None:
     """Return the drawing of a claim's interval, None where nothing is known that could be drawn."""
-    region, ends = claim.get("region") or (None, None), (claim["low"], claim["high"])
-    known = [number for number in (claim["effect"], *ends, *region) if is_finite(number)]
-    if not is_finite(claim["effect"]):
+    region, (effect, low, high) = (
+        claim.get("region") or (None, None),
+        (claim[name] for name in ("effect", "low", "high")),
+    )
+    if not is_finite(effect):
         return None
-    if all(map(is_finite, ends)):  # at higher levels, and with fewer seeds, it is wider
-        low, high = ends
+    known = [number for number in (effect, low, high, *region) if is_finite(number)]
+    if is_finite(low) and is_finite(high):  # at higher levels, and with fewer seeds, it is wider
         known += [low - (high - low) / 2, high + (high - low) / 2]
     least, most = min(known), max(known)
     room = (most - least) * 0.08 or abs(most) or 1.0
@@ -34,14 +36,16 @@ def strip(claim: Mapping) -> Strip | None:
     if not all(map(math.isfinite, (*domain, domain[1] - domain[0]))):
         return None
     from_, to = (place(end, domain, side) for end, side in zip(region, domain, strict=True))
-    interval = None if None in ends else (place(ends[0], domain, domain[0]), place(ends[1], domain, domain[1]))
+    interval = None
+    if low is not None and high is not None:
+        interval = place(low, domain, effect), place(high, domain, effect)
     zero = place(0.0, domain, 0.0) if domain[0] < 0 < domain[1] else None
-    return Strip(domain, (from_, to), interval, place(claim["effect"], domain, 0.0), zero)
+    return Strip(domain, (from_, to), interval, place(effect, domain, effect), zero)
 
 
-def is_finite(number: object) -> bool:
-    """Return whether something is a number that can be drawn."""
-    return isinstance(number, int | float) and math.isfinite(number)
+def is_finite(number: float | None) -> TypeGuard[float]:
+    """Return whether a number can be drawn."""
+    return number is not None and math.isfinite(number)
 
 
 def place(number: float | None, domain: tuple[float, float], missing: float) -> float:

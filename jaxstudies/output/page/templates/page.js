@@ -15,14 +15,14 @@ data.studies.forEach((study) => { if (study.packed !== undefined) study.ends = u
 
 /** Return what the controls say: null is each claim's own level, and all seeds. */
 function setting() {
-  const [level, seeds] = [Number($("level").value) - 1, Number($("seeds").value)];
-  return { level: level < 0 ? null : level, seeds: data.seeds[seeds] ?? null,
+  const [level, seeds] = [Number($("level").value), Number($("seeds").value)];
+  return { level: data.levels[level - 1] ?? null, seeds: data.seeds[seeds] ?? null,
     margin: data.margins[Number($("margin").value)], unit: $("unit").value };
 }
 
 /** Say beside each slider where it stands. */
 function say({ level, seeds, margin }) {
-  const words = { level: level === null ? "each claim’s own" : `${shown(100 * data.levels[level])} %`,
+  const words = { level: level === null ? "each claim’s own" : `${shown(100 * level)} %`,
     seeds: seeds === null ? "all" : `the first ${seeds.toLocaleString("en")}`, margin: shown(margin) };
   for (const [id, text] of Object.entries(words)) {
     document.querySelector(`output[for="${id}"]`).value = text;
@@ -71,6 +71,7 @@ function judge() {
   const found = judgedBy(now);
   for (const row of rows) {
     const one = found[row.dataset.study]?.[row.dataset.claim];
+    row.dataset.follows = Boolean(one?.asked);
     if (!one) continue;
     if (isFirst) restore(row);
     else write(row, one);
@@ -101,8 +102,9 @@ function show() {
   }
   const seen = rows.filter((row) => !row.hidden);
   const changed = rows.filter((row) => row.dataset.verdict !== row.dataset.first).length;
-  form.querySelector(".state").textContent =
-    `${seen.length} of ${rows.length} claims shown; ${changed} of ${rows.length} verdicts changed`;
+  const stay = rows.filter((row) => row.dataset.follows === "false").length;
+  form.querySelector(".state").textContent = [`${seen.length} of ${rows.length} claims shown`,
+    `${changed} of ${rows.length} verdicts changed`, ...(stay ? [`${stay} do not follow this level`] : [])].join("; ");
   for (const count of document.querySelectorAll(".count")) {
     count.querySelector("b").textContent = rows.filter((row) => row.dataset.verdict === count.dataset.verdict).length;
   }
