@@ -27,7 +27,7 @@ MOST, MOST_AT_LOOKS = 60_000, 20_000
 DAMAGED = (Unverifiable, StudyError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
-def ladders_of(directory: Path, judged: Mapping) -> dict[str, Any]:
+def ladders_of(directory: Path) -> dict[str, Any]:
     """Return what a browser needs to judge the claims of a directory again, as JSON has it; only `why` if it cannot.
 
     `packed` are the lower and upper ends of all intervals as base64 of little-endian numbers of 64 bits: claim by
@@ -37,6 +37,7 @@ def ladders_of(directory: Path, judged: Mapping) -> dict[str, Any]:
     try:
         if wrong := list(records.verify(directory)):
             return {"why": "; ".join(wrong)}
+        judged = records.read(directory)
         by_claim, looks = records.by_id(directory, judged), judged["rule"]["looks"]
         sizes = looks or sizes_of(by_claim)
         family = sum(claim["primary"] and claim["verdict"] != "not tested" for claim in judged["claims"])
@@ -71,20 +72,17 @@ def _ladder(
     parts: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Return what is known of a claim at each number of seeds, and the ends of its intervals."""
-    method, ladder = (
-        verdicts.method_of(claim, looks),
-        [*levels, *([] if claim["level"] in levels else [claim["level"]])],
-    )
+    ladder = [*levels, *([] if claim["level"] in levels else [claim["level"]])]
     at = [level if k == 1 else 1 - (1 - level) / k for level in ladder for k in range(1, parts + 1)]
+    method, fixed = verdicts.method_of(claim, looks), verdicts.method_of(claim, None)
+    assert fixed is not None
     rows, ends = [], []
     for size in sizes:
         first = effects if size == sizes[-1] else effects_by_seed.first_seeds(effects, size)
         skipped = (
             {} if first is not None else {"skipped": True}
         )  # a sequence has no look where seeds are not told apart
-        seen = list(
-            verdicts.measured(claim, method or verdicts.method_of(claim, None), effects if first is None else first, at)
-        )
+        seen = list(verdicts.measured(claim, method or fixed, effects if first is None else first, at))
         if method is None:
             known = (seen[0].interval[0], np.nan, np.nan)
             seen = [found._replace(interval=known, why=verdicts.NO_SEQUENCE) for found in seen]

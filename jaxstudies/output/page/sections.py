@@ -39,7 +39,7 @@ class Section(NamedTuple):
     command: str = ""
     """What repeats it, or nothing where that is not known."""
     ladders: Mapping[str, Any] = {"why": "there are no effects by seed"}
-    """See `ladders.ladders_of`."""
+    """See `ladders.ladders_of` and `with_ladders`."""
 
 
 def read_section(directory: Path) -> Section:
@@ -53,21 +53,18 @@ def read_section(directory: Path) -> Section:
         known = {"directory": directory, "facts": facts_of(origin, judged), "command": command_of(origin, directory)}
         section = Section(name, text, ran, verdicts, figures, **known)
         rendering.page([section._replace(figures={})]).encode()  # what cannot be shown fails here
-        return section._replace(ladders=ladders.ladders_of(directory, judged))
+        return section
     except FileNotFoundError as error:
         raise UnreadableResults(f"{error.filename} does not exist") from error
     except OSError as error:
         raise UnreadableResults(f"{error.filename or directory}: {error.strerror or error}") from error
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        jinja2.TemplateError,
-    ) as error:
+    except (*ladders.DAMAGED, jinja2.TemplateError) as error:
         raise UnreadableResults(f"{directory}: no results of a study ({type(error).__name__}: {error})") from error
+
+
+def with_ladders(section: Section) -> Section:
+    """Return a section with the intervals by which its claims can be judged anew."""
+    return section if section.directory is None else section._replace(ladders=ladders.ladders_of(section.directory))
 
 
 def found_in(directories: Iterable[Path]) -> list[Path]:
