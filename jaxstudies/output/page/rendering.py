@@ -13,7 +13,7 @@ from urllib.parse import quote
 import jinja2
 
 from jaxstudies.evidence.verdicts import KINDS
-from jaxstudies.output.page import ladders, pictures, strips
+from jaxstudies.output.page import charts, ladders, pictures, strips
 
 if TYPE_CHECKING:
     from jaxstudies.output.page.sections import Section
@@ -95,11 +95,13 @@ def page(sections: Sequence["Section"], note: str = "", place: Path | None = Non
     )  # fmt: skip
 
 
-def _studies(sections: Iterable["Section"], place: Path) -> Iterable[dict[str, Any]]:
+def _studies(listed: Iterable["Section"], place: Path) -> Iterable[dict[str, Any]]:
     """Yield what is shown of each study."""
-    sections, taken = list(sections), set()
-    pages = iter(pictures.previews(content for section in sections for content in section.figures.values()))
-    for section in sections:
+    from jaxstudies.output.page import sections  # it tries every section on a page
+
+    listed, taken = list(listed), set()
+    pages = iter(pictures.previews(content for section in listed for content in section.figures.values()))
+    for section in listed:
         anchor = _unique(_anchor(section.name), taken)
         question, more, *_ = [*section.text.strip().split("\n\n"), ""]
         yield {
@@ -111,14 +113,16 @@ def _studies(sections: Iterable["Section"], place: Path) -> Iterable[dict[str, A
             "here": _link(section.directory, place),
             "figures": [(name, next(pages), _link(section.directory, place, name)) for name in section.figures],
             "claims": [
-                {
-                    **claim,
+                claim
+                | {
                     "anchor": _unique(f"{anchor}/{_anchor(claim.get('id', ''))}", taken),
                     "strip": strips.strip(claim),
+                    "replays": sections.replays_of(section, claim),
                 }
                 for claim in section.verdicts
             ],
             "facts": section.facts,
+            "charts": charts.charts_of(section.directory),
         }
 
 

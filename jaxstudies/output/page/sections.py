@@ -15,6 +15,8 @@ from jaxstudies.output.page import ladders, rendering
 
 EXECUTION = ("seeds", "seed")
 """Fields of a configuration that are said with the runs."""
+REPLAYS = 2
+"""Commands of single runs beside a claim, at most."""
 
 
 class UnreadableResults(Exception):
@@ -137,3 +139,15 @@ def command_of(origin: dict, directory: Path) -> str:
             values = [] if value is True else value if isinstance(value, list) else [value]
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
     return shlex.join([*words, *(["--until-decided"] if origin.get("until_decided") else [])])
+
+
+def replays_of(section: Section, claim: Mapping, seed: int = 0) -> list[str]:
+    """Return the commands that run a run of each setting again that a claim rests on, of the first few."""
+    there = section.directory is not None and (section.directory / records.RUNS).is_file()
+    directory = str(section.directory) if there else f"results/{section.name}"
+    commands = []
+    for setting in claim.get("asked") or ():
+        labels = {name: value[0] if isinstance(value, list) else value for name, value in setting.items()}
+        words = [f"{name}={value}" for name, value in labels.items() if value is not None]
+        commands.append(shlex.join(["jaxstudies", "replay", directory, str(seed), *words]))
+    return list(dict.fromkeys(commands))[:REPLAYS] if section.command else []

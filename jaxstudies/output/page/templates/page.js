@@ -132,6 +132,31 @@ function follow() {
   row.scrollIntoView({ block: "center" });
 }
 
+/** Let the marks of a chart answer the pointer and, once it has the focus, the arrow keys. */
+function answer(chart) {
+  const [svg, readout] = [chart.querySelector("svg"), chart.querySelector(".readout")];
+  const marks = [...svg.querySelectorAll(".mark")];
+  let at = -1;
+  const pick = (place) => {
+    marks[at]?.classList.remove("here");
+    at = Math.min(Math.max(place, 0), marks.length - 1);
+    marks[at].classList.add("here");
+    readout.textContent = marks[at].querySelector("title").textContent;
+  };
+  const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+  svg.tabIndex = 0;
+  svg.addEventListener("pointermove", ({ target }) => {
+    const place = marks.indexOf(target.closest(".mark"));
+    if (place >= 0) pick(place);
+  });
+  svg.addEventListener("keydown", (event) => {
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    pick(at + steps[event.key]);
+  });
+  chart.querySelectorAll(".script").forEach((part) => { part.hidden = false; });
+}
+
 const KEPT = [".verdict", ".numbers", ".n"];
 const originals = new Map(rows.map((row) => {
   row.dataset.first = row.dataset.verdict;
@@ -151,6 +176,7 @@ form.addEventListener("reset", () => setTimeout(judge));
 form.addEventListener("submit", (event) => event.preventDefault());
 addEventListener("hashchange", follow);
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+document.querySelectorAll(".chart").forEach(answer);
 form.hidden = false;
 judge();
 follow();
