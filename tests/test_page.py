@@ -262,6 +262,24 @@ CONTRASTS = """(() => {
 })()"""
 
 
+def test_charts_answer_the_pointer_and_the_arrow_keys(opened):
+    charts = opened.run("document.querySelectorAll('.chart').length")
+    kinds = opened.run("[...document.querySelectorAll('.chart svg')].map((s) => s.getAttribute('class'))")
+    assert charts > 15 and set(kinds) == {"rows", "lines", "map"}
+    for kind in sorted(set(kinds)):
+        chart = f"document.querySelector('.chart:has(svg.{kind})')"
+        opened.run(f"{chart}.scrollIntoView({{block: 'center'}})")
+        place = f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({chart}.querySelectorAll('.mark')[3]"
+        x, y = opened.run(f"{place}.querySelector('circle')?.getBoundingClientRect() ?? {place[place.index(chart) :]}"
+                          ".getBoundingClientRect())")  # fmt: skip
+        opened.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        said = opened.run(f"{chart}.querySelector('.readout').textContent")
+        assert re.search(r".+: .+ −?[\d.e−]+ \[−?[\d.e−]+, −?[\d.e−]+\], n = [\d,]+$", said)
+        opened.run(f"{chart}.querySelector('svg').focus()")
+        opened.press("ArrowRight", 39)
+        assert opened.run(f"{chart}.querySelector('.readout').textContent") != said
+
+
 def test_it_prints_with_every_claim_and_figure(chromium, address):
     chromium.open(address)
     printed = chromium.pdf()

@@ -9,6 +9,7 @@ import json
 import operator
 import os
 import re
+import shlex
 import shutil
 import sys
 from html import unescape
@@ -21,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from jaxstudies import configs
 from jaxstudies.commands import command, main, report_command
 from jaxstudies.networks import mnist
 from jaxstudies.output import owned, page
@@ -51,7 +53,7 @@ def judged(verdicts):
 
 def leave(directory, verdicts, **origin):
     """Write what a study leaves."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(exist_ok=True, parents=True)
     (directory / "claims.json").write_text(json.dumps(judged(verdicts)))
     (directory / "config.json").write_text(json.dumps({"study": directory.name} | origin))
 
@@ -208,6 +210,19 @@ def test_a_directory_without_results_is_one_line(tmp_path, capsys, config, claim
     assert named in line and not (tmp_path / "page.html").exists()
 
 
+def test_directories_are_found_once_inside_one_that_holds_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("results/b", "results/a"):
+        leave(tmp_path / name, [VERDICT])
+    (tmp_path / "results" / "other").mkdir()
+    here = [Path("results/a"), Path("results/b")]
+    assert page.found_in([Path("results"), Path("results/b/")]) == here
+    assert page.found_in([Path("results/b"), Path("results")]) == here[::-1]
+    assert page.found_in([Path("none"), Path("results/other")]) == [Path("none"), Path("results/other")]
+    main.main(["report"])
+    assert kinds(Path("report.html").read_text("utf-8")) == ["refuted"] * 2
+
+
 NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats())
 NESTED = st.one_of(st.lists(NUMBERS, max_size=2), st.dictionaries(st.text(max_size=2), NUMBERS, max_size=2))
 ODD = st.one_of(NUMBERS, NESTED, st.text(st.characters()), st.just("\ud800"))
@@ -284,6 +299,29 @@ def test_a_mistake_of_the_command_is_one_line(monkeypatch, tmp_path, capsys, fla
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_command_on_the_page_asks_for_the_same_configuration(name):
+    directory = ROOT / "figures" / name
+    section, origin = page.read_section(directory), json.loads((directory / "config.json").read_text())
+    called, study, *flags = shlex.split(section.command)
+    assert (called, study) == ("jaxstudies", name)
+    config, seeds, _ = command.parse(load(name), flags)
+    assert configs.to_json(config) | vars(seeds) == origin["config"] | {
+        "seeds": origin["num_seeds"],
+        "seed": origin["seed"],
+    }
+
+
+def test_a_claim_names_the_runs_it_rests_on(tmp_path):
+    asked = [{"a": 1}, {"a": 1}, {"b": "x y", "c": None}, {"d": 2}]
+    leave(tmp_path / "x", [VERDICT | {"asked": asked}, VERDICT | {"asked": None}], config={}, num_seeds=3, seed=0)
+    text = unescape(page.page([page.read_section(tmp_path / "x")]))
+    named = ["jaxstudies replay results/x 0 a=1", "jaxstudies replay results/x 0 'b=x y'"]
+    assert re.findall(r"<code>(jaxstudies replay [^<]*)</code>", text) == named
+    (tmp_path / "x" / "runs.parquet").touch()
+    assert f"jaxstudies replay {tmp_path / 'x'} 0 a=1<" in page.page([page.read_section(tmp_path / "x")])
 
 
 @pytest.fixture

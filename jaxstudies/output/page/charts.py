@@ -106,15 +106,15 @@ def _short(value: object) -> str:
     return f"{value:.4g}".replace("-", "−") if isinstance(value, float) else str(value)
 
 
-def _scaled(values: np.ndarray, least: float, most: float, start: float, end: float) -> np.ndarray:
-    """Return values between two numbers as places."""
+def _scaled(values: Any, least: float, most: float, start: float, end: float) -> Any:
+    """Return values between two numbers, an array of any shape, as places."""
     return np.round(start + (end - start) * (values - least) / ((most - least) or 1.0), 1)
 
 
 def _ticked(least: float, most: float, start: float, end: float) -> list[tuple[float, str]]:
     """Return places of round numbers between two, with these."""
     ticks = _ticks(least, most)
-    return [(float(_scaled(np.array(tick), least, most, start, end)), _short(tick)) for tick in ticks]
+    return [(float(_scaled(tick, least, most, start, end)), _short(tick)) for tick in ticks]
 
 
 def _ticks(least: float, most: float) -> list[float]:
@@ -148,7 +148,7 @@ def _lines(title: str, rows: pd.DataFrame, axis: str, others: list[str], values:
     groups = np.asarray(rows.groupby(others, sort=False, dropna=False).ngroup() if others else np.zeros(len(rows), int))
     names = [(60.0, y + 4, text, "end") for y, text in _ticked(*ends, *span)]
     names += [(x, 312.0, text, "middle") for x, text in _ticked(*sides)]
-    order = np.lexsort([along, groups])
+    order = np.lexsort([along, groups]).tolist()
     marks = [Mark(said[i], int(groups[i]), along[i], up["at"][i], up["low"][i], up["high"][i]) for i in order]
     return Chart("lines", f"{title} over {axis.replace('_', ' ')}", (WIDTH, 325), marks, names)
 

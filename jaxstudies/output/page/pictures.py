@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-WIDTHS = (1100, 800, 560, 360)
+WIDTHS = (1000, 800, 560, 360)
 """Widths of previews in pixels, tried in turn until all of them fit."""
-BUDGET = 2_500_000
+BUDGET = 2_000_000
 """Bytes of all previews together."""
 
 
@@ -45,6 +45,6 @@ def preview(picture: bytes, width: int) -> Preview:
         caption = str(image.info.get("Description", ""))
         size = min(width, image.width), max(1, round(image.height * min(width, image.width) / image.width))
         small, written = image.convert("RGB").resize(size, Image.Resampling.LANCZOS), io.BytesIO()
-        small.save(written, "WEBP", quality=80, method=4)
+        small.save(written, "WEBP", quality=75, method=4)
         return Preview(f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}", caption, size)
     return Preview("", "")
