@@ -4,6 +4,7 @@ import base64
 import contextlib
 import io
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from PIL import Image
@@ -38,6 +39,7 @@ def previews(pictures: Iterable[bytes]) -> list[Preview]:
     return fitting
 
 
+@lru_cache(256)
 def preview(picture: bytes, width: int) -> Preview:
     """Return a picture, made as small as a width if it is larger."""
     with contextlib.suppress(Exception):  # whatever is wrong with the picture

@@ -128,16 +128,18 @@ def facts_of(origin: dict, judged: dict) -> dict[str, str]:
 
 
 def command_of(origin: dict, directory: Path) -> str:
-    """Return the command that makes the runs of a directory again, with every flag that takes a value."""
+    """Return the command that makes the runs of a directory again, with every flag of the configuration."""
     if origin["study"] == "run" or "config" not in origin:  # a function in a notebook is in no file that is known
         return ""
     study = str((directory / origin["file"]).resolve()) if origin.get("file") else origin["study"]
     config = origin["config"] | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
     words = ["jaxstudies", study]
     for name, value in config.items():
-        if value is not None and value is not False:
-            values = [] if value is True else value if isinstance(value, list) else [value]
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+        flag, values = name.replace("_", "-"), value if isinstance(value, list) else [value]
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            words += [f"--{flag}", *map(str, values)]
     return shlex.join([*words, *(["--until-decided"] if origin.get("until_decided") else [])])
 
 
