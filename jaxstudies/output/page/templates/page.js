@@ -175,7 +175,6 @@ for (const id of ["study", "source", "verdict", "text"]) $(id).addEventListener(
 form.addEventListener("reset", () => setTimeout(judge));
 form.addEventListener("submit", (event) => event.preventDefault());
 addEventListener("hashchange", follow);
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
 document.querySelectorAll(".chart").forEach(answer);
 form.hidden = false;
 judge();
