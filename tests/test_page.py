@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from browser import PROGRAM, browser
 
-from jaxstudies.commands import main
 from jaxstudies.output import page
 from jaxstudies.output.page import ladders, rendering
 
@@ -60,8 +59,9 @@ def strangers(tmp_path_factory):
     here = tmp_path_factory.mktemp("strangers")
     (here / "mine.py").write_text(FLOWING)
     fixed, flowing = ["--seeds", "120"], ["--until-decided", "--seeds", "40", "--max-seeds", "80"]
-    main.main([str(here / "mine.py"), *fixed, "--out", str(here / "fixed")])
-    main.main([str(here / "mine.py"), *flowing, "--out", str(here / "flowing")])
+    for name, flags in (("fixed", fixed), ("flowing", flowing)):
+        command = [sys.executable, "-m", "jaxstudies", str(here / "mine.py"), *flags, "--out", str(here / name)]
+        subprocess.run(command, check=True, cwd=ROOT)
     return [here / "fixed", here / "flowing"]
 
 

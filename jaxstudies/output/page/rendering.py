@@ -13,7 +13,7 @@ from urllib.parse import quote
 import jinja2
 
 from jaxstudies.evidence.verdicts import KINDS
-from jaxstudies.output.page import charts, ladders, pictures, strips
+from jaxstudies.output.page import charts, ladders, pictures, repeating, strips
 
 if TYPE_CHECKING:
     from jaxstudies.output.page.sections import Section
@@ -73,32 +73,38 @@ def page(sections: Sequence["Section"], note: str = "", place: Path | None = Non
         "studies": [section.ladders for section in sections],
     }
     style, script = (_source(*names) for names in (("style.css",), ("judge.js", "page.js")))
-    return _environment().get_template("page.html").render(
-        studies=studies,
-        note=note,
-        title=TITLE,
-        counts={kind: kinds.count(kind) for kind in KINDS},
-        choices={
+    policy = {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": f"'{_hash(style)}'",
+        "script-src": f"'{_hash(script)}'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    shown = {
+        "studies": studies,
+        "note": note,
+        "title": TITLE,
+        "counts": {kind: kinds.count(kind) for kind in KINDS},
+        "choices": {
             "study": [(index, study["name"]) for index, study in enumerate(studies)],
             "source": _twice(claim["source"] for claim in claims),
             "verdict": _twice(KINDS),
             "unit": _twice(claim["unit"] for claim in claims if claim["unit"]),
         },
-        limits=LIMITS,
-        about=ABOUT,
-        data=data,
-        width=strips.WIDTH,
-        style=style,
-        script=script,
-        policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'",
-    )  # fmt: skip
+        "limits": LIMITS,
+        "about": ABOUT,
+        "data": data,
+        "width": strips.WIDTH,
+        "style": style,
+        "script": script,
+        "policy": "; ".join(f"{name} {allowed}" for name, allowed in policy.items()),
+    }
+    return _environment().get_template("page.html").render(shown)
 
 
 def _studies(listed: Iterable["Section"], place: Path) -> Iterable[dict[str, Any]]:
     """Yield what is shown of each study."""
-    from jaxstudies.output.page import sections  # it tries every section on a page
-
     listed, taken = list(listed), set()
     pages = iter(pictures.previews(content for section in listed for content in section.figures.values()))
     for section in listed:
@@ -117,7 +123,7 @@ def _studies(listed: Iterable["Section"], place: Path) -> Iterable[dict[str, Any
                 | {
                     "anchor": _unique(f"{anchor}/{_anchor(claim.get('id', ''))}", taken),
                     "strip": strips.strip(claim),
-                    "replays": sections.replays_of(section, claim),
+                    "replays": repeating.replays_of(section, claim),
                 }
                 for claim in section.verdicts
             ],

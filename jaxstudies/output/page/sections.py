@@ -2,7 +2,6 @@
 
 import errno
 import json
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +10,10 @@ import jinja2
 
 from jaxstudies.evidence import records, registration
 from jaxstudies.output import owned
-from jaxstudies.output.page import ladders, rendering
+from jaxstudies.output.page import ladders, rendering, repeating
 
 EXECUTION = ("seeds", "seed")
 """Fields of a configuration that are said with the runs."""
-REPLAYS = 2
-"""Commands of single runs beside a claim, at most."""
 
 
 class UnreadableResults(Exception):
@@ -52,7 +49,11 @@ def read_section(directory: Path) -> Section:
         figures = {path.stem: path.read_bytes() for path in figures_in(directory)}
         name = str(origin["study"])
         text, ran = str(origin.get("text") or name), "; ".join([*what_ran(origin), *how_judged(judged)])
-        known = {"directory": directory, "facts": facts_of(origin, judged), "command": command_of(origin, directory)}
+        known = {
+            "directory": directory,
+            "facts": facts_of(origin, judged),
+            "command": repeating.command_of(origin, directory),
+        }
         section = Section(name, text, ran, verdicts, figures, **known)
         rendering.page([section._replace(figures={})]).encode()  # what cannot be shown fails here
         return section
@@ -125,31 +126,3 @@ def facts_of(origin: dict, judged: dict) -> dict[str, str]:
     }
     versions = [f"{name} {value}" for name, value in environment.items() if name not in ("commit", "device_kind")]
     return {name: text for name, text in (said | {"versions": ", ".join(versions)}).items() if text}
-
-
-def command_of(origin: dict, directory: Path) -> str:
-    """Return the command that makes the runs of a directory again, with every flag of the configuration."""
-    if origin["study"] == "run" or "config" not in origin:  # a function in a notebook is in no file that is known
-        return ""
-    study = str((directory / origin["file"]).resolve()) if origin.get("file") else origin["study"]
-    config = origin["config"] | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
-    words = ["jaxstudies", study]
-    for name, value in config.items():
-        flag, values = name.replace("_", "-"), value if isinstance(value, list) else [value]
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif value is not None:
-            words += [f"--{flag}", *map(str, values)]
-    return shlex.join([*words, *(["--until-decided"] if origin.get("until_decided") else [])])
-
-
-def replays_of(section: Section, claim: Mapping, seed: int = 0) -> list[str]:
-    """Return the commands that run a run of each setting again that a claim rests on, of the first few."""
-    there = section.directory is not None and (section.directory / records.RUNS).is_file()
-    directory = str(section.directory) if there else f"results/{section.name}"
-    commands = []
-    for setting in claim.get("asked") or ():
-        labels = {name: value[0] if isinstance(value, list) else value for name, value in setting.items()}
-        words = [f"{name}={value}" for name, value in labels.items() if value is not None]
-        commands.append(shlex.join(["jaxstudies", "replay", directory, str(seed), *words]))
-    return list(dict.fromkeys(commands))[:REPLAYS] if section.command else []
