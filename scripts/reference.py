@@ -1,7 +1,8 @@
 """Renew the reference results in figures/ from a clean commit.
 
 Each study runs with its defaults into results/reference/STUDY, where git does not look; what they leave but for the
-tables of runs is then copied to figures/STUDY.
+tables of runs is then copied to figures/STUDY, and the page of all verdicts written, as by
+`jaxstudies report figures --out figures/report.html`.
 """
 
 import json
@@ -17,7 +18,7 @@ from jaxstudies.commands import endings
 with endings.explained("reference", after=""):  # Ctrl-C while they are imported is one line
     import tyro
 
-    from jaxstudies.commands import command, flags
+    from jaxstudies.commands import command, flags, report_command
     from jaxstudies.commands.endings import UsageError
     from jaxstudies.output import provenance
     from jaxstudies.studies import packaged
@@ -77,6 +78,7 @@ def renew(asked: tuple[str, ...]) -> None:
     for name in names:  # behind all runs, since the checkout is changed from here on
         (ROOT / "figures" / name).mkdir(exist_ok=True)
         copy(RESULTS / name, ROOT / "figures" / name)
+    report_command.main([str(ROOT / "figures"), "--out", str(ROOT / "figures" / "report.html")])
 
 
 def main() -> None:

@@ -28,3 +28,14 @@ def test_a_reference_comes_from_a_clean_commit(name):
 def test_its_verdicts_follow_from_its_effects_alone(name):
     """Without the table of runs, which is not committed, and without the study's code."""
     assert list(records.verify(FIGURES / name)) == []
+
+
+def test_the_page_holds_every_claim_and_figure_and_is_small():
+    path = FIGURES / "report.html"
+    text = path.read_text("utf-8")
+    assert path.stat().st_size < 5_000_000 and "cannot be judged anew" not in text
+    claims = [claim for name in NAMES for claim in json.loads((FIGURES / name / "claims.json").read_text())["claims"]]
+    rows = re.findall(r'<tr id="([^"]+)" data-study="\d+" data-claim="\d+" data-verdict="([^"]+)"', text)
+    assert [kind for _, kind in rows] == [claim["verdict"] for claim in claims]
+    assert [id_.partition("/")[2] for id_, _ in rows] == [claim["id"] for claim in claims]
+    assert text.count("<img ") == sum(len(list((FIGURES / name).glob("*.png"))) for name in NAMES)

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxstudies.commands import main
-from jaxstudies.evidence import records, registration
+from jaxstudies.evidence import records, registration, verdicts
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.verdicts import judge_all
 from jaxstudies.study import load
@@ -200,6 +200,17 @@ def test_another_margin_or_level_shows_what_would_change(finished, capsys):
     assert verify(finished, "--level", "0.999999") == 0
     said = capsys.readouterr().out
     assert "up: supported would be inconclusive" in said and "of 3 verdicts would change" in said
+
+
+def test_fewer_seeds_are_judged_as_if_no_more_were_run(finished, capsys):
+    assert verify(finished, "--seeds", "1") == 0
+    assert "up: supported would be inconclusive" in capsys.readouterr().out
+    record = records.read(finished)
+    effects, ten = records.by_id(finished, record), records.again(finished, record, seeds=10)
+    for entry, verdict in zip(record["claims"], ten, strict=True):
+        first = effects[entry["id"]].query("seed < 10")
+        assert verdict._replace(family_verdict="") == verdicts.judge(entry, first)
+    assert verify(finished, "--seeds", "0") == 2
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 1}', '{"format": 1, "claims": [{"id": "x"}]}'])

@@ -20,7 +20,7 @@ USAGE = """usage: jaxstudies STUDY [flags]        run a study; STUDY --help expl
        jaxstudies replay DIR SEED [LABEL=VALUE ...]
                                        run one run of a directory again, and draw it
        jaxstudies docs [--out DIR]     write the reference of the library
-       jaxstudies report DIR [DIR ...] write a page of the verdicts in directories
+       jaxstudies report [DIR ...]     write a page of the verdicts in directories
 """
 COMMANDS = ("register", "verify", "replay", "docs", "report")
 

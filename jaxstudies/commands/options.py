@@ -78,6 +78,10 @@ def parse(
     """
     argv, ranges = levels.take_ranges(config, argv)
     kind = flags.explained(config, Seeds, Options)
+    if (
+        stored is None
+    ):  # there is one flag for what is true or false, which turns it over; to say the default is no harm
+        argv = [word for word in argv if word not in _defaults(kind)]
     prior = {"config": (tyro.conf.FlagCreatePairsOff,)} if stored is None else {"default": kind(**stored)}
     parsed = flags.parse(kind, argv, prog=f"{name}.py", description=text, **prior)
     # A value that is named twice counts once, as a seed that ran twice should.
@@ -94,6 +98,12 @@ def parse(
     options = filled(Options)
     check(options)
     return chosen, filled(Seeds), options
+
+
+def _defaults(kind: type) -> set[str]:
+    """Return the words that say the default of what is true or false, as --no-verbose."""
+    said = {field.name: field.default for field in dataclasses.fields(kind) if isinstance(field.default, bool)}
+    return {f"--{'' if default else 'no-'}{name.replace('_', '-')}" for name, default in said.items()}
 
 
 def check(options: Options) -> None:

@@ -1,5 +1,6 @@
-"""The page of verdicts, from the command line: `jaxstudies report DIR [DIR ...] [--out FILE]`."""
+"""The page of verdicts, from the command line: `jaxstudies report [DIR ...] [--out FILE]`."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,15 +14,17 @@ from jaxstudies.output.files import writing
 from jaxstudies.output.page import Section, UnreadableResults
 
 DESCRIPTION = "Write one page of the verdicts and figures in directories of studies' results."
-DIRECTORIES = tyro.conf.Positional, tyro.conf.arg(metavar="DIR [DIR ...]", help_behavior_hint="")
+DIRECTORIES = tyro.conf.Positional, tyro.conf.arg(metavar="[DIR ...]", help_behavior_hint="")
+RESULTS = Path("results")
+"""Where studies leave their results unless told otherwise."""
 
 
 @dataclass(frozen=True)
 class Options:
     """What is read and where the page is written."""
 
-    directories: Annotated[list[Path], *DIRECTORIES]
-    """Directories in which studies have left their results."""
+    directories: Annotated[list[Path], *DIRECTORIES] = dataclasses.field(default_factory=list)
+    """Directories in which studies have left their results, or that hold such directories (results)."""
     out: Path = Path("report.html")
     """File of the page; by default it is in the current directory."""
 
@@ -38,8 +41,9 @@ def check(path: Path) -> None:
 def write(path: Path, sections: list[Section], note: str = "") -> None:
     """Write the page and say where it is."""
     check(path)
+    text = page.page([page.with_ladders(section) for section in sections], note, path.parent)
     with writing(path):
-        files.write_atomic(path, lambda p: p.write_text(page.page(sections, note), "utf-8"))
+        files.write_atomic(path, lambda p: p.write_text(text, "utf-8"))
     print(f"\n{path}")
 
 
@@ -55,8 +59,8 @@ def main(argv: list[str]) -> None:
     """
     with endings.explained("report", _mistake, after=""):
         options = flags.parse(Options, argv, prog="jaxstudies report", description=DESCRIPTION)
-        if not options.directories:
-            raise UsageError("name one directory or more in which a study has left its results")
+        if not options.directories and not RESULTS.is_dir():
+            raise UsageError(f"name one directory or more in which a study has left its results; {RESULTS} is none")
         check(options.out)
-        once = {path.resolve(): path for path in options.directories}
-        write(options.out, [page.read_section(path) for path in once.values()])
+        found = page.found_in(options.directories or [RESULTS])
+        write(options.out, [page.read_section(path) for path in found])

@@ -19,7 +19,7 @@ DESCRIPTION = (
 )
 DIRECTORIES = tyro.conf.Positional, tyro.conf.arg(metavar="DIR [DIR ...]", help_behavior_hint="")
 
-OPTIONAL = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
+OPTIONAL, COUNT = (tyro.conf.arg(metavar=word, help_behavior_hint="") for word in ("FLOAT", "INT"))
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,14 @@ class Options:
     margin: float = 0.0
     """Show what would change if the region of every claim were wider by this much at each end, in
     the claim's unit; a negative number makes them narrower."""
+    seeds: Annotated[Annotated[int, at.Interval(ge=1, le=10**9)] | None, COUNT] = None
+    """Show what would change with the first so many seeds alone."""
 
 
 def say_changes(directory: Path, options: Options) -> None:
-    """Print which verdicts would be others at another level or margin."""
+    """Print which verdicts would be others at another level or margin, or with fewer seeds."""
     record = records.read(directory)
-    now = records.again(directory, record, options.level, options.margin)
+    now = records.again(directory, record, options.level, options.margin, options.seeds)
     changed = 0
     for before, other in zip(record["claims"], now, strict=True):
         if before["verdict"] != other.verdict:
@@ -85,7 +87,7 @@ def main(argv: list[str]) -> None:
             print(f"{directory}: {f'{len(found)} differences' if found else f'{number} verdicts stand'}")
             for line in found:
                 print(f"  {line}")
-            if options.level is not None or options.margin:
+            if options.level is not None or options.margin or options.seeds is not None:
                 say_changes(directory, options)
         if unverifiable:
             raise UsageError("; ".join(unverifiable))

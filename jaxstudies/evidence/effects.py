@@ -74,6 +74,12 @@ def first_seeds(effects: pd.DataFrame, number: int) -> pd.DataFrame | None:
     return effects[(seeds < number).fillna(False).to_numpy(bool)] if alone else None
 
 
+def up_to(effects: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Return the effects of the first seeds, or all where seeds are not told apart."""
+    first = first_seeds(effects, number)
+    return effects if first is None else first
+
+
 def write_effects(path: Path, effects: pd.DataFrame, table_digest: str) -> None:
     """Write the effects by seed, with the digest of the table that they were taken from."""
     columns = [n for n in ("claim", "seed", "value", "other", "count") if n in effects]

@@ -159,7 +159,9 @@ def effects_of(directory: Path) -> tuple[pd.DataFrame, str]:
         raise Unverifiable(f"{path} cannot be read ({type(error).__name__})") from error
 
 
-def again(directory: Path, record: Mapping, level: float | None = None, margin: float = 0.0) -> list[Verdict]:
+def again(
+    directory: Path, record: Mapping, level: float | None = None, margin: float = 0.0, seeds: int | None = None
+) -> list[Verdict]:
     """Return the verdicts anew from the effects by seed.
 
     Args:
@@ -167,12 +169,12 @@ def again(directory: Path, record: Mapping, level: float | None = None, margin: 
         record: What claims.json says.
         level: Of all claims, if not their own.
         margin: By how much the regions are wider at each end; of which nothing is left, nothing is decided.
+        seeds: How many of the first seeds are looked at, if not all.
 
     Raises:
         Unverifiable: The effects cannot be read.
     """
-    rows, _ = effects_of(directory)
-    by_claim: Mapping[str, pd.DataFrame] = dict(list(rows.groupby("claim", observed=True)))
+    by_claim = by_id(directory, record)
     records = [dict(claim) for claim in record["claims"]]
     for claim in records:
         low, high = claim["region"]
@@ -180,8 +182,19 @@ def again(directory: Path, record: Mapping, level: float | None = None, margin: 
         if low is not None and high is not None and low - margin > high + margin:
             claim["undecidable"] = "nothing is left of its region"
         claim["level"] = claim["level"] if level is None else level
-    effects = {claim["id"]: by_claim.get(claim["id"], rows[:0]) for claim in records}
-    return verdicts.judge_records(records, effects, record["rule"]["looks"])
+    looks = record["rule"]["looks"]
+    if seeds is not None:
+        looks = None if looks is None else [look for look in looks if look <= seeds] or looks[:1]
+        last = seeds if looks is None else looks[-1]
+        by_claim = {id_: effects_by_seed.up_to(effects, last) for id_, effects in by_claim.items()}
+    return verdicts.judge_records(records, by_claim, looks)
+
+
+def by_id(directory: Path, record: Mapping) -> dict[str, pd.DataFrame]:
+    """Return the effects by seed of each claim in a record, which may be none."""
+    rows, _ = effects_of(directory)
+    found: Mapping[str, pd.DataFrame] = dict(list(rows.groupby("claim", observed=True)))
+    return {claim["id"]: found.get(claim["id"], rows[:0]) for claim in record["claims"]}
 
 
 def _differences(before: Mapping, now: Mapping) -> Iterator[str]:

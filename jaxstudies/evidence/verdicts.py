@@ -93,6 +93,15 @@ class Verdict(NamedTuple):
     """Labels of the settings that it rests on; None if that is all."""
 
 
+class Measured(NamedTuple):
+    """The interval of a claim's effects, before it is held against a region."""
+
+    interval: tuple[float, float, float]
+    n: int
+    why: str = ""
+    """Why they decide nothing, whatever the region."""
+
+
 class Judged(NamedTuple):
     """An interval held against a region."""
 
@@ -102,8 +111,8 @@ class Judged(NamedTuple):
     why: str = ""
 
 
-def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: float) -> Judged:
-    """Hold the interval of effects against the region in which the claim is true.
+def measured(record: Mapping, method: Method, effects: pd.DataFrame, levels: Iterable[float]) -> Iterator[Measured]:
+    """Yield the interval of a claim's effects at each level.
 
     Raises:
         StudyError: An effect lies beyond the bounds that were stated.
@@ -112,16 +121,24 @@ def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: 
     if record["bounds"] is not None and n and not values.between(*record["bounds"]).all():
         beyond = values[~values.between(*record["bounds"])].iloc[0]
         raise StudyError(f"bounds {tuple(record['bounds'])}: an effect is {beyond:g}")
-    estimate, low, high = method.interval(*method.take(effects), **record["arguments"], level=level)
-    bounds = record["bounds"] if record["estimand"] == "mean" else None
-    interval = clipped((estimate, low, high), *(bounds or ESTIMANDS[record["estimand"]].possible))
-    estimate, low, high = interval
-    if n == 0:
-        return Judged("not tested", interval, n, "no run tests it")
-    if n < method.least:
-        return Judged("inconclusive", interval, n, f"{n} values are too few, {method.least} at least are needed")
-    if low == high and values.nunique() == 1:
-        return Judged("inconclusive", interval, n, "all values are equal, which is no evidence")
+    taken, are_equal = method.take(effects), values.nunique() == 1
+    possible = record["bounds"] if record["estimand"] == "mean" else None
+    few = f"{n} values are too few, {method.least} at least are needed" if n else "no run tests it"
+    for level in levels:
+        interval = clipped(
+            method.interval(*taken, **record["arguments"], level=level),
+            *(possible or ESTIMANDS[record["estimand"]].possible),
+        )
+        equal = "all values are equal, which is no evidence" if are_equal and interval[1] == interval[2] else ""
+        yield Measured(interval, n, few if n < method.least else equal)
+
+
+def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: float) -> Judged:
+    """Hold the interval of effects against the region in which the claim is true, see `measured`."""
+    ((interval, n, why),) = measured(record, method, effects, [level])
+    if why:
+        return Judged("inconclusive" if n else "not tested", interval, n, why)
+    _, low, high = interval
     least, most = _ends(record["region"])
     from_low, to_high = record["ends"]
     # An end that does not belong to the region must not lie in the interval, either.
@@ -134,6 +151,12 @@ def _ends(region: Sequence[float | None]) -> tuple[float, float]:
     """Return the ends of a region; None is infinity."""
     least, most = (end if end is not None else default for end, default in zip(region, ANY, strict=True))
     return least, most
+
+
+def method_of(record: Mapping, looks: Sequence[int] | None) -> Method | None:
+    """Return the interval that a claim is judged by, for `looks` as in `judge`, or None if there is none."""
+    estimand = ESTIMANDS[record["estimand"]]
+    return estimand.fixed(record) if looks is None else estimand.sequence(record)
 
 
 def judge(
@@ -149,7 +172,7 @@ def judge(
         level: Of the interval, if not that of the claim.
     """
     estimand, level = ESTIMANDS[record["estimand"]], record["level"] if level is None else level
-    method = estimand.fixed(record) if looks is None else estimand.sequence(record)
+    method = method_of(record, looks)
     said: dict[str, Any] = {name: record[name] for name in Verdict._fields if name in record}
     if method is None:
         judged, fell, words = held_against(record, estimand.fixed(record), effects, level), None, "none"

@@ -1,0 +1,42 @@
+"""Commands that make what is on the page again."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxstudies.evidence import records
+
+if TYPE_CHECKING:
+    from jaxstudies.output.page.sections import Section
+
+REPLAYS = 2
+"""Commands of single runs beside a claim, at most."""
+
+
+def command_of(origin: dict, directory: Path) -> str:
+    """Return the command that makes the runs of a directory again, with every flag of the configuration."""
+    if origin["study"] == "run" or "config" not in origin:  # a function in a notebook is in no file that is known
+        return ""
+    study = str((directory / origin["file"]).resolve()) if origin.get("file") else origin["study"]
+    config = origin["config"] | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
+    words = ["jaxstudies", study]
+    for name, value in config.items():
+        flag, values = name.replace("_", "-"), value if isinstance(value, list) else [value]
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            words += [f"--{flag}", *map(str, values)]
+    return shlex.join([*words, *(["--until-decided"] if origin.get("until_decided") else [])])
+
+
+def replays_of(section: "Section", claim: Mapping, seed: int = 0) -> list[str]:
+    """Return the commands that run a run of each setting again that a claim rests on, of the first few."""
+    there = section.directory is not None and (section.directory / records.RUNS).is_file()
+    directory = str(section.directory) if there else f"results/{section.name}"
+    commands = []
+    for setting in claim.get("asked") or ():
+        labels = {name: value[0] if isinstance(value, list) else value for name, value in setting.items()}
+        words = [f"{name}={value}" for name, value in labels.items() if value is not None]
+        commands.append(shlex.join(["jaxstudies", "replay", directory, str(seed), *words]))
+    return list(dict.fromkeys(commands))[:REPLAYS] if section.command else []
