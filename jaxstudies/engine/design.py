@@ -181,6 +181,8 @@ class Points(NamedTuple):
     """A number of each setting, by the name of a parameter of `simulate` and of a label."""
     arguments: dict[str, object]
     """What `simulate` gets behind the star, by the names of its parameters."""
+    num_seeds: int | None = None
+    """Seeds of these settings, if not those of all."""
 
 
 def points_design(parts: Iterable[Points]) -> Design:
@@ -203,7 +205,7 @@ def points_design(parts: Iterable[Points]) -> Design:
         size = len(next(iter(part.columns.values())))
         static = tuple((name, check_static(name, value)) for name, value in part.arguments.items())
         mapped = {name: as_data(name, column) for name, column in part.columns.items()}
-        groups.append(Group(np.arange(start, start + size), static, {}, mapped))
+        groups.append(Group(np.arange(start, start + size), static, {}, mapped, part.num_seeds))
         said = {name: label_column([label(value)]) for name, value in part.labels.items()}
         labels.append(pd.DataFrame({name: np.repeat(one, size) for name, one in said.items()} | part.columns))
         start += size

@@ -13,12 +13,12 @@ ConditionName = Literal["tanh", "relu", "identity", "minibatch", "single", "offs
 
 
 class Condition(NamedTuple):
-    """What is trained; where `across` is no rate, both layers have the same."""
+    """What is trained; where `across` is no rates, both layers have that upwards."""
 
     activation: str = "tanh"
     num_examples: int = WIDTH**2 + WIDTH  # as many as there are weights
     batch_size: int | None = None
-    across: Literal["rate", "offset", "drift"] = "rate"
+    across: Literal["rates", "offset", "drift"] = "rates"
 
 
 CONDITIONS = {
@@ -30,25 +30,41 @@ CONDITIONS = {
     "offset": Condition(across="offset"),
     "drift": Condition(across="drift"),
 }
+CENTERS: dict[str, tuple[float, float]] = {
+    "tanh": (3.4384375, 2.0403125),
+    "relu": (2.2, 1.2),
+    "identity": (1.8, 1.3),
+    "minibatch": (3.5, 1.2),
+    "single": (2.5, 1.5),
+    "offset": (1.5, 1.7),
+    "drift": (1.5, 1.7),
+}
+"""Where each plane is centered: on the boundary of the first network."""
+ZOOM = 10
+"""Times that each window is smaller than the one before."""
 
 
 @dataclass(frozen=True)
 class Config:
     """What is trained: a network at each point of a plane, whose axes are logarithmic."""
 
-    seeds: Annotated[int, Interval(ge=1, le=10**6)] = 1
-    """Networks per point, each on data of its own."""
+    seeds: Annotated[int, Interval(ge=1, le=10**6)] = 15
+    """Networks, each on data of its own; with one there are its pictures alone."""
     seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
     """Master seed; network i depends on it and on i alone."""
     conditions: tuple[ConditionName, ...] = ("tanh",)
     """What is trained: tanh, ReLU or identity in the hidden layer; tanh in minibatches or on a single example, with a
     learning rate for each layer; or with one rate, and an offset added to the hidden weights at initialization
     (offset) or before every step (drift)."""
-    points: Annotated[int, Interval(ge=2, le=4096)] = 256
-    """Points along each axis."""
-    center: tuple[float, float] = (1.5, 1.5)
-    """Center of the plane: the decimal logarithm of the hidden layer's rate, and that of the output's."""
-    span: Annotated[float, Interval(gt=0, le=30)] = 9.0
+    points: Annotated[int, Interval(ge=2, le=4096)] = 128
+    """Points along each axis of the picture, for which the first network is trained."""
+    points_of_all: Annotated[int, Interval(ge=2, le=4096)] = 64
+    """Points along each axis where all networks are trained, if there are several."""
+    zooms: Annotated[int, Interval(ge=0, le=12)] = 2
+    """Further pictures of the first network, each of a window ten times smaller around the center."""
+    center: tuple[float, float] | None = None
+    """Center of the plane: the decimal logarithm of what is across, and that of the rate upwards (on the boundary)."""
+    span: Annotated[float, Interval(gt=0, le=30)] = 1.0
     """Length of each axis, in decades."""
     steps: Annotated[int, Interval(ge=1, le=MOST_STEPS)] = 500
     """Steps of gradient descent."""

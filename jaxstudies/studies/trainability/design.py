@@ -1,33 +1,50 @@
-"""The points of the plane."""
+"""The points of the planes."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from jaxstudies.engine.design import Design, Points, points_design
-from jaxstudies.studies.trainability.config import CONDITIONS, Config
+from jaxstudies.studies.trainability.config import CENTERS, CONDITIONS, ZOOM, Config
+
+ALL = "all"
+"""The part of the design in which all networks are trained; the others are pictures of the first."""
 
 
-def axes(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Return the decimal logarithms along both axes: midpoints of equal cells."""
-    along = config.span * ((np.arange(config.points) + 0.5) / config.points - 0.5)
-    return config.center[0] + along, config.center[1] + along
+def parts(config: Config) -> dict[str, tuple[int, float]]:
+    """Return points along each axis and the span of each part of the design."""
+    pictures = ["picture", *(f"zoom {number}" for number in range(1, config.zooms + 1))]
+    windows = {name: (config.points, config.span / ZOOM**number) for number, name in enumerate(pictures)}
+    return windows | ({ALL: (config.points_of_all, config.span)} if config.seeds > 1 else {})
+
+
+def axes(center: tuple[float, float], points: int, span: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the decimal logarithms across and upwards: midpoints of equal cells."""
+    along = span * ((np.arange(points) + 0.5) / points - 0.5)
+    return center[0] + along, center[1] + along
 
 
 def by_tiles(points: int) -> np.ndarray:
-    """Return the places of a square grid, (points^2, 2), so that squares of any size stand together.
+    """Return rows and columns of a square grid, (2, points^2), so that squares of any size stand together.
 
     Runs that are neighbors are likely to diverge together, and a block is done when its last run is (Morton's order).
     """
     row, column = np.indices((points, points)).reshape(2, -1)
     code = sum(((row >> bit & 1) << 2 * bit + 1) + ((column >> bit & 1) << 2 * bit) for bit in range(12))
-    return np.stack([row, column], axis=1)[np.argsort(code)]
+    order = np.argsort(code)
+    return np.stack([row[order], column[order]])
 
 
 def settings(config: Config) -> Design:
-    """Return the points, for each condition."""
-    across, up = axes(config)
-    row, column = by_tiles(config.points).T
-    columns = {"x": 10.0 ** across[column], "y": 10.0 ** up[row]}
-    return points_design(
-        Points({"condition": name}, columns, {"condition": CONDITIONS[name], "steps": config.steps})
-        for name in config.conditions
-    )
+    """Return the points, for each condition and part."""
+
+    def listed() -> Iterator[Points]:
+        for name in config.conditions:
+            for part, (points, span) in parts(config).items():
+                across, up = axes(config.center or CENTERS[name], points, span)
+                row, column = by_tiles(points)
+                columns = {"x": 10.0 ** across[column], "y": 10.0 ** up[row]}
+                arguments = {"condition": CONDITIONS[name], "steps": config.steps}
+                yield Points({"condition": name, "part": part}, columns, arguments, None if part == ALL else 1)
+
+    return points_design(listed())

@@ -1,4 +1,4 @@
-"""One point of the plane: a network of one hidden layer, trained until it diverges or its steps are done."""
+"""One point of a plane: a network of one hidden layer, trained until it has diverged or its steps are done."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,14 +6,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxstudies.networks.data import Dataset
 from jaxstudies.studies.trainability.config import WIDTH, Condition
 from jaxstudies.training import TrainState, start_state, take, train_step
 
 MOST, LAST = 1e6, 20
-"""Times the initial loss up to which losses count, and the last of them by whose mean training is judged."""
+"""What a loss counts for at most, and the last losses by whose mean a run is judged."""
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": lambda z: jnp.tanh(2**0.5 * z),
     "relu": lambda z: 2**0.5 * jax.nn.relu(z),
@@ -22,111 +22,89 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 class Params(NamedTuple):
-    """The weights; there are no biases."""
+    """The weights, or a learning rate for each layer; there are no biases."""
 
-    hidden: Float[Array, "units inputs"]
-    output: Float[Array, "1 units"]
-
-
-class Seen(NamedTuple):
-    """What is kept of the losses so far; all but the newest are divided by the first."""
-
-    loss: Float[Array, ""]
-    first: Float[Array, ""]
-    total: Float[Array, ""]
-    inverses: Float[Array, ""]
-    last: Float[Array, ""]
-    """Sum of those among the last ones."""
-    diverged_at: Int[Array, ""]
+    hidden: Float[Array, "units inputs"] | Float[Array, ""]
+    output: Float[Array, "1 units"] | Float[Array, ""]
 
 
-def see(seen: Seen, loss: jax.Array, index: jax.Array, steps: int) -> Seen:
-    """Add the loss before a step."""
-    first = jnp.where(index == 0, loss, seen.first)
-    # One that is no number counts as a million, not as a million times the first: so it does in the published code.
-    relative = jnp.minimum(jnp.where(jnp.isfinite(loss), loss, MOST) / first, MOST)
-    too_large = ~jnp.isfinite(loss) | (loss / first > MOST)
-    return Seen(
-        loss,
-        first,
-        seen.total + relative,
-        seen.inverses + 1 / relative,
-        seen.last + jnp.where(index >= steps - LAST, relative, 0.0),
-        jnp.where(too_large, jnp.minimum(seen.diverged_at, index), seen.diverged_at),
-    )
-
-
-def judged(seen: Seen, count: jax.Array, steps: int) -> dict[str, jax.Array]:
-    """Return the measures, with what the steps that were left out would have added: each as much as the last one."""
-    left = steps - count
-    lost = jnp.minimum(MOST / seen.first, MOST)
-    last = seen.last + jnp.minimum(left, LAST) * lost
-    converged = last < min(steps, LAST)
-    measure = jnp.where(converged, -(seen.total + left * lost), seen.inverses + left / lost)
-    return {"converged": converged, "diverged_at": seen.diverged_at, "measure": measure}
-
-
-def draw(key: Key[Array, ""], condition: Condition) -> tuple[Params, Dataset]:
-    """Draw weights and examples, all standard normal, in 32 bits whatever training has."""
-    kind = jnp.zeros(()).dtype
-    shapes = (WIDTH, WIDTH), (1, WIDTH), (condition.num_examples, WIDTH), (condition.num_examples, 1)
+def draw(key: Key[Array, ""], num_examples: int) -> tuple[Params, Dataset]:
+    """Draw weights and examples, all standard normal; they are the same numbers where training has 64 bits."""
+    shapes, kind = ((WIDTH, WIDTH), (1, WIDTH), (num_examples, WIDTH), (num_examples, 1)), jnp.zeros(()).dtype
     keys = jax.random.split(key, 4)
     drawn = [jax.random.normal(k, shape, jnp.float32).astype(kind) for k, shape in zip(keys, shapes, strict=True)]
     return Params(*drawn[:2]), Dataset(*drawn[2:])
 
 
 def network(activation: str) -> tuple[Callable, Callable]:
-    """Return a hidden layer with the mean-field parametrization, without biases, as `training` takes it.
+    """Return a network with one hidden layer in the mean-field parametrization, as `training` takes it.
 
-    The examples are on the minor axis of the hidden layer, which is what makes it fast.
+    The hidden layer has its examples on the minor axis, where a matrix product is the fastest on a CPU.
     """
 
-    def apply(params: Params, inputs: jax.Array) -> jax.Array:
+    def apply(params: Params, inputs: Float[Array, "n inputs"]) -> Float[Array, "n 1"]:
         hidden = ACTIVATIONS[activation](params.hidden @ inputs.T / WIDTH**0.5)
         return (params.output @ hidden / WIDTH).T
 
     return lambda key, inputs: None, apply
 
 
+def judged(losses: Float[Array, " steps"]) -> tuple[Bool[Array, ""], Int[Array, ""], Float[Array, ""]]:
+    """Return whether a run converged, when it diverged, and its measure, see `simulate`."""
+    finite = jnp.isfinite(losses)
+    # What is no number counts a million, and not a million times the first loss: so it does in the published code.
+    relative = jnp.where(finite, losses, MOST) / losses[0]
+    too_large, relative = ~finite | (relative > MOST), jnp.minimum(relative, MOST)
+    converged = relative[-LAST:].mean() < 1
+    diverged_at = jnp.where(too_large.any(), too_large.argmax(), len(losses)).astype(jnp.int32)
+    return converged, diverged_at, jnp.where(converged, -relative.sum(), (1 / relative).sum())
+
+
+def train(
+    key: Key[Array, ""], x: Float[Array, ""], y: Float[Array, ""], condition: Condition, steps: int, stop: bool = True
+) -> Float[Array, " steps"]:
+    """Return the loss of all examples before each step, NaN from where it is no finite number if it is to stop there.
+
+    From there no run comes back, and it need not be trained further.
+    """
+    draw_key, batch_key = jax.random.split(key)
+    params, data = draw(draw_key, condition.num_examples)
+    offset, drift = (x * (condition.across == name) for name in ("offset", "drift"))
+    rates = Params(x if condition.across == "rates" else y, y)
+    optimizer = optax.stateless(lambda grads, _: jax.tree.map(lambda rate, grad: -rate * grad, rates, grads))
+    model, loss_fn = network(condition.activation), optax.squared_error
+    batches = jax.random.randint(batch_key, (steps, condition.batch_size or 1), 0, condition.num_examples)
+
+    def shifted(state: TrainState, by: Float[Array, ""]) -> TrainState:
+        return state._replace(params=state.params._replace(hidden=state.params.hidden + by))
+
+    def step(going: tuple[Int[Array, ""], TrainState, jax.Array]) -> tuple[Int[Array, ""], TrainState, jax.Array]:
+        index, state, losses = going
+        state = shifted(state, drift)
+        batch = take(data, batches[index]) if condition.batch_size else data
+        new, loss = train_step(state, batch, key, model=model, optimizer=optimizer, loss_fn=loss_fn)
+        if condition.batch_size:
+            loss = loss_fn(model[1](state.params, data.inputs), data.targets).mean()
+        return index + 1, new, losses.at[index].set(loss)
+
+    def goes_on(going: tuple[Int[Array, ""], TrainState, jax.Array]) -> Bool[Array, ""]:
+        index, _, losses = going
+        return (index < steps) & ((index == 0) | jnp.isfinite(losses[index - 1]) | (not stop))
+
+    start = shifted(start_state(params, optimizer), offset)
+    return jax.lax.while_loop(goes_on, step, (jnp.int32(0), start, jnp.full(steps, jnp.nan)))[2]
+
+
 def simulate(
     key: Key[Array, ""], x: Float[Array, ""], y: Float[Array, ""], *, condition: Condition, steps: int
 ) -> dict[str, Array]:
-    """Train one network by gradient descent; return whether its training converged, and when it diverged.
-
-    A run has converged if the mean of its last 20 losses, over all examples, is below the first (Sohl-Dickstein 2024,
-    arXiv 2402.06184), and is stopped once its loss is no finite number, from where none comes back.
+    """Train one network by gradient descent, at a point (x, y) of a plane.
 
     Returns:
-        `converged`; `diverged_at`, the number of steps before the first loss that is no finite number or a million
-        times the first, `steps` if there is none; and `measure`, which colors the paper's pictures: minus the sum of
-        losses over the first if it converged, else the sum of their inverses.
+        `converged`, whether the mean of the last 20 losses is below the first (Sohl-Dickstein 2024, arXiv 2402.06184);
+        `diverged_at`, the number of steps before the first loss that is no finite number or a million times the first,
+        `steps` if there is none; and `measure`, which colors the paper's pictures: minus the sum of the losses over
+        the first if the run converged, else the sum of their inverses.
     """
-    draw_key, batch_key = jax.random.split(key)
-    params, data = draw(draw_key, condition)
-    if condition.across == "offset":
-        params = params._replace(hidden=params.hidden + x)
-    drift = x if condition.across == "drift" else 0.0
-    rates = Params(x if condition.across == "rate" else y, y)
-    optimizer = optax.stateless(lambda grads, _: jax.tree.map(lambda rate, grad: -rate * grad, rates, grads))
-    model = network(condition.activation)
-
-    def loss_of(state: TrainState) -> jax.Array:
-        return jnp.mean(optax.squared_error(model[1](state.params, data.inputs), data.targets))
-
-    def step(going: tuple[jax.Array, TrainState, Seen]) -> tuple[jax.Array, TrainState, Seen]:
-        index, state, seen = going
-        if condition.across == "drift":
-            state = state._replace(params=state.params._replace(hidden=state.params.hidden + drift))
-        here, batch = jax.random.fold_in(batch_key, index), data
-        if condition.batch_size is not None:
-            batch = take(data, jax.random.randint(here, (condition.batch_size,), 0, len(data.inputs)))
-        new, loss = train_step(state, batch, here, model=model, optimizer=optimizer, loss_fn=optax.squared_error)
-        return index + 1, new, see(seen, loss if batch is data else loss_of(state), index, steps)
-
-    def goes_on(going: tuple[jax.Array, TrainState, Seen]) -> jax.Array:
-        return (going[0] < steps) & jnp.isfinite(going[2].loss)
-
-    zero = jnp.zeros_like(x)
-    start = jnp.int32(0), start_state(params, optimizer), Seen(zero, zero, zero, zero, zero, jnp.int32(steps))
-    count, _, seen = jax.lax.while_loop(goes_on, step, start)
-    return judged(seen, count, steps)
+    converged, diverged_at, measure = judged(train(key, x, y, condition, steps))
+    return {"converged": converged, "diverged_at": diverged_at, "measure": measure}
