@@ -26,7 +26,7 @@ class Counts(NamedTuple):
         return float(np.polyfit(-np.log(self.sizes), np.log(self.boxes), 1)[0])
 
     @property
-    def local(self) -> Float[np.ndarray, " sizes-1"]:
+    def local(self) -> Float[np.ndarray, " slopes"]:
         """The slopes between neighboring sizes."""
         with np.errstate(all="ignore"):
             return -np.diff(np.log(self.boxes)) / np.diff(np.log(self.sizes))
