@@ -5,12 +5,13 @@ rates, one for each layer, from one initialization. This is his plane, over seed
 """
 
 from jaxstudies.studies.trainability.config import Config
-from jaxstudies.studies.trainability.design import settings
+from jaxstudies.studies.trainability.design import RUNS_PER_DEVICE, settings
 from jaxstudies.studies.trainability.figures import CAPTIONS, plot
 from jaxstudies.studies.trainability.outcome import POPULATION, claims, summarize, tables
+from jaxstudies.studies.trainability.refined import beside
 from jaxstudies.studies.trainability.simulation import simulate
 
-RUNS_PER_DEVICE = 32  # examples times units of so many networks stay within a core's caches
 QUICK = ("--seeds", "6", "--points", "32", "--points-of-all", "16")
 
-__all__ = ["CAPTIONS", "POPULATION", "Config", "claims", "plot", "settings", "simulate", "summarize", "tables"]
+__all__ = ["CAPTIONS", "POPULATION", "QUICK", "RUNS_PER_DEVICE", "Config", "beside", "claims", "plot", "settings"]
+__all__ += ["simulate", "summarize", "tables"]

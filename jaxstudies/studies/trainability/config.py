@@ -56,15 +56,19 @@ class Config:
     """What is trained: tanh, ReLU or identity in the hidden layer; tanh in minibatches or on a single example, with a
     learning rate for each layer; or with one rate, and an offset added to the hidden weights at initialization
     (offset) or before every step (drift)."""
-    points: Annotated[int, Interval(ge=2, le=4096)] = 128
+    points: Annotated[int, Interval(ge=2, le=4096)] = 96
     """Points along each axis of the picture, for which the first network is trained."""
-    points_of_all: Annotated[int, Interval(ge=2, le=4096)] = 64
-    """Points along each axis where all networks are trained, if there are several."""
     zooms: Annotated[int, Interval(ge=0, le=12)] = 2
-    """Further pictures of the first network, each of a window ten times smaller around the center."""
+    """Further pictures of it, each of a window ten times smaller around the center."""
+    refine: Annotated[int, Interval(ge=0, le=4096)] = 0
+    """Points along each axis of one more picture, of which only those near the boundary are run; 0 for none."""
+    points_of_all: Annotated[int, Interval(ge=2, le=4096)] = 48
+    """Points along each axis where all networks are trained, if there are several."""
     center: tuple[float, float] | None = None
     """Center of the plane: the decimal logarithm of what is across, and that of the rate upwards (on the boundary)."""
-    span: Annotated[float, Interval(gt=0, le=30)] = 1.0
-    """Length of each axis, in decades."""
+    span: Annotated[float, Interval(gt=0, le=30)] = 3.0
+    """Length of each axis of the picture, in decades."""
+    span_of_all: Annotated[float, Interval(gt=0, le=30)] = 0.3
+    """The same, where all networks are trained."""
     steps: Annotated[int, Interval(ge=1, le=MOST_STEPS)] = 500
     """Steps of gradient descent."""

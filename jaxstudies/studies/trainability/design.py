@@ -7,6 +7,8 @@ import numpy as np
 from jaxstudies.engine.design import Design, Points, points_design
 from jaxstudies.studies.trainability.config import CENTERS, CONDITIONS, ZOOM, Config
 
+RUNS_PER_DEVICE = 32
+"""Hidden layers, of all examples, that stay within the caches of a core."""
 ALL = "all"
 """The part of the design in which all networks are trained; the others are pictures of the first."""
 
@@ -15,7 +17,7 @@ def parts(config: Config) -> dict[str, tuple[int, float]]:
     """Return points along each axis and the span of each part of the design."""
     pictures = ["picture", *(f"zoom {number}" for number in range(1, config.zooms + 1))]
     windows = {name: (config.points, config.span / ZOOM**number) for number, name in enumerate(pictures)}
-    return windows | ({ALL: (config.points_of_all, config.span)} if config.seeds > 1 else {})
+    return windows | ({ALL: (config.points_of_all, config.span_of_all)} if config.seeds > 1 else {})
 
 
 def axes(center: tuple[float, float], points: int, span: float) -> tuple[np.ndarray, np.ndarray]:

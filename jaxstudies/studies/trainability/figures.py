@@ -13,6 +13,7 @@ from jaxstudies.output.words import words
 from jaxstudies.studies.trainability.config import CENTERS, CONDITIONS, Config
 from jaxstudies.studies.trainability.design import ALL, parts
 from jaxstudies.studies.trainability.outcome import REPORTED, counted, dimensions, planes, shares, square
+from jaxstudies.studies.trainability.refined import unpacked
 from jaxstudies.study import Results
 
 COLORS = ListedColormap(
@@ -20,9 +21,10 @@ COLORS = ListedColormap(
 )
 CAPTIONS = {
     "pictures": "A network at each point of a plane of learning rates, from one initialization: in blue to yellow it "
-    "trained, the darker the lower its losses were; in black to red it did not, the lighter the sooner its loss grew. "
+    "trained, the lighter the lower its losses were; in black to red it did not, the darker the sooner its loss grew. "
     "Colors are ranks within a window. Each window is ten times smaller than the one before, around the cross. If the "
     "boundary is a fractal, it is as rough in the smallest window as in the largest.",
+    "refined": "Where the first network trains (yellow), of so many points that only those near the boundary were run.",
     "networks": "Left: the share of networks that train, each from an initialization and on examples of its own, and "
     "where it is one half (black). Middle: boxes that the boundary meets, by their side, for each network (blue) and "
     "for where most train (black); a smooth curve falls along the dashed line. Right: the dimension of each network's "
@@ -107,7 +109,19 @@ def draw_networks(results: Results) -> Figure:
     return figure
 
 
+def draw_refined(results: Results) -> Figure:
+    """Draw the refined pictures."""
+    config, rows = results.config, results.beside["refined"]
+    figure, axes = plt.subplots(1, len(rows), figsize=(7 * len(rows), 7.6), squeeze=False)
+    for ax, row in zip(axes[0], rows.itertuples(), strict=True):
+        edges = extent(config, row.condition, config.span)
+        show(ax, unpacked(row.grid, row.points), edges, row.condition, cmap="cividis", vmin=0, vmax=1)
+        ax.set_title(f"{words(row.condition)}: {row.points} x {row.points} points, of which {row.share:.2%} were run")
+    return figure
+
+
 def plot(results: Results) -> dict[str, Figure]:
     """Draw the pictures of the first network, and, if there are several, what all have in common."""
-    pictures = {"pictures": draw_pictures(results)}
-    return pictures | ({"networks": draw_networks(results)} if results.config.seeds > 1 else {})
+    figures = {"pictures": draw_pictures(results)}
+    figures |= {"networks": draw_networks(results)} if results.config.seeds > 1 else {}
+    return figures | ({"refined": draw_refined(results)} if results.config.refine else {})

@@ -11,6 +11,7 @@ from jaxstudies.evidence.intervals import mean_interval, wilson_intervals
 from jaxstudies.results import Selector
 from jaxstudies.studies.trainability.config import Config
 from jaxstudies.studies.trainability.design import ALL
+from jaxstudies.studies.trainability.refined import unpacked
 from jaxstudies.study import Claim, Results
 
 PAPER, SECOND_HAND = "Sohl-Dickstein (arXiv 2402.06184)", "table 1, as another project's report has it (second hand)"
@@ -75,7 +76,7 @@ def claims(config: Config) -> list[Claim]:
     if config.seeds == 1:
         return []
     of_slopes = "a slope over many boxes"
-    how = f"box-counting, {config.points_of_all} x {config.points_of_all} points over {config.span:g} decades"
+    how = f"box-counting, {config.points_of_all} x {config.points_of_all} points over {config.span_of_all:g} decades"
     about = partial(Claim, unit="dimension", method=how, near_normal=of_slopes)
     listed = []
     for name in config.conditions:
@@ -165,4 +166,17 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
     trained = results.runs[results.runs["part"] == ALL].groupby(["condition", "y", "x"], sort=False)["converged"]
     share = trained.agg(["sum", "count"]).reset_index()
     ends = dict(zip(("share", "low", "high"), wilson_intervals(share.pop("sum"), share["count"]), strict=True))
-    return {"scales": pd.DataFrame(scales), "known": pd.DataFrame(known), "shares": share.assign(**ends)}
+    found = {"scales": pd.DataFrame(scales), "known": pd.DataFrame(known), "shares": share.assign(**ends)}
+    return found | ({"refinement": refinement(results)} if results.config.refine else {})
+
+
+def refinement(results: Results) -> pd.DataFrame:
+    """Return what was refined beside the picture of all points, where both have as many: the share that differs."""
+    rows, config = results.beside["refined"], results.config
+    full = {name: square(runs["converged"]) for (name, part, _), runs in planes(results.runs) if part == "picture"}
+    differ = (
+        [np.mean(unpacked(row.grid, row.points) != full[row.condition]) for row in rows.itertuples()]
+        if (config.refine == config.points)
+        else np.nan
+    )
+    return rows.drop(columns="grid").assign(differ=differ)
