@@ -114,8 +114,11 @@ def test_what_is_left_out_after_a_run_has_diverged_changes_nothing():
         np.testing.assert_array_equal(one, other)
 
 
+SMALL = Config(seeds=1, zooms=0, points=9, points_of_all=9, steps=100)
+
+
 def config(**fields):
-    return Config(**{"seeds": 1, "zooms": 0, "points": 9, "points_of_all": 9, "steps": 100} | fields)
+    return dataclasses.replace(SMALL, **fields)
 
 
 def test_a_point_is_the_same_point_trained_alone():

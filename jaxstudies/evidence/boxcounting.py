@@ -103,7 +103,7 @@ def replaced(corners: np.ndarray, motif: np.ndarray, times: int) -> Float[np.nda
     for _ in range(times):
         sides = np.roll(closed, -1) - closed
         closed = (closed[:, None] + sides[:, None] * motif[:-1]).ravel()
-    return np.stack([closed.real, closed.imag], axis=1)
+    return np.stack([np.real(closed), np.imag(closed)], axis=1)
 
 
 def _turned(corners: list[complex], angle: float = 0.3) -> np.ndarray:

@@ -31,13 +31,13 @@ CONDITIONS = {
     "drift": Condition(across="drift"),
 }
 CENTERS: dict[str, tuple[float, float]] = {
-    "tanh": (3.4384375, 2.0403125),
-    "relu": (2.2, 1.2),
-    "identity": (1.8, 1.3),
-    "minibatch": (3.5, 1.2),
-    "single": (2.5, 1.5),
-    "offset": (1.5, 1.7),
-    "drift": (1.5, 1.7),
+    "tanh": (3.4388146875, 2.0394459375),
+    "relu": (2.73125, 0.41875),
+    "identity": (1.76875, 1.20625),
+    "minibatch": (3.96875, 1.35625),
+    "single": (2.03125, 1.15625),
+    "offset": (2.71875, 1.54375),
+    "drift": (0.34375, 1.29375),
 }
 """Where each plane is centered: on the boundary of the first network."""
 ZOOM = 10

@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from jaxstudies.evidence.boxcounting import count_boxes
 from jaxstudies.evidence.intervals import mean_interval
@@ -53,8 +54,8 @@ def show(ax: Axes, image: np.ndarray, edges: tuple[float, float, float, float], 
     ax.set_xlabel(f"log₁₀ {across[CONDITIONS[condition].across]}")
     ax.set_ylabel("log₁₀ output learning rate" if CONDITIONS[condition].across == "rates" else "log₁₀ learning rate")
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(plt.MaxNLocator(4))
-        axis.get_major_formatter().set_useOffset(False)
+        axis.set_major_locator(MaxNLocator(4))
+        axis.set_major_formatter(ScalarFormatter(useOffset=False))
 
 
 def draw_pictures(results: Results) -> Figure:
@@ -68,7 +69,7 @@ def draw_pictures(results: Results) -> Figure:
         ax, span = axes[i, j], parts(config)[part][1]
         measure = square(here[condition, part]["measure"])
         show(ax, ranked(measure), extent(config, condition, span), condition, cmap=COLORS, vmin=0, vmax=1)
-        ax.set_title(f"{words(condition)}, {span:g} decades")
+        ax.set_title(f"{words(condition)}, {span:g} decade{'s' * (span != 1)}")
         if j + 1 < len(names):
             ax.plot(*(config.center or CENTERS[condition]), "+", color="white", markersize=12)
     title = f"{config.points} x {config.points} points, a network each, {config.steps} steps of gradient descent"
