@@ -1,6 +1,7 @@
 """Training is what the paper says, its boundary is known where the problem is linear, and planes are what runs are."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,13 @@ import pandas as pd
 import pytest
 from test_dying_relu import results_of
 
-from jaxstudies import results
+from jaxstudies import configs, results
+from jaxstudies.commands import command
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.evidence.boxcounting import dimension
 from jaxstudies.studies.trainability import design, outcome
 from jaxstudies.studies.trainability.config import CENTERS, CONDITIONS, Config
+from jaxstudies.studies.trainability.refined import beside, packed, unpacked
 from jaxstudies.studies.trainability.simulation import draw, judged, simulate, train
 from jaxstudies.study import Results, load
 
@@ -152,9 +156,32 @@ def test_squares_of_any_size_stand_together():
 
 
 def test_all_networks_are_trained_in_one_part_and_the_first_in_the_others():
-    runs = results_of(load("trainability"), config(seeds=3, zooms=1, points=4, points_of_all=3, steps=2)).runs
-    assert runs.groupby("part")["seed"].nunique().to_dict() == {"all": 3, "picture": 1, "zoom 1": 1}
-    assert runs.groupby("part").size().to_dict() == {"all": 27, "picture": 16, "zoom 1": 16}
+    made = design.settings(config(seeds=3, zooms=1, points=4, points_of_all=3))
+    assert [(len(group.positions), group.num_seeds) for group in made.groups] == [(16, 1), (16, 1), (9, None)]
+    spans = [np.ptp(np.log10(group.mapped["x"])) for group in made.groups]
+    np.testing.assert_allclose(spans, [3 * 3 / 4, 0.3 * 3 / 4, 0.3 * 2 / 3], rtol=1e-3)
+    assert set(made.labels["part"].tolist()) == {"picture", "zoom 1", "all"}
+
+
+def test_a_refined_picture_is_the_whole_one_near_its_boundary():
+    """By another program, which rounds otherwise: so it may be on the boundary that they differ, and nowhere else."""
+    small = config(points=24, refine=24, steps=60, center=(1.0, 2.3), span=2.0)
+    kept = {}
+
+    def remember(name, compute):
+        return kept.setdefault(name, None) or kept.__setitem__(name, compute()) or kept[name]
+
+    rows = beside(small, remember)["refined"]
+    of = results_of(load("trainability"), small)._replace(beside={"refined": rows})
+    (found,) = outcome.refinement(of).to_dict("records")
+    assert found["runs"] < 0.6 * 24**2 and found["share"] == found["runs"] / 24**2
+    assert found["differ"] < 0.01 and 0.9 < found["dimension"] < 1.5
+    assert beside(small, remember)["refined"]["grid"].equals(rows["grid"])  # from what was kept
+
+
+def test_a_grid_is_kept_as_text():
+    grid = np.random.default_rng(0).random((37, 37)) < 0.5
+    assert (unpacked(packed(grid), 37) == grid).all()
 
 
 def table_of(planes_, config):
@@ -185,6 +212,19 @@ def test_claims_are_of_the_planes(noise, verdict):
     assert three.index.tolist() == [0, 3, 6, 9, 12]
     majority = np.sum(trained[3:6], axis=0) >= 2
     assert three[3] == pytest.approx(dimension(majority) - np.mean([dimension(p) for p in trained[3:6]]))
+
+
+@pytest.mark.parametrize("center", [("1.5", "1.5"), ("2", "-1e1")])
+def test_a_center_is_two_numbers_equal_ones_too(center):
+    given_ = command.parse(load("trainability"), ["--center", *center])[0]
+    assert given_.center == tuple(map(float, center))
+    assert configs.from_json(Config, json.loads(json.dumps(configs.to_json(given_)))) == given_
+
+
+@pytest.mark.parametrize("center", ["1e300", "29.9", "-29"])
+def test_a_plane_that_32_bits_do_not_hold_is_refused(center):
+    with pytest.raises(UsageError, match=f"--center {float(center)}: no point"):
+        command.parse(load("trainability"), ["--center", "0", center])
 
 
 def test_one_network_leaves_nothing_to_be_judged():

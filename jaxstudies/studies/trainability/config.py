@@ -5,10 +5,10 @@ from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Interval
 
-from jaxstudies.studies.bounds import MOST_STEPS
-
 WIDTH = 16
 """Inputs, and hidden units."""
+DECADES = 30
+"""Farthest that a plane may reach, within what 32 bits have."""
 ConditionName = Literal["tanh", "relu", "identity", "minibatch", "single", "offset", "drift"]
 
 
@@ -66,9 +66,14 @@ class Config:
     """Points along each axis where all networks are trained, if there are several."""
     center: tuple[float, float] | None = None
     """Center of the plane: the decimal logarithm of what is across, and that of the rate upwards (on the boundary)."""
-    span: Annotated[float, Interval(gt=0, le=30)] = 3.0
+    span: Annotated[float, Interval(gt=0, le=DECADES)] = 3.0
     """Length of each axis of the picture, in decades."""
-    span_of_all: Annotated[float, Interval(gt=0, le=30)] = 0.3
+    span_of_all: Annotated[float, Interval(gt=0, le=DECADES)] = 0.3
     """The same, where all networks are trained."""
-    steps: Annotated[int, Interval(ge=1, le=MOST_STEPS)] = 500
+    steps: Annotated[int, Interval(ge=1, le=10**6)] = 500
     """Steps of gradient descent."""
+
+    def __post_init__(self):
+        for value in self.center or ():
+            if not abs(value) + max(self.span, self.span_of_all) / 2 <= DECADES:
+                raise ValueError(f"--center {value}: no point of a plane may be beyond {DECADES} decades either way")
