@@ -35,7 +35,7 @@ class Counts(NamedTuple):
 def boundary(inside: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows-1 columns-1"]:
     """Return which cells between four neighboring points have points of both kinds at their corners."""
     corners = np.stack([inside[1:, 1:], inside[1:, :-1], inside[:-1, 1:], inside[:-1, :-1]])
-    return corners.any(axis=0) & ~corners.all(axis=0)
+    return np.not_equal(corners.any(axis=0), corners.all(axis=0))
 
 
 def box_sizes(cells: int) -> Int[np.ndarray, " sizes"]:
