@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,10 @@ def test_conditions_are_those_of_the_paper():
     assert set(CENTERS) == set(CONDITIONS) >= set(outcome.REPORTED)
 
 
-@pytest.mark.parametrize("name", ["tanh", "relu", "identity", "single"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("relu", "identity", "single")]
+
+
+@pytest.mark.parametrize("name", ["tanh", *SLOW])
 def test_with_no_rate_in_the_hidden_layer_the_boundary_is_two_over_the_curvature(name):
     """The loss is quadratic in the output weights then: below they contract, above they grow."""
     condition = CONDITIONS[name]
@@ -111,6 +115,7 @@ def plane(condition, center, span, points, steps, stop=True):
     return run(x, y)
 
 
+@pytest.mark.slow
 def test_what_is_left_out_after_a_run_has_diverged_changes_nothing():
     both = [plane("tanh", (3.0, 2.4), 2.0, 8, 150, stop) for stop in (True, False)]
     assert np.isnan(both[0]).any() and np.isfinite(both[0]).all(axis=1).any()
@@ -125,6 +130,7 @@ def config(**fields):
     return dataclasses.replace(SMALL, **fields)
 
 
+@pytest.mark.slow
 def test_a_point_is_the_same_point_trained_alone():
     runs = results_of(load("trainability"), config(center=(1.0, 2.3), points=6)).runs
     assert runs["converged"].nunique() == 2
@@ -135,6 +141,7 @@ def test_a_point_is_the_same_point_trained_alone():
         np.testing.assert_allclose(alone["measure"], row.measure, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_windows_agree_where_they_overlap():
     """Of an odd number of points, a tenth of the window has every tenth in common with the whole one."""
     runs = results_of(load("trainability"), config(center=(0.5, 2.4), points=21, zooms=1)).runs
@@ -163,6 +170,7 @@ def test_all_networks_are_trained_in_one_part_and_the_first_in_the_others():
     assert set(made.labels["part"].tolist()) == {"picture", "zoom 1", "all"}
 
 
+@pytest.mark.slow
 def test_a_refined_picture_is_the_whole_one_near_its_boundary():
     """By another program, which rounds otherwise: so it may be on the boundary that they differ, and nowhere else."""
     small = config(points=24, refine=24, steps=60, center=(1.0, 2.3), span=2.0)
@@ -221,9 +229,9 @@ def test_a_center_is_two_numbers_equal_ones_too(center):
     assert configs.from_json(Config, json.loads(json.dumps(configs.to_json(given_)))) == given_
 
 
-@pytest.mark.parametrize("center", ["1e300", "29.9", "-29"])
+@pytest.mark.parametrize("center", ["1e30", "29.9", "-29"])
 def test_a_plane_that_32_bits_do_not_hold_is_refused(center):
-    with pytest.raises(UsageError, match=f"--center {float(center)}: no point"):
+    with pytest.raises(UsageError, match=re.escape(f"--center {float(center)}: no point")):
         command.parse(load("trainability"), ["--center", "0", center])
 
 
