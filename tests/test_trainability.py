@@ -235,6 +235,12 @@ def test_a_plane_that_32_bits_do_not_hold_is_refused(center):
         command.parse(load("trainability"), ["--center", "0", center])
 
 
+def test_two_networks_have_no_majority_of_three():
+    noise = np.random.default_rng(0).random((2, 24, 24)) < 0.5
+    judged_, _ = results.judge(load("trainability"), table_of(noise, config(seeds=2, points_of_all=24)))
+    assert {v.id: v.verdict for v in judged_}["averaged.tanh"] == "not tested"
+
+
 def test_one_network_leaves_nothing_to_be_judged():
     assert outcome.claims(Config(seeds=1)) == []
     assert len(outcome.claims(dataclasses.replace(Config(), conditions=("tanh", "offset")))) == 5

@@ -74,8 +74,9 @@ def smoothing(results: Results) -> pd.Series:
 
 
 def of_condition(of: Selector, measure: Callable[[Results], pd.Series], name: str) -> pd.Series:
-    """Return what a condition has of a measure by condition and seed."""
-    return of.shared(measure)[name]
+    """Return what a condition has of a measure by condition and seed, nothing where there are too few networks."""
+    found = of.shared(measure)
+    return found[name] if name in found.index.unique("condition") else pd.Series(dtype=float)
 
 
 def claims(config: Config) -> list[Claim]:
