@@ -49,10 +49,15 @@ class Levels(tuple):
         return levels
 
 
+def lists(config: type) -> dict[str, object]:
+    """Return the fields that are tuples of any length, and what they are of; a pair, say of coordinates, is none."""
+    tuples = {name: get_args(hint) for name, hint in get_type_hints(config).items() if get_origin(hint) is tuple}
+    return {name: parts[0] for name, parts in tuples.items() if parts[1:] == (Ellipsis,)}
+
+
 def number_lists(config: type) -> dict[str, type]:
-    """Return the fields that are tuples of numbers, and the numbers' type."""
-    tuples = {name: get_args(hint)[0] for name, hint in get_type_hints(config).items() if get_origin(hint) is tuple}
-    return {name: kind for name, kind in tuples.items() if kind in (int, float)}
+    """Return the fields that are tuples of numbers, of any length, and the numbers' type."""
+    return {name: kind for name, kind in lists(config).items() if kind is int or kind is float}
 
 
 def choices(hint: object) -> set[object]:

@@ -78,8 +78,8 @@ class Study:
     """One run, pure."""
     data: Callable[..., dict[str, PyTree]] = lambda config: {}
     """Arrays that all runs share, by the name of a parameter of `simulate`."""
-    settings: Callable[..., Iterable[Setting]] | None = None
-    """The design, where it is no product of fields."""
+    settings: Callable[..., Iterable[Setting] | Design] | None = None
+    """The design, where it is no product of fields: its settings, or, of very many, a `Design`."""
     AXES: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the axes of measures that are arrays."""
     PADDED: tuple[str, ...] = ()
@@ -194,7 +194,8 @@ def task_of(
     configs.check_choices(config)
     data = {name: designs.as_data(name, value) for name, value in study.data(config).items()}
     if study.settings is not None:
-        design = designs.make_design(study.simulate, study.settings(config))
+        listed = study.settings(config)
+        design = listed if isinstance(listed, Design) else designs.make_design(study.simulate, listed)
     else:
         design = designs.product_design(study.simulate, levels_of(study, config, data))
     takes = "config" in inspect.signature(study.simulate).parameters

@@ -20,7 +20,7 @@ from jaxstudies import training
 from jaxstudies.engine import devices, gather, monte_carlo, programs
 from jaxstudies.engine.blocks import make_plans, plan_size
 from jaxstudies.engine.chunks import Chunks
-from jaxstudies.engine.design import Setting, make_design, product_design
+from jaxstudies.engine.design import Points, Setting, make_design, points_design, product_design
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.models import MLP, initializer, leaky_relu
@@ -28,6 +28,7 @@ from jaxstudies.output import table
 
 ROUNDING = 5e-6  # relative: float32 sums in another order, over some tens of steps
 SCALES = 1.0, 2.0, 3.0
+POWERS = (2, None), (3, 1)  # and the seeds of each
 
 
 def fit(key, scale):
@@ -359,6 +360,34 @@ def test_settings_with_the_same_labels_are_refused():
         make_design(draw, [Setting({"scale": 1.0}, {"scale": 1.0})] * 2)
     with pytest.raises(ValueError, match="the same label"):
         product_design(draw, {"scale": (1.0, 2.0, 1.0)})
+
+
+def test_settings_given_as_columns_are_those_given_one_by_one():
+    def simulate(key, scale, shift, *, power):
+        return {"x": (scale * jax.random.normal(key) + shift) ** power}
+
+    scales, shifts = np.linspace(1, 2, 5), np.arange(5.0)
+    parts = [Points({"power": p}, {"scale": scales, "shift": shifts}, {"power": p}, seeds) for p, seeds in POWERS]
+    listed = [
+        Setting({"power": p, "scale": a, "shift": b}, {"scale": a, "shift": b, "power": p}, seeds)
+        for p, seeds in POWERS
+        for a, b in zip(scales.tolist(), shifts.tolist(), strict=True)
+    ]
+    tables = []
+    for design in (points_design(parts), make_design(simulate, listed)):
+        blocks, _, _ = monte_carlo.run_design(Task(simulate, design, 3))
+        tables.append(pd.concat(map(table.to_pandas, blocks), ignore_index=True))
+    assert len(tables[0]) == 5 * 3 + 5 and list(tables[0]) == ["power", "scale", "shift", "seed", "x"]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_columns_with_the_same_labels_or_none_are_refused():
+    same = Points({}, {"scale": np.array([1.0, 2.0, 1.0])}, {})
+    for parts in ([same], [Points({"part": "a"}, {"scale": np.ones(1)}, {})] * 2):
+        with pytest.raises(ValueError, match="the same labels"):
+            points_design(parts)
+    with pytest.raises(ValueError, match="at least one"):
+        points_design([])
 
 
 def test_settings_need_labels_that_agree():

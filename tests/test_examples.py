@@ -25,6 +25,7 @@ SMALL = {
     "order_chaos": ["--seeds", "1", "--dataset", "digits", "--points", "3", "--width", "10"],
     "perceptron": ["--seeds", "20", "--num-test", "50"],
     "rescue": ["--seeds", "4", "--epochs", "1", "--remedies", "none", "elu"],
+    "trainability": ["--seeds", "3", "--points", "9", "--points-of-all", "9", "--zooms", "1", "--steps", "9"],
 }
 
 

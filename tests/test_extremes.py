@@ -200,6 +200,7 @@ SMALLEST = {
     "order_chaos": of("order_chaos", activations=("relu",), points=2, depth=4, width=2),
     "perceptron": of("perceptron", num_test=1),
     "rescue": of("rescue", remedies=("none", "batch_norm"), depth=2),
+    "trainability": of("trainability", points=2, points_of_all=2, zooms=0, steps=1),
 }
 
 
@@ -499,11 +500,12 @@ LEAST = {
     "order_chaos": "--dataset digits --activations relu --points 2 --depth 4 --width 2",
     "perceptron": "--num-train 1 --rules hinge --epochs 1 --convergence-epochs 0 --num-test 1 --no-map",
     "rescue": "--remedies none --depth 1 --width 1 --epochs 0",
+    "trainability": "--points 2 --points-of-all 2 --zooms 0 --steps 1",
 }
 LONG = {("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
 LONG |= {("collapse", "seeds"), ("rescue", "depth")}
 """They take long to trace."""
-LONGEST = {("order_chaos", "points")}
+LONGEST = {("order_chaos", "points"), ("trainability", "points"), ("trainability", "points_of_all")}
 """Of 40,000 settings each number's type is checked."""
 MOST = [
     pytest.param(
@@ -606,6 +608,7 @@ TRIED = {
     "order_chaos": ["points", "depth", "width"],
     "perceptron": ["num_train", "learning_rates", "epochs", "convergence_epochs", "margins", "num_test"],
     "rescue": ["epochs", "depth", "width", "learning_rate"],
+    "trainability": ["points", "points_of_all", "zooms", "refine", "span", "span_of_all", "steps"],
 }
 SMALL = {
     "born_dead": "--seeds 3 --depths 1 2 --widths 1 2 --epochs 1 --trained-seeds 2 --num-examples 20",
@@ -617,6 +620,7 @@ SMALL = {
     "order_chaos": "--seeds 2 --dataset digits --points 2 --depth 4 --width 3",
     "perceptron": "--seeds 3 --num-train 4 --epochs 1 --num-test 5 --no-map",
     "rescue": "--seeds 2 --depth 2 --epochs 1 --remedies none residual",
+    "trainability": "--seeds 2 --points 3 --points-of-all 3 --zooms 1 --steps 3 --conditions tanh drift",
 }
 
 

@@ -9,7 +9,7 @@ import tyro
 
 from jaxstudies.commands import flags, levels
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.configs import Dataclass
+from jaxstudies.configs import Dataclass, lists
 from jaxstudies.engine.meeting import parse_address
 from jaxstudies.engine.shares import parse_share
 
@@ -85,7 +85,9 @@ def parse(
     prior = {"config": (tyro.conf.FlagCreatePairsOff,)} if stored is None else {"default": kind(**stored)}
     parsed = flags.parse(kind, argv, prog=f"{name}.py", description=text, **prior)
     # A value that is named twice counts once, as a seed that ran twice should.
-    values = {k: tuple(dict.fromkeys(v)) if type(v) is tuple else v for k, v in (vars(parsed) | ranges).items()}
+    many = lists(config)
+    values = {k: tuple(dict.fromkeys(v)) if k in many and type(v) is tuple else v for k, v in vars(parsed).items()}
+    values |= ranges
 
     def filled(kind: type):
         return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})

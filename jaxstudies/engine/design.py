@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 from jaxtyping import PyTree
 
 from jaxstudies.engine.functions import likeness
@@ -169,6 +170,51 @@ def make_design(simulate: Simulate, settings: Iterable[Setting]) -> Design:
         _say_what_is_made_anew(name, [setting.arguments[name] for setting in listed if name in setting.arguments])
     groups = [_group([listed[i] for i in places], places, behind) for places in members.values()]
     return Design({n: label_column(row[i] for row in rows) for i, n in enumerate(names)}, groups)
+
+
+class Points(NamedTuple):
+    """Very many settings that differ in numbers alone."""
+
+    labels: dict[str, object]
+    """What all of them are labeled."""
+    columns: dict[str, np.ndarray]
+    """A number of each setting, by the name of a parameter of `simulate` and of a label."""
+    arguments: dict[str, object]
+    """What `simulate` gets behind the star, by the names of its parameters."""
+    num_seeds: int | None = None
+    """Seeds of these settings, if not those of all."""
+
+
+def points_design(parts: Iterable[Points]) -> Design:
+    """Return settings given as columns, a group of each part, in the order in which they stand.
+
+    Settings that stand together are run together.
+
+    Raises:
+        ValueError: There are none, or two have the same labels.
+
+    Examples:
+        >>> import numpy as np
+        >>> from jaxstudies.engine.design import Points, points_design
+        >>> part = Points({"kind": "a"}, {"x": np.linspace(0, 1, 1000)}, {"kind": "a"})
+        >>> points_design([part]).num_settings
+        1000
+    """
+    groups, labels, start = [], [], 0
+    for part in parts:
+        size = len(next(iter(part.columns.values())))
+        static = tuple((name, check_static(name, value)) for name, value in part.arguments.items())
+        mapped = {name: as_data(name, column) for name, column in part.columns.items()}
+        groups.append(Group(np.arange(start, start + size), static, {}, mapped, part.num_seeds))
+        said = {name: label_column([label(value)]) for name, value in part.labels.items()}
+        labels.append(pd.DataFrame({name: np.repeat(one, size) for name, one in said.items()} | part.columns))
+        start += size
+    if start == 0:
+        raise ValueError("settings: there must be at least one")
+    table = pd.concat(labels, ignore_index=True)
+    if table.duplicated().any():
+        raise ValueError("settings: two have the same labels, so that their rows could not be told")
+    return Design({str(name): column.to_numpy() for name, column in table.items()}, groups)
 
 
 class MadeAnew(Notice):

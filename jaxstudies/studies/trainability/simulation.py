@@ -1,0 +1,110 @@
+"""One point of a plane: a network of one hidden layer, trained until it has diverged or its steps are done."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxstudies.networks.data import Dataset
+from jaxstudies.studies.trainability.config import WIDTH, Condition
+from jaxstudies.training import TrainState, start_state, take, train_step
+
+MOST, LAST = 1e6, 20
+"""What a loss counts for at most, and the last losses by whose mean a run is judged."""
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": lambda z: jnp.tanh(2**0.5 * z),
+    "relu": lambda z: 2**0.5 * jax.nn.relu(z),
+    "identity": lambda z: z,
+}
+
+
+class Params(NamedTuple):
+    """The weights, or a learning rate for each layer; there are no biases."""
+
+    hidden: Float[Array, "units inputs"] | Float[Array, ""]
+    output: Float[Array, "1 units"] | Float[Array, ""]
+
+
+def draw(key: Key[Array, ""], num_examples: int) -> tuple[Params, Dataset]:
+    """Draw weights and examples, all standard normal; they are the same numbers where training has 64 bits."""
+    shapes, kind = ((WIDTH, WIDTH), (1, WIDTH), (num_examples, WIDTH), (num_examples, 1)), jnp.zeros(()).dtype
+    keys = jax.random.split(key, 4)
+    drawn = [jax.random.normal(k, shape, jnp.float32).astype(kind) for k, shape in zip(keys, shapes, strict=True)]
+    return Params(*drawn[:2]), Dataset(*drawn[2:])
+
+
+def network(activation: str) -> tuple[Callable, Callable]:
+    """Return a network with one hidden layer in the mean-field parametrization, as `training` takes it.
+
+    The hidden layer has its examples on the minor axis, where a matrix product is the fastest on a CPU.
+    """
+
+    def apply(params: Params, inputs: Float[Array, "n inputs"]) -> Float[Array, "n 1"]:
+        hidden = ACTIVATIONS[activation](params.hidden @ inputs.T / WIDTH**0.5)
+        return (params.output @ hidden / WIDTH).T
+
+    return lambda key, inputs: None, apply
+
+
+def judged(losses: Float[Array, " steps"]) -> tuple[Bool[Array, ""], Int[Array, ""], Float[Array, ""]]:
+    """Return whether a run converged, when it diverged, and its measure, see `simulate`."""
+    finite = jnp.isfinite(losses)
+    # What is no number counts a million, and not a million times the first loss: so it does in the published code.
+    relative = jnp.where(finite, losses, MOST) / losses[0]
+    too_large, relative = ~finite | (relative > MOST), jnp.minimum(relative, MOST)
+    converged = relative[-LAST:].mean() < 1
+    diverged_at = jnp.where(too_large.any(), too_large.argmax(), len(losses)).astype(jnp.int32)
+    return converged, diverged_at, jnp.where(converged, -relative.sum(), (1 / relative).sum())
+
+
+def train(
+    key: Key[Array, ""], x: Float[Array, ""], y: Float[Array, ""], condition: Condition, steps: int, stop: bool = True
+) -> Float[Array, " steps"]:
+    """Return the loss of all examples before each step, NaN from where it is no finite number if it is to stop there.
+
+    From there no run comes back, and it need not be trained further.
+    """
+    draw_key, batch_key = jax.random.split(key)
+    params, data = draw(draw_key, condition.num_examples)
+    offset, drift = (x * (condition.across == name) for name in ("offset", "drift"))
+    rates = Params(x if condition.across == "rates" else y, y)
+    optimizer = optax.stateless(lambda grads, _: jax.tree.map(lambda rate, grad: -rate * grad, rates, grads))
+    model, loss_fn = network(condition.activation), optax.squared_error
+    batches = jax.random.randint(batch_key, (steps, condition.batch_size or 1), 0, condition.num_examples)
+
+    def shifted(state: TrainState, by: Float[Array, ""]) -> TrainState:
+        return state._replace(params=state.params._replace(hidden=state.params.hidden + by))
+
+    def step(going: tuple[Int[Array, ""], TrainState, jax.Array]) -> tuple[Int[Array, ""], TrainState, jax.Array]:
+        index, state, losses = going
+        state = shifted(state, drift)
+        batch = take(data, batches[index]) if condition.batch_size else data
+        new, loss = train_step(state, batch, key, model=model, optimizer=optimizer, loss_fn=loss_fn)
+        if condition.batch_size:
+            loss = loss_fn(model[1](state.params, data.inputs), data.targets).mean()
+        return index + 1, new, losses.at[index].set(loss)
+
+    def goes_on(going: tuple[Int[Array, ""], TrainState, jax.Array]) -> Bool[Array, ""]:
+        index, _, losses = going
+        return (index < steps) & ((index == 0) | jnp.isfinite(losses[index - 1]) | (not stop))
+
+    start = shifted(start_state(params, optimizer), offset)
+    return jax.lax.while_loop(goes_on, step, (jnp.int32(0), start, jnp.full(steps, jnp.nan)))[2]
+
+
+def simulate(
+    key: Key[Array, ""], x: Float[Array, ""], y: Float[Array, ""], *, condition: Condition, steps: int
+) -> dict[str, Array]:
+    """Train one network by gradient descent, at a point (x, y) of a plane.
+
+    Returns:
+        `converged`, whether the mean of the last 20 losses is below the first (Sohl-Dickstein 2024, arXiv 2402.06184);
+        `diverged_at`, the number of steps before the first loss that is no finite number or a million times the first,
+        `steps` if there is none; and `measure`, which colors the paper's pictures: minus the sum of the losses over
+        the first if the run converged, else the sum of their inverses.
+    """
+    converged, diverged_at, measure = judged(train(key, x, y, condition, steps))
+    return {"converged": converged, "diverged_at": diverged_at, "measure": measure}
