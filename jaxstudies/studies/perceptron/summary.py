@@ -31,7 +31,7 @@ def summarize(results: Results) -> pd.DataFrame:
     groups = runs.groupby(["part", *KEYS], sort=False, dropna=False)
     accuracy = groups["accuracy"]
     rows = accuracy.agg(n="count", mean="mean", sd="std", q05=lambda a: np.quantile(a, 0.05))
-    others = ["consistent", "flip_fraction", "converged", "updates", "test_accuracy"]
+    others = ["consistent", "flip_fraction", "converged", "updates", "test_accuracy", "test_flip_fraction"]
     rows = rows.join(groups[others].mean()).reset_index()
     exact = 1 - theory.bayes_point_error(rows["num_train"].to_numpy())
     rows["theory_accuracy"] = np.where(rows["rule"] == "bayes_point", exact, np.nan)
@@ -39,4 +39,5 @@ def summarize(results: Results) -> pd.DataFrame:
     rows[["mean_accuracy", "low", "high"]] = np.stack(mean, axis=1)
     columns = [*KEYS[:4], "n", "mean_accuracy", "low", "high", "sd", "q05", "consistent"]
     columns += ["flip_fraction", "theory_accuracy", "margin", "converged", "updates", "test_accuracy"]
+    columns += ["test_flip_fraction"]
     return rows.drop_duplicates(KEYS, ignore_index=True)[columns]
