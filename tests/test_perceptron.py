@@ -325,3 +325,14 @@ def test_few_rules_and_one_set(tmp_path):
     argv = ["--seeds", "1", "--rules", "svm", "--num-train", "4", "6", "--no-map"]
     command.main(STUDY, [*argv, "--out", str(tmp_path)])
     assert (tmp_path / "summary.csv").exists()
+
+
+def test_a_setting_that_stands_in_two_parts_is_summed_up_over_most_runs():
+    labels = {"rule": "hinge", "num_train": 20, "learning_rate": 10.0, "epochs": 5.0, "margin": 1.0}
+    measures = dict.fromkeys(("consistent", "flip_fraction", "converged", "updates", "test_accuracy"), 0.0)
+    measures["test_flip_fraction"] = 0.0
+    parts = [("map", [0.9, 0.8]), ("trained_out", [0.9, 0.8, 0.7])]
+    rows = [labels | measures | {"part": part, "accuracy": a} for part, many in parts for a in many]
+    results = study.Results(perceptron.Config(), pd.DataFrame(rows), pd.DataFrame(), {})
+    summary = perceptron.summarize(results)
+    assert summary["n"].tolist() == [3]

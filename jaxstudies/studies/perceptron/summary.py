@@ -25,7 +25,7 @@ def summarize(results: Results) -> pd.DataFrame:
     """Return a row per setting: mean accuracy with its t interval, spread, lower tail, flips.
 
     `theory_accuracy` is given where a closed form is known, for the middle of the version space.
-    A setting that stands in several parts is taken from the first.
+    A setting that stands in several parts is taken from that with most runs.
     """
     runs = results.runs.astype({"accuracy": float})
     groups = runs.groupby(["part", *KEYS], sort=False, dropna=False)
@@ -40,4 +40,5 @@ def summarize(results: Results) -> pd.DataFrame:
     columns = [*KEYS[:4], "n", "mean_accuracy", "low", "high", "sd", "q05", "consistent"]
     columns += ["flip_fraction", "theory_accuracy", "margin", "converged", "updates", "test_accuracy"]
     columns += ["test_flip_fraction"]
-    return rows.drop_duplicates(KEYS, ignore_index=True)[columns]
+    most_first = rows.sort_values("n", ascending=False, kind="stable")
+    return most_first.drop_duplicates(KEYS).sort_index()[columns].reset_index(drop=True)
