@@ -25,6 +25,7 @@ SMALL = {
     "order_chaos": ["--seeds", "1", "--dataset", "digits", "--points", "3", "--width", "10"],
     "perceptron": ["--seeds", "20", "--num-test", "50"],
     "rescue": ["--seeds", "4", "--epochs", "1", "--remedies", "none", "elu"],
+    "trainability": ["--seeds", "1", "--dataset", "digits", "--depths", "3", "--relu-depth", "2", "--epochs", "1"],
 }
 
 

@@ -30,7 +30,7 @@ from jaxstudies.studies.initialization import figures as initialization_figures
 from jaxstudies.study import Claim, Results, from_module, load, task_of
 
 NAMES = list(studies.packaged())
-DATASET = {name: {"dataset": "digits"} for name in ("initialization", "order_chaos", "lenet")}
+DATASET = {name: {"dataset": "digits"} for name in ("initialization", "order_chaos", "lenet", "trainability")}
 
 
 @pytest.fixture(autouse=True)
@@ -200,10 +200,11 @@ SMALLEST = {
     "order_chaos": of("order_chaos", activations=("relu",), points=2, depth=4, width=2),
     "perceptron": of("perceptron", num_test=1),
     "rescue": of("rescue", remedies=("none", "batch_norm"), depth=2),
+    "trainability": of("trainability", depths=(2,), weight_variances=(1.0,), relu_depth=2, width=2, epochs=1),
 }
 
 
-LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "perceptron"}
+LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "perceptron", "trainability"}
 """Studies whose simulation or figures take long."""
 
 
@@ -499,9 +500,10 @@ LEAST = {
     "order_chaos": "--dataset digits --activations relu --points 2 --depth 4 --width 2",
     "perceptron": "--num-train 1 --rules hinge --epochs 1 --convergence-epochs 0 --num-test 1 --no-map",
     "rescue": "--remedies none --depth 1 --width 1 --epochs 0",
+    "trainability": "--dataset digits --depths 2 --weight-variances 1 --dropout-rates 0 --relu-depth 0 --epochs 0",
 }
 LONG = {("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
-LONG |= {("collapse", "seeds"), ("rescue", "depth")}
+LONG |= {("collapse", "seeds"), ("rescue", "depth"), ("trainability", "depths"), ("trainability", "relu_depth")}
 """They take long to trace."""
 LONGEST = {("order_chaos", "points")}
 """Of 40,000 settings each number's type is checked."""
@@ -606,6 +608,7 @@ TRIED = {
     "order_chaos": ["points", "depth", "width"],
     "perceptron": ["num_train", "learning_rates", "epochs", "convergence_epochs", "margins", "num_test"],
     "rescue": ["epochs", "depth", "width", "learning_rate"],
+    "trainability": ["epochs", "depths", "width", "num_images", "batch_size", "learning_rate", "weight_variances"],
 }
 SMALL = {
     "born_dead": "--seeds 3 --depths 1 2 --widths 1 2 --epochs 1 --trained-seeds 2 --num-examples 20",
@@ -617,6 +620,7 @@ SMALL = {
     "order_chaos": "--seeds 2 --dataset digits --points 2 --depth 4 --width 3",
     "perceptron": "--seeds 3 --num-train 4 --epochs 1 --num-test 5 --no-map",
     "rescue": "--seeds 2 --depth 2 --epochs 1 --remedies none residual",
+    "trainability": "--seeds 2 --dataset digits --depths 3 --relu-depth 2 --epochs 1 --num-images 20",
 }
 
 

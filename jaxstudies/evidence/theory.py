@@ -149,3 +149,38 @@ def depth_scale(chi: Numbers) -> Numbers:
     """Return the number of layers over which squared gradients change by a factor of e."""
     with np.errstate(divide="ignore"):
         return 1 / np.abs(np.log(np.asarray(chi, float)))
+
+
+def correlated_mean(function: Elementwise, variance: float, correlation: float) -> float:
+    """Return E[function(x) function(y)] for x and y ~ N(0, variance) of some correlation, by quadrature."""
+    x, y = NODES[:, None], correlation * NODES[:, None] + np.sqrt(1 - correlation**2) * NODES
+    values = [np.asarray(function(np.sqrt(variance) * z), float) for z in (x, y)]
+    return float(WEIGHTS @ (values[0] * values[1]) @ WEIGHTS)
+
+
+def correlation_depth_scale(
+    activation: Elementwise,
+    derivative: Elementwise,
+    weight_variance: float,
+    bias_variance: float = 0.0,
+    keep: float = 1.0,
+) -> float:
+    """Return the number of layers over which the correlation of two inputs nears its fixed point by a factor of e.
+
+    It is 1 / |log chi| with chi the slope of the map of correlations from layer to layer at its stable fixed point: 1
+    in the ordered phase, below it in the chaotic one, and with dropout, which keeps a share `keep` of the units, always
+    below it, as the two inputs are dropped apart (Schoenholz et al. 2017, arXiv 1611.01232). The variance of the
+    pre-activations must have a finite fixed point.
+    """
+    q = fixed_point(activation, weight_variance / keep, bias_variance)
+    if q == 0:  # all is lost, at the rate of the linear part
+        return float(depth_scale(gradient_factor(derivative, 0.0, weight_variance)))
+
+    def excess(correlation):
+        mean = correlated_mean(activation, q, correlation)
+        return (weight_variance * mean + bias_variance) / q - correlation
+
+    highest = 1 - 1e-5
+    alike = excess(highest) >= 0 or excess(0.0) < 0
+    fixed = 1.0 if alike else optimize.brentq(excess, 0.0, highest)
+    return float(depth_scale(weight_variance * correlated_mean(derivative, q, fixed)))
