@@ -199,12 +199,13 @@ SMALLEST = {
     "lenet": of("lenet", arms=("plain", "bn_dropout"), epochs=1),
     "order_chaos": of("order_chaos", activations=("relu",), points=2, depth=4, width=2),
     "perceptron": of("perceptron", num_test=1),
+    "reported": of("reported", inits=("he_normal",)),
     "rescue": of("rescue", remedies=("none", "batch_norm"), depth=2),
     "trainability": of("trainability", depths=(2,), weight_variances=(1.0,), relu_depth=2, width=2, epochs=1),
 }
 
 
-LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "perceptron", "trainability"}
+LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "perceptron", "reported", "trainability"}
 """Studies whose simulation or figures take long."""
 
 
@@ -499,11 +500,18 @@ LEAST = {
     "lenet": "--dataset digits --arms raw_bn --epochs 1 --train-evaluated 1",
     "order_chaos": "--dataset digits --activations relu --points 2 --depth 4 --width 2",
     "perceptron": "--num-train 1 --rules hinge --epochs 1 --convergence-epochs 0 --num-test 1 --no-map",
+    "reported": "--inits he_normal --epochs 0",
     "rescue": "--remedies none --depth 1 --width 1 --epochs 0",
     "trainability": "--dataset digits --depths 2 --weight-variances 1 --dropout-rates 0 --relu-depth 0 --epochs 0",
 }
 LONG = {("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
-LONG |= {("collapse", "seeds"), ("rescue", "depth"), ("trainability", "depths"), ("trainability", "relu_depth")}
+LONG |= {
+    ("collapse", "seeds"),
+    ("reported", "seeds"),
+    ("rescue", "depth"),
+    ("trainability", "depths"),
+    ("trainability", "relu_depth"),
+}
 """They take long to trace."""
 LONGEST = {("order_chaos", "points")}
 """Of 40,000 settings each number's type is checked."""
@@ -607,6 +615,7 @@ TRIED = {
     "lenet": ["batch_size", "learning_rate", "input_rate", "hidden_rate", "train_evaluated", "bn_epsilon"],
     "order_chaos": ["points", "depth", "width"],
     "perceptron": ["num_train", "learning_rates", "epochs", "convergence_epochs", "margins", "num_test"],
+    "reported": ["epochs"],
     "rescue": ["epochs", "depth", "width", "learning_rate"],
     "trainability": ["epochs", "depths", "width", "num_images", "batch_size", "learning_rate", "weight_variances"],
 }
@@ -619,6 +628,7 @@ SMALL = {
     "lenet": "--seeds 1 --dataset digits --epochs 1 --arms plain raw_bn",
     "order_chaos": "--seeds 2 --dataset digits --points 2 --depth 4 --width 3",
     "perceptron": "--seeds 3 --num-train 4 --epochs 1 --num-test 5 --no-map",
+    "reported": "--seeds 2 --epochs 1 --inits he_normal keras_normal",
     "rescue": "--seeds 2 --depth 2 --epochs 1 --remedies none residual",
     "trainability": "--seeds 2 --dataset digits --depths 3 --relu-depth 2 --epochs 1 --num-images 20",
 }
