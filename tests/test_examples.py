@@ -26,7 +26,7 @@ SMALL = {
     "perceptron": ["--seeds", "20", "--num-test", "50"],
     "reported": ["--seeds", "2", "--epochs", "1", "--inits", "he_normal", "keras_uniform"],
     "rescue": ["--seeds", "4", "--epochs", "1", "--remedies", "none", "elu"],
-    "trainability": ["--seeds", "1", "--dataset", "digits", "--depths", "3", "--relu-depth", "2", "--epochs", "1"],
+    "depth_scales": ["--seeds", "1", "--dataset", "digits", "--depths", "3", "--relu-depth", "2", "--epochs", "1"],
 }
 
 

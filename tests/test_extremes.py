@@ -30,7 +30,7 @@ from jaxstudies.studies.initialization import figures as initialization_figures
 from jaxstudies.study import Claim, Results, from_module, load, task_of
 
 NAMES = list(studies.packaged())
-DATASET = {name: {"dataset": "digits"} for name in ("initialization", "order_chaos", "lenet", "trainability")}
+DATASET = {name: {"dataset": "digits"} for name in ("initialization", "order_chaos", "lenet", "depth_scales")}
 
 
 @pytest.fixture(autouse=True)
@@ -201,11 +201,11 @@ SMALLEST = {
     "perceptron": of("perceptron", num_test=1),
     "reported": of("reported", inits=("he_normal",)),
     "rescue": of("rescue", remedies=("none", "batch_norm"), depth=2),
-    "trainability": of("trainability", depths=(2,), weight_variances=(1.0,), relu_depth=2, width=2, epochs=1),
+    "depth_scales": of("depth_scales", depths=(2,), weight_variances=(1.0,), relu_depth=2, width=2, epochs=1),
 }
 
 
-LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "perceptron", "reported", "trainability"}
+LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "perceptron", "reported", "depth_scales"}
 """Studies whose simulation or figures take long."""
 
 
@@ -502,15 +502,15 @@ LEAST = {
     "perceptron": "--num-train 1 --rules hinge --epochs 1 --convergence-epochs 0 --num-test 1 --no-map",
     "reported": "--inits he_normal --epochs 0",
     "rescue": "--remedies none --depth 1 --width 1 --epochs 0",
-    "trainability": "--dataset digits --depths 2 --weight-variances 1 --dropout-rates 0 --relu-depth 0 --epochs 0",
+    "depth_scales": "--dataset digits --depths 2 --weight-variances 1 --dropout-rates 0 --relu-depth 0 --epochs 0",
 }
 LONG = {("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
 LONG |= {
     ("collapse", "seeds"),
     ("reported", "seeds"),
     ("rescue", "depth"),
-    ("trainability", "depths"),
-    ("trainability", "relu_depth"),
+    ("depth_scales", "depths"),
+    ("depth_scales", "relu_depth"),
 }
 """They take long to trace."""
 LONGEST = {("order_chaos", "points")}
@@ -617,7 +617,7 @@ TRIED = {
     "perceptron": ["num_train", "learning_rates", "epochs", "convergence_epochs", "margins", "num_test"],
     "reported": ["epochs"],
     "rescue": ["epochs", "depth", "width", "learning_rate"],
-    "trainability": ["epochs", "depths", "width", "num_images", "batch_size", "learning_rate", "weight_variances"],
+    "depth_scales": ["epochs", "depths", "width", "num_images", "batch_size", "learning_rate", "weight_variances"],
 }
 SMALL = {
     "born_dead": "--seeds 3 --depths 1 2 --widths 1 2 --epochs 1 --trained-seeds 2 --num-examples 20",
@@ -630,7 +630,7 @@ SMALL = {
     "perceptron": "--seeds 3 --num-train 4 --epochs 1 --num-test 5 --no-map",
     "reported": "--seeds 2 --epochs 1 --inits he_normal keras_normal",
     "rescue": "--seeds 2 --depth 2 --epochs 1 --remedies none residual",
-    "trainability": "--seeds 2 --dataset digits --depths 3 --relu-depth 2 --epochs 1 --num-images 20",
+    "depth_scales": "--seeds 2 --dataset digits --depths 3 --relu-depth 2 --epochs 1 --num-images 20",
 }
 
 

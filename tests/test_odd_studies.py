@@ -166,7 +166,7 @@ def test_a_name_that_is_none_trains_nothing():
         "order_chaos",
         "reported",
         "rescue",
-        "trainability",
+        "depth_scales",
     ],
 )
 def test_defaults_are_among_the_choices(name):

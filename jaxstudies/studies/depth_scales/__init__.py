@@ -6,11 +6,11 @@ the depth at which training fails against multiples of that scale (Schoenholz et
 and ReLU networks of 30 layers from He's initialization and Glorot's.
 """
 
-from jaxstudies.studies.trainability.claims import POPULATION, claims
-from jaxstudies.studies.trainability.config import Config
-from jaxstudies.studies.trainability.figures import CAPTIONS, plot
-from jaxstudies.studies.trainability.simulation import data, settings, simulate
-from jaxstudies.studies.trainability.summary import summarize
+from jaxstudies.studies.depth_scales.claims import POPULATION, claims
+from jaxstudies.studies.depth_scales.config import Config
+from jaxstudies.studies.depth_scales.figures import CAPTIONS, plot
+from jaxstudies.studies.depth_scales.simulation import data, settings, simulate
+from jaxstudies.studies.depth_scales.summary import summarize
 
 QUICK = ("--seeds", "3", "--dataset", "digits", "--depths", "10", "20", "--relu-depth", "0")
 

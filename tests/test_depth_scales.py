@@ -10,14 +10,14 @@ import pytest
 
 from jaxstudies import results, study
 from jaxstudies.evidence import theory
-from jaxstudies.studies import trainability
-from jaxstudies.studies.trainability.claims import in_scales, trainable_depth
-from jaxstudies.studies.trainability.config import Config
-from jaxstudies.studies.trainability.figures import edges
-from jaxstudies.studies.trainability.simulation import DeepNetwork, settings
-from jaxstudies.studies.trainability.summary import depth_scale
+from jaxstudies.studies import depth_scales
+from jaxstudies.studies.depth_scales.claims import in_scales, trainable_depth
+from jaxstudies.studies.depth_scales.config import Config
+from jaxstudies.studies.depth_scales.figures import edges
+from jaxstudies.studies.depth_scales.simulation import DeepNetwork, settings
+from jaxstudies.studies.depth_scales.summary import depth_scale
 
-STUDY = study.from_module(trainability)
+STUDY = study.from_module(depth_scales)
 TANH = np.tanh, lambda z: 1 - np.tanh(z) ** 2
 
 
@@ -125,8 +125,8 @@ def test_claims_are_of_settings_that_are_run_and_say_who_said_what():
     ],
 )
 def test_what_was_not_run_is_not_claimed(changed, gone):
-    every = {claim.id for claim in trainability.claims(Config())}
-    assert {claim.id for claim in trainability.claims(Config(**changed))} == every - gone
+    every = {claim.id for claim in depth_scales.claims(Config())}
+    assert {claim.id for claim in depth_scales.claims(Config(**changed))} == every - gone
 
 
 def test_cells_reach_halfway():
@@ -138,7 +138,7 @@ def test_cells_reach_halfway():
 def test_a_network_that_is_not_finite_has_learned_nothing():
     images = jnp.full((20, 28, 28), 255, jnp.uint8)
     config = Config(epochs=2, batch_size=20, width=3, num_images=20)
-    run = partial(trainability.simulate, images=images, labels=jnp.arange(20, dtype=jnp.uint8) % 10, config=config)
+    run = partial(depth_scales.simulate, images=images, labels=jnp.arange(20, dtype=jnp.uint8) % 10, config=config)
     one = {"weight_variance": jnp.float32(np.nan), "bias_variance": jnp.float32(1), "dropout_rate": jnp.float32(0)}
     seen = jax.jit(partial(run, activation="relu", depth=4, use_dropout=False))(jax.random.key(0), **one)
     assert seen["accuracy"] == 0

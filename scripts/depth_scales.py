@@ -3,4 +3,4 @@
 from jaxstudies.commands.main import run_study
 
 if __name__ == "__main__":
-    run_study("trainability")
+    run_study("depth_scales")

@@ -5,9 +5,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxstudies.studies.trainability.claims import FACTOR, SCALES
-from jaxstudies.studies.trainability.config import Config
-from jaxstudies.studies.trainability.summary import depth_scale, summarize
+from jaxstudies.studies.depth_scales.claims import FACTOR, SCALES
+from jaxstudies.studies.depth_scales.config import Config
+from jaxstudies.studies.depth_scales.summary import depth_scale, summarize
 from jaxstudies.study import Results
 
 CAPTIONS = {

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.results import Selector
-from jaxstudies.studies.trainability.config import Config
-from jaxstudies.studies.trainability.simulation import DROPOUT_DEPTH, RELU_VARIANCES
-from jaxstudies.studies.trainability.summary import depth_scale
+from jaxstudies.studies.depth_scales.config import Config
+from jaxstudies.studies.depth_scales.simulation import DROPOUT_DEPTH, RELU_VARIANCES
+from jaxstudies.studies.depth_scales.summary import depth_scale
 from jaxstudies.study import Claim
 
 POPULATION = (

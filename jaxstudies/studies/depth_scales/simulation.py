@@ -17,7 +17,7 @@ from jaxstudies.networks.convnets import dropout
 from jaxstudies.networks.data import Dataset, as_inputs
 from jaxstudies.networks.diagnostics import all_finite
 from jaxstudies.networks.models import Layer, affine, weights
-from jaxstudies.studies.trainability.config import Config
+from jaxstudies.studies.depth_scales.config import Config
 from jaxstudies.training import fit, predict_blocks, random_order
 
 DROPOUT_DEPTH = 40
