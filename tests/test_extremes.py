@@ -30,7 +30,7 @@ from jaxstudies.studies.initialization import figures as initialization_figures
 from jaxstudies.study import Claim, Results, from_module, load, task_of
 
 NAMES = list(studies.packaged())
-DATASET = {name: {"dataset": "digits"} for name in ("initialization", "order_chaos", "lenet")}
+DATASET = {name: {"dataset": "digits"} for name in ("initialization", "order_chaos", "lenet", "depth_scales")}
 
 
 @pytest.fixture(autouse=True)
@@ -199,12 +199,14 @@ SMALLEST = {
     "lenet": of("lenet", arms=("plain", "bn_dropout"), epochs=1),
     "order_chaos": of("order_chaos", activations=("relu",), points=2, depth=4, width=2),
     "perceptron": of("perceptron", num_test=1),
+    "reported": of("reported", inits=("he_normal",)),
     "rescue": of("rescue", remedies=("none", "batch_norm"), depth=2),
     "trainability": of("trainability", points=2, points_of_all=2, zooms=0, steps=1),
+    "depth_scales": of("depth_scales", depths=(2,), weight_variances=(1.0,), relu_depth=2, width=2, epochs=1),
 }
 
 
-LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "perceptron"}
+LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "perceptron", "reported", "depth_scales"}
 """Studies whose simulation or figures take long."""
 
 
@@ -499,11 +501,19 @@ LEAST = {
     "lenet": "--dataset digits --arms raw_bn --epochs 1 --train-evaluated 1",
     "order_chaos": "--dataset digits --activations relu --points 2 --depth 4 --width 2",
     "perceptron": "--num-train 1 --rules hinge --epochs 1 --convergence-epochs 0 --num-test 1 --no-map",
+    "reported": "--inits he_normal --epochs 0",
     "rescue": "--remedies none --depth 1 --width 1 --epochs 0",
     "trainability": "--points 2 --points-of-all 2 --zooms 0 --steps 1",
+    "depth_scales": "--dataset digits --depths 2 --weight-variances 1 --dropout-rates 0 --relu-depth 0 --epochs 0",
 }
 LONG = {("depth_width", "modern_epochs"), ("dying_relu", "depths"), ("dying_relu", "widths")}
-LONG |= {("collapse", "seeds"), ("rescue", "depth")}
+LONG |= {
+    ("collapse", "seeds"),
+    ("reported", "seeds"),
+    ("rescue", "depth"),
+    ("depth_scales", "depths"),
+    ("depth_scales", "relu_depth"),
+}
 """They take long to trace."""
 LONGEST = {("order_chaos", "points"), ("trainability", "points"), ("trainability", "points_of_all")}
 """Of 40,000 settings each number's type is checked."""
@@ -607,8 +617,10 @@ TRIED = {
     "lenet": ["batch_size", "learning_rate", "input_rate", "hidden_rate", "train_evaluated", "bn_epsilon"],
     "order_chaos": ["points", "depth", "width"],
     "perceptron": ["num_train", "learning_rates", "epochs", "convergence_epochs", "margins", "num_test"],
+    "reported": ["epochs"],
     "rescue": ["epochs", "depth", "width", "learning_rate"],
     "trainability": ["points", "points_of_all", "zooms", "refine", "span", "span_of_all", "steps"],
+    "depth_scales": ["epochs", "depths", "width", "num_images", "batch_size", "learning_rate", "weight_variances"],
 }
 SMALL = {
     "born_dead": "--seeds 3 --depths 1 2 --widths 1 2 --epochs 1 --trained-seeds 2 --num-examples 20",
@@ -619,8 +631,10 @@ SMALL = {
     "lenet": "--seeds 1 --dataset digits --epochs 1 --arms plain raw_bn",
     "order_chaos": "--seeds 2 --dataset digits --points 2 --depth 4 --width 3",
     "perceptron": "--seeds 3 --num-train 4 --epochs 1 --num-test 5 --no-map",
+    "reported": "--seeds 2 --epochs 1 --inits he_normal keras_normal",
     "rescue": "--seeds 2 --depth 2 --epochs 1 --remedies none residual",
     "trainability": "--seeds 2 --points 3 --points-of-all 3 --zooms 1 --steps 3 --conditions tanh drift",
+    "depth_scales": "--seeds 2 --dataset digits --depths 3 --relu-depth 2 --epochs 1 --num-images 20",
 }
 
 

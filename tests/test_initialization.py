@@ -22,6 +22,7 @@ from jaxstudies.networks.models import Layer, orthonormalize
 from jaxstudies.output import table
 from jaxstudies.studies import initialization
 from jaxstudies.studies.initialization import draws, simulation
+from jaxstudies.studies.initialization.claims import GLOROT, last_spread
 from jaxstudies.studies.initialization.figures import violins
 from jaxstudies.studies.initialization.summary import at_stage, theory_second_moments
 from jaxstudies.study import Results, load
@@ -263,12 +264,13 @@ def made_up():
             labels
             | {"seed": seed, "slope": slope + 0.01 * random.normal(size=1)}
             | {"saturation": by_layer[None] + 0.001 * random.uniform(size=(1, 5))}
+            | {"variance": 0.04 - 0.0075 * np.arange(5)[None] * (1 + 0.01 * random.uniform())}
             | {"activation_sample": np.where(random.uniform(size=(1, 5, 100)) < 0.01, 2.0, samples[None])}
             for seed in range(num_seeds)
         ]
 
     listed = rows("tanh", "normal", 0.10, 0.1, 0.0) + rows("tanh", "normal", 0.28, 0.5, 0.4)
-    listed += rows("tanh", "glorot_normal", np.nan, 0.9, 0.0)
+    listed += rows("tanh", "normal", 0.14, 0.1, 0.03) + rows("tanh", "glorot_normal", np.nan, 0.9, 0.0)
     listed += rows("relu", "he_normal", np.nan, 0.0, 0.5, 0.8) + rows("relu", "glorot_normal", np.nan, 0.35, 0.5, 1.0)
     results = Results(initialization.Config(), pd.DataFrame(listed), pd.DataFrame(), {})
     return {v.id: v for v in from_table.judge(load("initialization"), results)[0]}
@@ -279,13 +281,15 @@ def made_up():
     [
         ("sigma_vanishing.tanh", "supported", 0.4),
         ("sigma_saturation.tanh", "supported", 0.2),
-        ("first_saturates.tanh", "supported", 0.4),
+        ("first_saturates.tanh.0.28", "supported", 0.4),
+        ("first_saturates.tanh.0.14", "refuted", 0.03),
+        ("first_saturates.tanh.0.1", "refuted", 0.0),
         ("glorot_prevents.tanh", "refuted", 0.9),
         ("glorot_flatter.tanh", "refuted", 0.4),
         ("glorot_saturation.tanh", "supported", 0.0),
         ("he_better", "supported", -0.34),
-        ("glorot_small", "supported", 0.99),
-        ("he_small", "supported", 0.79),
+        ("glorot_small.4", "supported", 0.99),
+        ("he_small.5", "supported", 0.79),
     ],
 )
 def test_judge_on_made_up_measures(made_up, id_, verdict, effect):
@@ -298,6 +302,17 @@ def test_what_was_not_run_is_not_tested(made_up):
     assert made_up["sigma_vanishing.sigmoid"].n == 0
 
 
+def test_a_spread_is_that_of_the_last_layer_over_the_first(made_up):
+    """Its variance is a quarter, and so its standard deviation a half."""
+    claim = next(c for c in initialization.claims(initialization.Config()) if c.id == "well_distributed.sigmoid")
+    assert claim.effect.keywords == {"activation": "sigmoid", "init": GLOROT}
+    rows = pd.DataFrame({"activation": "tanh", "init": "glorot_normal", "sigma": np.nan, "seed": [0]})
+    rows["variance"] = [np.array([[0.04, 0.03, 0.01]])]
+    of = from_table.Selector(Results(initialization.Config(), rows, pd.DataFrame(), {}), initialization.AXES)
+    assert last_spread(of, "tanh", GLOROT).tolist() == [pytest.approx(0.5)]
+    assert made_up["well_distributed.sigmoid"].verdict == "not tested"
+
+
 def test_claims_say_whose_they_are_and_what_for():
     claims = {c.id: c for c in from_table.claims_of(load("initialization"), initialization.Config(depth=9))}
     assert all(c.population == initialization.POPULATION for c in claims.values())
@@ -306,6 +321,7 @@ def test_claims_say_whose_they_are_and_what_for():
     assert not any("interval" in c.method for c in claims.values())
     # A claim about Glorot is one at a depth.
     assert "9 hidden layers" in claims["glorot_prevents.tanh"].claim
+    assert all("9" in c.claim for c in claims.values() if "Glorot" in c.claim)
     assert claims["glorot_prevents.tanh"].holds[1] == pytest.approx(np.log(2) / 8)
     primary = {c.id.split(".")[0] for c in claims.values() if c.primary}
     assert primary == {"sigma_vanishing", "glorot_prevents", "he_better"}

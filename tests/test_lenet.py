@@ -31,6 +31,7 @@ from jaxstudies.output.table import stacked
 from jaxstudies.studies import lenet
 from jaxstudies.studies.lenet import simulation
 from jaxstudies.studies.lenet.design import ARMS, load
+from jaxstudies.studies.lenet.papers import PAPERS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Results
@@ -341,7 +342,7 @@ def table_of(final):
 
 
 def judge(final):
-    return {v.id: v for v in judge_all(lenet.CLAIMS, table_of(final))[0]}
+    return {v.id: v for v in judge_all(lenet.claims.CLAIMS, table_of(final))[0]}
 
 
 def test_equal_arms_are_no_evidence():
@@ -377,6 +378,42 @@ def test_claims_say_whose_they_are_and_what_for():
     }
 
 
+def papers_of(recovered, shifts, correlations, seeds=7):
+    """Judge what papers say, of runs with given gains by precise statistics, shifts and correlations by arm."""
+    rows, noise = [], np.random.default_rng(0)
+    for arm, gains in recovered.items():
+        for seed in range(seeds):
+            accuracy = np.full((2, 2, 3), 0.8)
+            accuracy[:, ESTIMATORS.index("precise")] += np.array(gains)[:, None] + 0.001 * noise.uniform()
+            measures = {"accuracy": accuracy, "loss": np.ones((2, 2, 3))}
+            measures["variance_shift"] = np.full(4, shifts[arm]) * np.exp(0.001 * noise.normal(size=4))
+            measures["coadaptation"] = np.full(4, correlations[arm]) + 0.001 * noise.normal(size=4)
+            rows.append({"arm": arm, "seed": seed} | measures)
+    return {v.id: v for v in judge_all(PAPERS, selector(pd.DataFrame(rows)))[0]}
+
+
+def test_what_papers_say_is_supported_where_it_is_so_and_refuted_where_it_is_otherwise():
+    arms = ("plain", "standardized", "bn_input", "raw_bn", "dropout", "bn_dropout")
+    both = {"bn_dropout": (0.0, 0.05)}
+    # A variance that falls in training is a shift like one that rises.
+    shifts, correlations = dict.fromkeys(arms, 1.0) | {"bn_dropout": 0.5}, dict.fromkeys(arms, 0.4)
+    so = papers_of(dict.fromkeys(arms, (0.03, 0.01)) | both, shifts, correlations | {"dropout": 0.2, "bn_dropout": 0.2})
+    assert so["variance_shift"].effect == pytest.approx(2, rel=0.01)
+    assert so["precise_recovers.first"].effect == pytest.approx(3, abs=0.2)
+    assert so["precise_recovers.fades"].effect == pytest.approx(2, abs=0.2)
+    assert so["variance_shift_costs"].effect == pytest.approx(4, abs=0.2)
+    assert {v.verdict for v in so.values() if v.id != "dropout_costs_bn"} == {"supported"}
+    both = {"bn_dropout": (0.0, -0.05)}
+    otherwise = papers_of(
+        dict.fromkeys(arms, (-0.03, -0.01)) | both,
+        dict.fromkeys(arms, 1.0),
+        correlations | {"dropout": 0.6, "bn_dropout": 0.6},
+    )
+    assert {v.verdict for v in otherwise.values() if v.id != "dropout_costs_bn"} == {"refuted"}
+    # Their running averages are all alike.
+    assert so["dropout_costs_bn"].verdict == otherwise["dropout_costs_bn"].verdict == "inconclusive"
+
+
 def test_spikes_are_the_largest_rises_of_the_validation_loss():
     losses = np.zeros((4, 2, 3))
     losses[:, ESTIMATORS.index("running"), SPLITS.index("validation")] = 1.0, 3.0, 0.5, 1.5
@@ -384,7 +421,7 @@ def test_spikes_are_the_largest_rises_of_the_validation_loss():
     runs = pd.DataFrame({"arm": "raw_bn", "seed": [0, 1], "loss": [losses, 0 * losses]})
     runs["accuracy"] = runs["loss"]
     of = selector(runs)
-    verdicts = {v.id: v for v in judge_all(lenet.CLAIMS, of)[0]}
+    verdicts = {v.id: v for v in judge_all(lenet.claims.CLAIMS, of)[0]}
     assert verdicts["spikes.larger"].effect == pytest.approx((1.5 + 0) / 2)
     assert verdicts["spikes.gone"].effect == pytest.approx((0.9 * 2 - 0.5 + 0) / 2)
     assert verdicts["spikes.larger"].n == 2
@@ -404,7 +441,7 @@ def test_networks_that_diverged_are_not_compared():
         ("standardized", 1, diverged),
     ]
     runs = pd.DataFrame(rows, columns=["arm", "seed", "loss"]).assign(accuracy=[np.full((3, 2, 3), 0.1)] * 4)
-    verdicts = {v.id: v for v in judge_all(lenet.CLAIMS, selector(runs))[0]}
+    verdicts = {v.id: v for v in judge_all(lenet.claims.CLAIMS, selector(runs))[0]}
     assert verdicts["input_bn_beats.running"].n == 1 and verdicts["input_equivalent.precise"].n == 2
     # A rise that one estimator alone has told of is no difference between the two.
     assert verdicts["spikes.larger"].effect == 0 and verdicts["spikes.larger"].n == 2

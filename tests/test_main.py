@@ -12,8 +12,8 @@ from jaxstudies import studies, study
 from jaxstudies.commands import command, main
 from jaxstudies.study import code_of, load
 
-STUDIES = ["born_dead", "collapse", "depth_width", "dying_relu", "initialization"]
-STUDIES += ["lenet", "order_chaos", "perceptron", "rescue", "trainability"]
+STUDIES = ["born_dead", "collapse", "depth_scales", "depth_width", "dying_relu", "initialization"]
+STUDIES += ["lenet", "order_chaos", "perceptron", "reported", "rescue", "trainability"]
 OWN = '''"""Is it so here?"""
 from dataclasses import dataclass
 import beside_it

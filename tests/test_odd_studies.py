@@ -157,7 +157,18 @@ def test_a_name_that_is_none_trains_nothing():
 
 @pytest.mark.parametrize(
     "name",
-    ["born_dead", "depth_width", "dying_relu", "initialization", "lenet", "order_chaos", "rescue", "trainability"],
+    [
+        "born_dead",
+        "depth_scales",
+        "depth_width",
+        "dying_relu",
+        "initialization",
+        "lenet",
+        "order_chaos",
+        "reported",
+        "rescue",
+        "trainability",
+    ],
 )
 def test_defaults_are_among_the_choices(name):
     configs.check_choices(study.load(name).Config())

@@ -125,9 +125,10 @@ def test_notebooks_weights():
     np.testing.assert_allclose(accuracy, [0.8812, 0.9499], atol=6e-4)
 
 
-@pytest.mark.parametrize(
-    "w", [(1, -0.6), (0.3, -1), (-1, 0.6), (-0.3, 1), (1, 1), (-1, -2), (1, 0), (0, 1), (-1, 0), (0, -1), (0, 0)]
-)
+SIGNS = [(1, -0.6), (0.3, -1), (-1, 0.6), (-0.3, 1), (1, 1), (-1, -2), (1, 0), (0, 1), (-1, 0), (0, -1), (0, 0)]
+
+
+@pytest.mark.parametrize("w", SIGNS)
 def test_closed_form_accuracy_against_a_million_points(w):
     n = 1_000_000
     data = half_square(jax.random.key(1), n)
@@ -135,6 +136,20 @@ def test_closed_form_accuracy_against_a_million_points(w):
     measured = np.mean(predicted == np.asarray(data.targets)[:, 0])
     exact = float(theory.half_square_accuracy(float(w[0]), float(w[1])))
     assert abs(measured - exact) < 4 * np.sqrt(0.25 / n)
+
+
+def test_closed_form_flips_against_a_million_points():
+    n, w = 1_000_000, np.array(SIGNS, np.float32)
+    above = np.asarray(half_square(jax.random.key(2), n).inputs) @ w.T >= 0
+    measured = np.array([[np.mean(a != b) for b in above.T] for a in above.T])
+    exact = theory.half_square_flips(w[:, None, 0], w[:, None, 1], w[None, :, 0], w[None, :, 1])
+    # 121 pairs of weights: five standard errors.
+    np.testing.assert_allclose(measured, exact, atol=5 * np.sqrt(0.25 / n))
+
+
+def test_weights_that_are_not_finite_have_no_flips():
+    for w in [(np.nan, 1.0), (np.inf, np.nan), (np.inf, -np.inf)]:
+        assert np.isnan(theory.half_square_flips(*w, 1.0, -1.0)) and np.isnan(theory.half_square_accuracy(*w))
 
 
 def test_hard_margin_is_the_nearest_point_of_the_convex_hull():
@@ -187,9 +202,22 @@ def test_converged_perceptron_svm_and_bayes_point_are_consistent(runs):
 
 
 def test_test_points_agree_with_closed_form(runs):
-    difference = (runs["test_accuracy"] - runs["accuracy"]).groupby([runs["rule"], runs["seed"]])
-    means = difference.mean().groupby("rule").agg(["mean", "sem"])
-    assert (means["mean"].abs() < 4 * means["sem"]).all()
+    for measure in ("accuracy", "flip_fraction"):
+        difference = (runs[f"test_{measure}"] - runs[measure]).groupby([runs["rule"], runs["seed"]])
+        means = difference.mean().groupby("rule").agg(["mean", "sem"])
+        assert (means["mean"].abs() < 4 * means["sem"]).all()
+
+
+def test_judged_on_all_sets_is_the_end_of_the_map():
+    listed = [setting.labels for setting in perceptron.settings(perceptron.Config())]
+    [perceptron_end, hinge_end] = [labels for labels in listed if labels["part"] == "trained_out"]
+    assert (perceptron_end["rule"], hinge_end["rule"]) == ("perceptron", "hinge")
+    seeds = {
+        setting.num_seeds
+        for setting in perceptron.settings(perceptron.Config())
+        if setting.labels["part"] in ("study", "trained_out")
+    }
+    assert seeds == {None}
 
 
 def judged_by_id(perceptron_rows, hinge_rows):
@@ -224,6 +252,7 @@ def test_rules_that_do_the_same_support_nothing():
         "hinge_stable.trained_out": "not tested",
         "hinge_accurate.converged": "inconclusive",
         "hinge_tail.notebook": "not tested",
+        "hinge_tail.trained_out": "not tested",
     }
 
 
@@ -282,7 +311,7 @@ def test_script_runs_small(tmp_path, capsys):
     assert not summary.duplicated(KEYS).any()
     judged = {verdict["id"]: verdict for verdict in json.loads((tmp_path / "claims.json").read_text())["claims"]}
     tested = {id_: verdict["n"] for id_, verdict in judged.items() if verdict["n"]}
-    assert tested == {"hinge_accurate.trained_out": 40, "hinge_stable.trained_out": 40}
+    assert tested == {f"hinge_{name}.trained_out": 40 for name in ("accurate", "stable", "tail")}
     for name in ("example", "accuracy", "learning_curve", "map", "novikoff"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     with pytest.raises(SystemExit) as stop:
@@ -296,3 +325,14 @@ def test_few_rules_and_one_set(tmp_path):
     argv = ["--seeds", "1", "--rules", "svm", "--num-train", "4", "6", "--no-map"]
     command.main(STUDY, [*argv, "--out", str(tmp_path)])
     assert (tmp_path / "summary.csv").exists()
+
+
+def test_a_setting_that_stands_in_two_parts_is_summed_up_over_most_runs():
+    labels = {"rule": "hinge", "num_train": 20, "learning_rate": 10.0, "epochs": 5.0, "margin": 1.0}
+    measures = dict.fromkeys(("consistent", "flip_fraction", "converged", "updates", "test_accuracy"), 0.0)
+    measures["test_flip_fraction"] = 0.0
+    parts = [("map", [0.9, 0.8]), ("trained_out", [0.9, 0.8, 0.7])]
+    rows = [labels | measures | {"part": part, "accuracy": a} for part, many in parts for a in many]
+    results = study.Results(perceptron.Config(), pd.DataFrame(rows), pd.DataFrame(), {})
+    summary = perceptron.summarize(results)
+    assert summary["n"].tolist() == [3]

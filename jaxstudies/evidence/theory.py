@@ -40,17 +40,32 @@ def safe_width(depth: Numbers, probability: float) -> Numbers:
 def half_square_accuracy(w1: ArrayLike, w2: ArrayLike) -> Array:
     """Return the exact accuracy of the prediction +1 where w1 x1 + w2 x2 >= 0, else -1.
 
-    Points are uniform in the unit square and of class +1 where x1 > x2. The boundary x2 = t x1
-    of W = (t, -1) and the diagonal enclose a triangle of area |1 - t| / 2 for t <= 1, and by
-    symmetry the same with 1/t for t > 1; (-t, 1) predicts the opposite. Where both weights have
-    one sign, or one or both are 0, one class is predicted almost everywhere.
+    Points are uniform in the unit square and of class +1 where x1 > x2: that is what W = (1, -1) predicts.
     """
+    return 1 - half_square_flips(w1, w2, 1.0, -1.0)
+
+
+def half_square_flips(w1: ArrayLike, w2: ArrayLike, v1: ArrayLike, v2: ArrayLike) -> Array:
+    """Return the exact share of the unit square of which W and V predict different classes.
+
+    Both predict as in `half_square_accuracy`. The boundary of W meets the square in a line x2 = t x1 with t = -w1/w2,
+    which has an area of t/2 below it for t <= 1 and of 1 - 1/(2t) for t > 1. Where the weights of both have the same
+    signs, the classes differ between the two lines, and where the signs are opposite, outside of them. If both weights
+    have one sign, or one or both are 0, one class is predicted almost everywhere: all of the square lies below.
+    """
+    (below, area), (other_below, other_area) = _halves(w1, w2), _halves(v1, v2)
+    between = jnp.abs(area - other_area)
+    return jnp.where(below == other_below, between, 1 - between)
+
+
+def _halves(w1: ArrayLike, w2: ArrayLike) -> tuple[Array, Array]:
+    """Return whether W predicts +1 below its boundary, and the area there: NaN for weights whose ratio is none."""
     w1, w2 = jnp.asarray(w1), jnp.asarray(w2)
     p, q = jnp.abs(w1), jnp.abs(w2)
-    ratio = jnp.minimum(p, q) / jnp.where(jnp.maximum(p, q) > 0, jnp.maximum(p, q), 1)
-    wrong = (1 - ratio) / 2
-    one_class = jnp.where(jnp.isnan(ratio), jnp.nan, 0.5)
-    return jnp.where(w1 * w2 < 0, jnp.where(w1 > 0, 1 - wrong, wrong), one_class)
+    half = jnp.minimum(p, q) / jnp.where(jnp.maximum(p, q) > 0, jnp.maximum(p, q), 1) / 2
+    one_class = jnp.where(jnp.isnan(half), jnp.nan, 1.0)
+    area = jnp.where(w1 * w2 < 0, jnp.where(p > q, 1 - half, half), one_class)
+    return jnp.where(w1 * w2 < 0, w1 > 0, w1 + w2 >= 0), area
 
 
 def threshold_error(num_train: Numbers, share: float) -> Numbers:
@@ -134,3 +149,38 @@ def depth_scale(chi: Numbers) -> Numbers:
     """Return the number of layers over which squared gradients change by a factor of e."""
     with np.errstate(divide="ignore"):
         return 1 / np.abs(np.log(np.asarray(chi, float)))
+
+
+def correlated_mean(function: Elementwise, variance: float, correlation: float) -> float:
+    """Return E[function(x) function(y)] for x and y ~ N(0, variance) of some correlation, by quadrature."""
+    x, y = NODES[:, None], correlation * NODES[:, None] + np.sqrt(1 - correlation**2) * NODES
+    values = [np.asarray(function(np.sqrt(variance) * z), float) for z in (x, y)]
+    return float(WEIGHTS @ (values[0] * values[1]) @ WEIGHTS)
+
+
+def correlation_depth_scale(
+    activation: Elementwise,
+    derivative: Elementwise,
+    weight_variance: float,
+    bias_variance: float = 0.0,
+    keep: float = 1.0,
+) -> float:
+    """Return the number of layers over which the correlation of two inputs nears its fixed point by a factor of e.
+
+    It is 1 / |log chi| with chi the slope of the map of correlations from layer to layer at its stable fixed point: 1
+    in the ordered phase, below it in the chaotic one, and with dropout, which keeps a share `keep` of the units, always
+    below it, as the two inputs are dropped apart (Schoenholz et al. 2017, arXiv 1611.01232). The variance of the
+    pre-activations must have a finite fixed point.
+    """
+    q = fixed_point(activation, weight_variance / keep, bias_variance)
+    if q == 0:  # all is lost, at the rate of the linear part
+        return float(depth_scale(gradient_factor(derivative, 0.0, weight_variance)))
+
+    def excess(correlation):
+        mean = correlated_mean(activation, q, correlation)
+        return (weight_variance * mean + bias_variance) / q - correlation
+
+    highest = 1 - 1e-5
+    alike = excess(highest) >= 0 or excess(0.0) < 0
+    fixed = 1.0 if alike else optimize.brentq(excess, 0.0, highest)
+    return float(depth_scale(weight_variance * correlated_mean(derivative, q, fixed)))

@@ -58,6 +58,11 @@ def pytorch_default(key: jax.Array, inputs: int, outputs: int) -> Layer:
     return Layer(draw(kernel_key, (inputs, outputs)), draw(bias_key, (outputs,)))
 
 
+def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: type) -> jax.Array:
+    """Draw from -0.05 to 0.05, which is Keras' `RandomUniform` unless it is told otherwise."""
+    return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
+
+
 def rai(key: jax.Array, inputs: int, outputs: int) -> Layer:
     """Draw a layer by randomized asymmetric initialization (Lu et al. 2020, arXiv 1903.06733)."""
     # A unit's weights and bias are N(0, 0.6007^2 / inputs), but for one, chosen uniformly, that is Beta(2, 1).
@@ -70,10 +75,11 @@ def rai(key: jax.Array, inputs: int, outputs: int) -> Layer:
 
 
 def initializer(name: InitializerName, std: float = 1.0) -> Initializer:
-    """Return the initializer of that name; `normal`, of standard deviation `std`, is the only one not truncated.
+    """Return the initializer of that name; `normal`, of standard deviation `std`, is not truncated.
 
     Args:
         name: Such as `he_normal`, `glorot_uniform`, `orthogonal`; those of `jax.nn.initializers` and some more.
+            `keras_normal` and `keras_uniform` are Keras' RandomNormal and RandomUniform with their own defaults, 0.05.
         std: Standard deviation of the weights of `normal`.
 
     Returns:
@@ -94,6 +100,8 @@ def initializer(name: InitializerName, std: float = 1.0) -> Initializer:
     # Of normal entries `orthonormalize` makes a uniform draw.
     orthogonal = partial(zero_bias, lambda key, shape, dtype: orthonormalize(jax.random.normal(key, shape, dtype)))
     own = {"pytorch_default": pytorch_default, "orthogonal": orthogonal, "rai": rai}
+    own |= {"keras_normal": partial(zero_bias, jax.nn.initializers.normal(0.05))}
+    own |= {"keras_uniform": partial(zero_bias, keras_uniform)}
     if name in own:
         return own[name]
     kernel_init = getattr(jax.nn.initializers, name)

@@ -8,7 +8,7 @@ ActivationName = Literal[_Common, _Rarer]
 """Elementwise activations, by their names in Flax."""
 
 _JaxName = Literal["he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "normal"]
-InitializerName = Literal[_JaxName, "pytorch_default", "orthogonal", "rai"]
+InitializerName = Literal[_JaxName, "pytorch_default", "keras_normal", "keras_uniform", "orthogonal", "rai"]
 
 TargetName = Literal["abs", "x_sin_5x", "abs_x_sin_5x", "step_sin", "abs_sum_diff"]
 DatasetName = Literal["mnist", "digits"]

@@ -25,6 +25,8 @@ WORDS = {
     "glorot_uniform": "Glorot uniform",
     "lecun_normal": "LeCun normal",
     "pytorch_default": "PyTorch default",
+    "keras_normal": "normal, σ = 0.05",
+    "keras_uniform": "uniform, ±0.05",
     "lsuv": "LSUV",
     "rai": "RAI",
     # Functions to learn.

@@ -43,6 +43,8 @@ class Config:
     """Points per step."""
     learning_rate: Annotated[float, Interval(gt=0, le=LARGEST)] = 1e-3
     """Learning rate of Adam."""
+    adam_epsilon: Annotated[float, Interval(gt=0, le=1)] = 1e-8
+    """What Adam adds to the root of the second moment; Keras' is 1e-7."""
     long_epochs: Annotated[int, Interval(ge=0, le=MOST_EPOCHS)] = 60
     """A budget long enough to tell which constant a collapsed network outputs, where the study's
     own is not, run for the first 250 seeds; 0 leaves that out."""

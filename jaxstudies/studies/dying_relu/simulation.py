@@ -51,14 +51,28 @@ def padded(array: jax.Array, length: int) -> jax.Array:
 
 
 def simulate(
-    key, leaky, target, init, epochs, shuffle_seed, *, config: Config, targets, depth, width, loss, profiles
+    key,
+    leaky,
+    target,
+    init,
+    epochs,
+    shuffle_seed,
+    *,
+    config: Config,
+    targets,
+    depth,
+    width,
+    loss,
+    profiles,
+    points=GRID_POINTS,
 ) -> dict[str, jax.Array]:
     """Train one network on data of its own.
 
     `target` is an index into `targets`, all of one dimension and number of outputs, `init` one into the config's
-    initializations. All networks share the order of examples that `shuffle_seed` gives. `profiles` adds what differs
-    from layer to layer, the constant and the curve. The gaps are distances of the constant, which is the mean output,
-    from mean and median of the target, in its standard deviations.
+    initializations. All networks share the order of examples that `shuffle_seed` gives. A network is judged on a grid
+    of `points`. `profiles` adds what differs from layer to layer, the constant and the curve, of `GRID_POINTS`. The
+    gaps are distances of the constant, which is the mean output, from mean and median of the target, in its standard
+    deviations.
     """
     data_key, init_key, train_key = jax.random.split(key, 3)
     dimension = TARGETS[targets[0]].dimension
@@ -68,11 +82,11 @@ def simulate(
         return Dataset(inputs, jax.lax.switch(target, functions, inputs))
 
     data = labeled(uniform_inputs(data_key, config.num_examples, dimension))
-    grid = labeled(grid_inputs(GRID_POINTS, dimension))
+    grid = labeled(grid_inputs(points, dimension))
     inits = [initializer(name, config.init_std) for name in config.inits]
     activation = partial(leaky_relu, jnp.where(leaky, config.negative_slope, 0.0))
     model = MLP(depth, width, grid.targets.shape[1], activation, switch(inits, init), config.linear_first_layer)
-    optimizer = optax.adam(config.learning_rate)
+    optimizer = optax.adam(config.learning_rate, eps=config.adam_epsilon)
     born = init_state(init_key, model, optimizer, data.inputs)
     shuffle_key = jax.random.fold_in(jax.random.key(shuffle_seed), 2**32 - 1)
     train = partial(fit, train_key, model, optimizer, LOSSES[loss], data, batch_size=config.batch_size)

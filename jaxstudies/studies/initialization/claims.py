@@ -21,6 +21,8 @@ GLOROT, HE = {"init": "glorot_normal"}, {"init": "he_normal"}
 MANY = "a slope weighs logarithms of means over the units of a layer and thousands of images"
 FACTOR_2 = "ours, since the source names no size: a factor of 2 between last and first layer"
 FIVE_PERCENT = "ours: a twentieth of units and images, a share that figures hardly show"
+TWENTIETH = "ours, since the source names no size: a twentieth of units and images, a share that figures hardly show"
+SPREAD = "ours, since the source names no size: a factor of 2, as for gradients"
 NEARLY_ALL = "ours: nineteen in twenty for 'nearly all'"
 FOUR_IN_FIVE = "the source reads it off a figure: .05 either way is what 'four in five' is rounded to"
 
@@ -42,16 +44,23 @@ def excess(of: Selector, activation: str, first: dict, second: dict) -> pd.Serie
     return born(of, "slope", activation, first).abs() - born(of, "slope", activation, second).abs()
 
 
-def first_over_last(of: Selector, activation: str) -> pd.Series:
-    """Return by how much more the first layer saturates than the last one at the large sigma."""
-    first, last = (of("saturation", stage=0, layer=at, activation=activation, **LARGE) for at in (0, -1))
+def first_over_last(of: Selector, activation: str, sigma: float) -> pd.Series:
+    """Return by how much more the first layer saturates than the last one at a sigma."""
+    at_sigma = {"init": "normal", "sigma": sigma}
+    first, last = (of("saturation", stage=0, layer=at, activation=activation, **at_sigma) for at in (0, -1))
     return first - last
 
 
-def small_outputs(of: Selector, init: dict) -> pd.Series:
-    """Return the share of sampled ReLU activations in the last two layers that lie below .5."""
-    samples = of("activation_sample", stage=0, activation="relu", **init).dropna()
-    return samples.map(lambda layers: np.mean(layers[-2:] < 0.5)).astype(float)
+def last_spread(of: Selector, activation: str, init: dict) -> pd.Series:
+    """Return the standard deviation of the last layer's activations relative to the first layer's."""
+    first, last = (of("variance", stage=0, layer=at, activation=activation, **init) for at in (0, -1))
+    return (last / first.where(first > 0)) ** 0.5
+
+
+def small_outputs(of: Selector, init: dict, layer: int) -> pd.Series:
+    """Return the share of sampled ReLU activations in a layer that lie below .5."""
+    samples = of("activation_sample", stage=0, layer=layer, activation="relu", **init).dropna()
+    return samples.map(lambda sample: np.mean(sample < 0.5)).astype(float)
 
 
 def claims(config: Config) -> list[Claim]:
@@ -60,7 +69,8 @@ def claims(config: Config) -> list[Claim]:
     A positive slope means that gradients shrink on their way to the input. To prevent vanishing is to keep the first
     layer's gradient above half of the last one's. Saturation is judged apart.
     """
-    listed = [*about("tanh", config.depth), *about("sigmoid", config.depth), *about_relu()]
+    listed = [*about("tanh", config.depth), *about("sigmoid", config.depth), *about_relu(config.depth)]
+    listed.append(spread_claim("sigmoid", config.depth))
     return with_primary(listed, "sigma_vanishing.*", "glorot_prevents.*", "he_better")
 
 
@@ -94,7 +104,7 @@ def about(name: str, depth: int) -> list[Claim]:
         ),
         Claim(
             f"glorot_flatter.{name}",
-            f"Glorot keeps gradients flatter than sigma .28 ({name})",
+            f"Glorot keeps gradients flatter than sigma .28 over {depth} hidden layers ({name})",
             partial(excess, activation=name, first=GLOROT, second=LARGE),
             (-np.inf, 0.0),
             ASSIGNMENT,
@@ -128,30 +138,50 @@ def about(name: str, depth: int) -> list[Claim]:
             bounds=(0, 1),
             not_shown="that gradients do not vanish",
         ),
-        notebook(
-            f"first_saturates.{name}",
-            f"at sigma .28 the first layer saturates more than the last ({name})",
-            partial(first_over_last, activation=name),
-            (0.0, np.inf),
-            ends="(]",
-            says="the initial layers saturate most",
-            unit=SHARE,
-            method="saturation of the first hidden layer minus that of the last",
-            bounds=(-1, 1),
-            not_shown="other sigmas",
+        *(
+            notebook(
+                f"first_saturates.{name}.{sigma:g}",
+                f"at sigma {sigma:.2f} the first of {depth} hidden layers saturates more than the last ({name})",
+                partial(first_over_last, activation=name, sigma=sigma),
+                (0.05, 1.0),
+                says="the initial layers saturate most",
+                margin=TWENTIETH,
+                unit=SHARE,
+                method="saturation of the first hidden layer minus that of the last",
+                bounds=(-1, 1),
+                not_shown="other sigmas",
+            )
+            for sigma in (0.10, 0.14, 0.28)
         ),
     ]
 
 
-def about_relu() -> list[Claim]:
+def spread_claim(name: str, depth: int) -> Claim:
+    """Return the claim that activations are spread in the last layer as in the first."""
+    return Claim(
+        f"well_distributed.{name}",
+        f"Glorot leaves the activations of {depth} hidden layers well distributed ({name})",
+        partial(last_spread, activation=name, init=GLOROT),
+        (0.5, 2.0),
+        NOTEBOOK,
+        "median",
+        where=WHERE,
+        says="under Glorot sigmoid's activations are well distributed",
+        margin=SPREAD,
+        unit="ratio of standard deviations over units and images",
+        method="last hidden layer over the first",
+        not_shown="that they differ from image to image: units differ from one another, too",
+    )
+
+
+def about_relu(depth: int) -> list[Claim]:
     """Return the claims about ReLU."""
     notebook = partial(Claim, source=NOTEBOOK, where=WHERE)
     small = partial(notebook, unit="share of sampled activations", bounds=(0, 1))
-    how = "share of sampled activations of the last two hidden layers below .5"
     return [
         notebook(
             "he_better",
-            "He keeps gradients flatter than Glorot (relu)",
+            f"He keeps gradients flatter than Glorot over {depth} hidden layers (relu)",
             partial(excess, activation="relu", first=HE, second=GLOROT),
             (-np.inf, 0.0),
             estimand="median",
@@ -161,22 +191,20 @@ def about_relu() -> list[Claim]:
             method="|slope| under He minus |slope| under Glorot, same seeds",
             not_shown="which of them trains better",
         ),
-        small(
-            "glorot_small",
-            "under Glorot nearly all activations of the last two layers are below .5 (relu)",
-            partial(small_outputs, init=GLOROT),
-            (0.95, 1.0),
-            says="in layers 4 and 5 nearly all lie below .5",
-            margin=NEARLY_ALL,
-            method=f"{how}, under Glorot",
-        ),
-        small(
-            "he_small",
-            "under He about four in five activations of the last two layers are below .5 (relu)",
-            partial(small_outputs, init=HE),
-            (0.75, 0.85),
-            says="in layers 4 and 5 about four in five lie below .5",
-            margin=FOUR_IN_FIVE,
-            method=f"{how}, under He",
+        *(
+            small(
+                f"{name}_small.{depth + 1 + layer}",
+                f"under {words} activations of hidden layer {depth + 1 + layer} of {depth} are below .5 (relu)",
+                partial(small_outputs, init=init, layer=layer),
+                holds,
+                says=f"in layers 4 and 5 {says} lie below .5",
+                margin=margin,
+                method="share of sampled activations below .5",
+            )
+            for name, words, init, holds, says, margin in (
+                ("glorot", "Glorot nearly all", GLOROT, (0.95, 1.0), "nearly all", NEARLY_ALL),
+                ("he", "He about four in five", HE, (0.75, 0.85), "about four in five", FOUR_IN_FIVE),
+            )
+            for layer in (-2, -1)
         ),
     ]

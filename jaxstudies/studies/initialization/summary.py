@@ -53,7 +53,8 @@ def summarize(results: Results) -> pd.DataFrame:
 
     Columns are means over seeds, but `grad_norm`, E|dL/dz| of the layer, `grad_l2`, the norm of
     dL/dz of an image, and `weight_grad`, that of dL/dW, are geometric ones; `low` and `high` are
-    the interval of `grad_norm`, the other two that of `second_moment`.
+    the interval of `grad_norm`, the other two that of `second_moment`. `small` is the share of activations
+    below .5, of those sampled.
     """
     tables = []
     for labels, stage, rows in by_setting(results):
@@ -67,6 +68,7 @@ def summarize(results: Results) -> pd.DataFrame:
         table[["grad_norm", "low", "high"]] = sizes["grad"]
         table = table.assign(second_moment_low=moment_low, second_moment_high=moment_high)
         table = table.assign(**{name: means[name] for name in ("mean", "variance", "dead")})
+        table["small"] = np.mean(at_stage(rows, "activation_sample", stage) < 0.5, axis=(0, 2))
         tables.append(table.assign(**{name: sizes[name][:, 0] for name in ("grad_l2", "weight_grad")}))
     return pd.concat(tables, ignore_index=True)
 

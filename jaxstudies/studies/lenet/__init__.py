@@ -17,10 +17,11 @@ and with statistics recomputed over the training set ("precise": Wu and Johnson 
 and loss, also on training images, is in evaluation mode.
 """
 
-from jaxstudies.studies.lenet.claims import CLAIMS, POPULATION
+from jaxstudies.studies.lenet.claims import POPULATION
 from jaxstudies.studies.lenet.config import Config
 from jaxstudies.studies.lenet.design import data, settings
 from jaxstudies.studies.lenet.figures import CAPTIONS, plot
+from jaxstudies.studies.lenet.papers import CLAIMS
 from jaxstudies.studies.lenet.simulation import AXES, beside, simulate
 from jaxstudies.studies.lenet.summary import summarize
 

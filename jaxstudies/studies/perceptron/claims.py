@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxstudies.results import Selector
 from jaxstudies.studies.perceptron.config import Config
-from jaxstudies.studies.perceptron.design import MAP_EPOCHS, MAP_RATES, TRAINED_OUT_EPOCHS
+from jaxstudies.studies.perceptron.design import MAP_EPOCHS, MAP_RATES
 from jaxstudies.study import Claim
 
 NOTEBOOK = "the source notebook"
@@ -30,21 +30,20 @@ def claims(config: Config) -> list[Claim]:
 
     How they turn with learning rate and budget is on the map.
     """
-    c, longest, last = config, config.budgets[-1], MAP_EPOCHS[-1]
+    c, longest, last, fastest = config, config.budgets[-1], MAP_EPOCHS[-1], MAP_RATES[-1]
 
     def hinge(part: str, epochs: int, rate: float = c.learning_rates[0]) -> dict[str, object]:
         labels = {"part": part, "rule": "hinge", "num_train": c.num_train[0], "learning_rate": rate}
         return labels | {"margin": c.margins[0], "epochs": epochs}
 
-    def perceptron(part: str, epochs: int) -> dict[str, object]:
-        # Its predictions do not depend on its rate; it has the first everywhere.
-        return hinge(part, epochs) | {"rule": "perceptron", "margin": 0.0}
+    def perceptron(part: str, epochs: int, rate: float = c.learning_rates[0]) -> dict[str, object]:
+        return hinge(part, epochs, rate) | {"rule": "perceptron", "margin": 0.0}
 
     own = Pair("notebook", "perceptron 50 epochs, hinge 200", hinge("study", 200), perceptron("study", 50))
     equal = Pair("200", "200 epochs each", hinge("study", 200), perceptron("study", 200))
-    words = f"perceptron {last} epochs, hinge {TRAINED_OUT_EPOCHS:,} at learning rate {MAP_RATES[-1]:g}"
-    out = hinge("trained_out", TRAINED_OUT_EPOCHS, MAP_RATES[-1])
-    trained_out = Pair("trained_out", words, out, perceptron("map", last))
+    words = f"trained out on all sets: {last:,} epochs each at learning rate {fastest:g}"
+    ends = (part("trained_out", last, fastest) for part in (hinge, perceptron))
+    trained_out = Pair("trained_out", words, *ends)
     long = Pair("converged", f"{longest} epochs each", hinge("study", longest), perceptron("study", longest))
     notebook = [
         replace(
@@ -61,7 +60,7 @@ def claims(config: Config) -> list[Claim]:
         ),
     ]
     ours = [claim(pair) for pair in (equal, trained_out) for claim in (accurate, stable)]
-    return [*notebook, *ours, on_converged(long), tail(own)]
+    return [*notebook, *ours, on_converged(long), tail(own), tail(trained_out)]
 
 
 def accurate(pair: Pair) -> Claim:
@@ -87,8 +86,8 @@ def stable(pair: Pair) -> Claim:
         f"hinge's predictions are more stable ({pair.words})",
         partial(difference, pair=pair, measure="flip_fraction"),
         (-1.0, 0.0),
-        unit="share of test predictions flipped by another training set, hinge minus perceptron",
-        method="test points, paired on pairs of training sets",
+        unit="share of predictions flipped by another training set, hinge minus perceptron",
+        method="exact share of the square, paired on pairs of training sets",
         ends="[)",
         settings=settings_of(pair),
         bounds=(-1.0, 1.0),
@@ -132,7 +131,7 @@ def settings_of(pair: Pair) -> dict[str, object]:
 
 
 def measured(of: Selector, measure: str, labels: dict[str, object]) -> pd.Series:
-    """Return a measure by seed, where weights are finite: those that are not seem to flip no prediction."""
+    """Return a measure by seed, of weights that are finite."""
     return of(measure, **labels)[np.isfinite(of("accuracy", **labels))]
 
 

@@ -37,8 +37,8 @@ class Config:
     num_test: Annotated[int, Interval(ge=1, le=100_000)] = 1000
     """Test points per pair of training sets."""
     map: bool = True
-    """Run hinge and perceptron over learning rates and epochs as well, and hinge until it is trained out, on up
-    to 2,000 sets."""
+    """Run hinge and perceptron over learning rates and epochs as well, on up to 2,000 sets, and at the largest of
+    both, where they are trained out, on all sets."""
 
     def __post_init__(self):
         size, budget = max(self.num_train), max(self.budgets)

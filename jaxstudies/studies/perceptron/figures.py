@@ -31,7 +31,7 @@ CAPTIONS = {
     "references (gray) that do not train: the middle, a random line and the ends of the version space. A rule whose "
     "error is in proportion to 1/(n + 1) runs parallel to the gray lines; look for rules that fall less steeply.",
     "map": "Mean of hinge minus perceptron over training sets at each learning rate and budget, paired by set: left "
-    "accuracy, right the share of test points whose prediction flips between the pair's two sets. In both panels "
+    "accuracy, right the share of the square whose predicted class flips between the pair's two sets. In both panels "
     "purple says that hinge is better, brown that the perceptron is; look where the sign changes with the budget.",
     "novikoff": "Updates of the perceptron on each training set against Novikoff's bound (R/γ)² for that set, where R "
     "is the largest norm of a point and γ the largest margin. On a set that can be separated, the perceptron makes at "

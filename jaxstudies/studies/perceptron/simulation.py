@@ -9,7 +9,8 @@ from jaxstudies.networks.data import half_square
 from jaxstudies.studies.perceptron.config import RULES
 from jaxstudies.studies.perceptron.rules import Learners, bayes_point, hard_margin, train
 
-BY_BUDGET = ("epochs", "accuracy", "test_accuracy", "consistent", "flip_fraction", "updates", "converged", "w1", "w2")
+BY_BUDGET = ("epochs", "accuracy", "test_accuracy", "consistent", "flip_fraction", "test_flip_fraction", "updates")
+BY_BUDGET += ("converged", "w1", "w2")
 AXES = dict.fromkeys(BY_BUDGET, ("budget",))
 
 
@@ -28,7 +29,8 @@ def simulate(
 
     `rule` is its place in `RULES`, `epochs` are the budgets of a sequential rule, ascending, and 0 for the others.
     Of the `max_train` points drawn per set the first `num_train` count. Returned are, by budget, numbers of the first
-    set (`flip_fraction` compares both), and its `gamma`, the largest margin, and `radius`, the largest norm of a point.
+    set, and its `gamma`, the largest margin, and `radius`, the largest norm of a point. `flip_fraction` is the share of
+    the square that the two sets' weights class differently. What begins with `test_` is of the test points.
     """
     first_key, second_key, test_key = jax.random.split(key, 3)
     sets = jax.vmap(half_square, (0, None))(jnp.stack([first_key, second_key]), max_train)
@@ -56,7 +58,8 @@ def simulate(
         "accuracy": theory.half_square_accuracy(w1[:, 0], w2[:, 0]),
         "test_accuracy": jnp.mean(first == (test.targets[:, 0] > 0)[None], axis=1),
         "consistent": jnp.all(fitted | ~valid[None], axis=1),
-        "flip_fraction": jnp.mean(first != second, axis=1),
+        "flip_fraction": theory.half_square_flips(w1[:, 0], w2[:, 0], w1[:, 1], w2[:, 1]),
+        "test_flip_fraction": jnp.mean(first != second, axis=1),
         "updates": trained.updates[0, :, 0],
         "converged": is_svm | is_middle | trained.converged[0, :, 0],
         "w1": w1[:, 0],

@@ -25,13 +25,13 @@ def summarize(results: Results) -> pd.DataFrame:
     """Return a row per setting: mean accuracy with its t interval, spread, lower tail, flips.
 
     `theory_accuracy` is given where a closed form is known, for the middle of the version space.
-    A setting that stands in several parts is taken from the first.
+    A setting that stands in several parts is taken from that with most runs.
     """
     runs = results.runs.astype({"accuracy": float})
     groups = runs.groupby(["part", *KEYS], sort=False, dropna=False)
     accuracy = groups["accuracy"]
     rows = accuracy.agg(n="count", mean="mean", sd="std", q05=lambda a: np.quantile(a, 0.05))
-    others = ["consistent", "flip_fraction", "converged", "updates", "test_accuracy"]
+    others = ["consistent", "flip_fraction", "converged", "updates", "test_accuracy", "test_flip_fraction"]
     rows = rows.join(groups[others].mean()).reset_index()
     exact = 1 - theory.bayes_point_error(rows["num_train"].to_numpy())
     rows["theory_accuracy"] = np.where(rows["rule"] == "bayes_point", exact, np.nan)
@@ -39,4 +39,6 @@ def summarize(results: Results) -> pd.DataFrame:
     rows[["mean_accuracy", "low", "high"]] = np.stack(mean, axis=1)
     columns = [*KEYS[:4], "n", "mean_accuracy", "low", "high", "sd", "q05", "consistent"]
     columns += ["flip_fraction", "theory_accuracy", "margin", "converged", "updates", "test_accuracy"]
-    return rows.drop_duplicates(KEYS, ignore_index=True)[columns]
+    columns += ["test_flip_fraction"]
+    most_first = rows.sort_values("n", ascending=False, kind="stable")
+    return most_first.drop_duplicates(KEYS).sort_index()[columns].reset_index(drop=True)
