@@ -299,7 +299,7 @@ def test_a_package_that_cannot_be_imported_ends_nothing(tmp_path, monkeypatch):
 
 
 CHANGES = [
-    ("evidence/theory.py", "(1 - ratio) / 2", "(1 - ratio) / 2.5", True),
+    ("evidence/theory.py", "1 - half, half)", "1 - half, half / 1.1)", True),
     ("engine/prng.py", "ROTATIONS = np.array(", "ROTATIONS = 0 + np.array(", True),
     ("engine/returned.py", "jnp.stack(arrays)", "jnp.stack(arrays[::-1])", True),
     ("engine/programs.py", "fold_in(master_key, seed)", "fold_in(master_key, 1 + seed)", True),

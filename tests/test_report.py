@@ -380,7 +380,7 @@ def test_digits_stand_in_for_missing_mnist_and_the_page_says_so(script, monkeypa
     monkeypatch.setattr(command, "main", record)
     start(script, monkeypatch, "--out", tmp_path)
     with_digits = {name for name, argv in calls.items() if argv[-2:] == script.DIGITS}
-    assert list(calls) == STUDIES and with_digits == {"initialization", "lenet", "order_chaos"}
+    assert list(calls) == STUDIES and with_digits == {"depth_scales", "initialization", "lenet", "order_chaos"}
     text, errors = (tmp_path / "report.html").read_text("utf-8"), capsys.readouterr().err
     assert "digits stand in for MNIST: MNIST is not here &lt;at all&gt;" in text
     for words in ("the study failed (ValueError: nothing)", "the study ended with status 2"):

@@ -9,6 +9,7 @@ WIDTH = 16
 """Inputs, and hidden units."""
 DECADES = 30
 """Farthest that a plane may reach, within what 32 bits have."""
+Coordinate = Annotated[float, Interval(ge=-DECADES, le=DECADES)]
 ConditionName = Literal["tanh", "relu", "identity", "minibatch", "single", "offset", "drift"]
 
 
@@ -64,7 +65,7 @@ class Config:
     """Points along each axis of one more picture, of which only those near the boundary are run; 0 for none."""
     points_of_all: Annotated[int, Interval(ge=2, le=4096)] = 48
     """Points along each axis where all networks are trained, if there are several."""
-    center: tuple[float, float] | None = None
+    center: tuple[Coordinate, Coordinate] | None = None
     """Center of the plane: the decimal logarithm of what is across, and that of the rate upwards (on the boundary)."""
     span: Annotated[float, Interval(gt=0, le=DECADES)] = 3.0
     """Length of each axis of the picture, in decades."""
