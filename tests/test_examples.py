@@ -26,7 +26,20 @@ SMALL = {
     "perceptron": ["--seeds", "20", "--num-test", "50"],
     "reported": ["--seeds", "2", "--epochs", "1", "--inits", "he_normal", "keras_uniform"],
     "rescue": ["--seeds", "4", "--epochs", "1", "--remedies", "none", "elu"],
-    "trainability": ["--seeds", "3", "--points", "9", "--points-of-all", "9", "--zooms", "1", "--steps", "9"],
+    "trainability": [
+        "--seeds",
+        "3",
+        "--points",
+        "9",
+        "--points-of-all",
+        "9",
+        "--zooms",
+        "1",
+        "--steps",
+        "9",
+        "--refine",
+        "9",
+    ],
     "depth_scales": ["--seeds", "1", "--dataset", "digits", "--depths", "3", "--relu-depth", "2", "--epochs", "1"],
 }
 
