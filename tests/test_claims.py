@@ -323,6 +323,15 @@ def test_a_record_is_json_and_says_all_but_the_code():
     assert set(record) < set(verdicts.Verdict._fields)
 
 
+def test_a_figure_stands_in_records_that_name_one_alone():
+    """Records written before a claim could name one are judged to the same."""
+    without, with_one = claim(NORMAL), claim(NORMAL, figure="map")
+    assert "figure" not in without.record() and with_one.record() == without.record() | {"figure": "map"}
+    for asked in (without, with_one):
+        (entry,) = to_json([judge(asked.record(), as_effects(NORMAL))])
+        assert to_json([judge(entry, as_effects(NORMAL))]) == [entry] and entry.get("figure", "") == asked.figure
+
+
 def test_unknown_numbers_become_null():
     (row,) = to_json([judged(NORMAL.iloc[:0])])
     assert row["effect"] is None and row["low"] is None and row["n"] == 0

@@ -147,6 +147,24 @@ def test_a_study_is_linked_even_if_another_has_its_name(tmp_path):
     assert set(re.findall(r'href="#(.*?)"', markup)) <= set(ids) and {"x", "x-2", "x/a", "x-2/a"} <= set(ids)
 
 
+def shown_by(text):
+    """Return where the first link of each claim to what shows it leads, and its words."""
+    return re.findall(r'<dt>see</dt><dd><a href="#(.*?)">(.*?)</a>', text)
+
+
+def test_a_claim_links_to_the_figure_that_it_names_or_to_the_only_one(tmp_path):
+    leave(tmp_path / "x", [VERDICT, VERDICT | {"id": "b", "figure": "two &"}, VERDICT | {"id": "c", "figure": "none"}])
+    section = page.read_section(tmp_path / "x")
+    content = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(content, "PNG")
+    figures = dict.fromkeys(("one", "two &"), content.getvalue())
+    text = page.page([section._replace(figures=figures)])
+    assert shown_by(text) == [("x/figures", "figures"), ("x/figures/two-", "figure"), ("x/figures", "figures")]
+    assert re.search(r'<figure id="x/figures/two-">\n<img .*>\n<figcaption><b>two &amp;</b>', text)
+    alone = page.page([section._replace(figures={"one": content.getvalue()})])
+    assert shown_by(alone) == [("x/figures/one", "figure")] * 3 and '<figure id="x/figures/one">' in alone
+
+
 MINE = '''"""Is a number of mine below zero?
 
 In half of the cases."""

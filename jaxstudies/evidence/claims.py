@@ -105,6 +105,8 @@ class Claim:
     """The least and the most that the effect of a seed can be."""
     not_shown: str = ""
     """What a verdict on it does not show."""
+    figure: str = ""
+    """Name of the study's figure that shows it, as in `CAPTIONS`, if one does."""
 
     def __post_init__(self):
         if (wrong := _mistake_in(self)) is not None:
@@ -113,7 +115,12 @@ class Claim:
     def record(self) -> dict:
         """Return all but the code, as JSON has it."""
         said = {name: _plain(value) for name, value in vars(self).items() if name not in CODE}
-        return said | {"region": [finite(end) for end in self.holds]}
+        return without_absent(said) | {"region": [finite(end) for end in self.holds]}
+
+
+def without_absent(record: dict) -> dict:
+    """Return a record without the optional field that older records do not have, where it says nothing."""
+    return {name: value for name, value in record.items() if name != "figure" or value}
 
 
 def _plain(value: object) -> object:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.errors import StudyError
-from jaxstudies.evidence.claims import ANY, Claim, finite, with_own_ids
+from jaxstudies.evidence.claims import ANY, Claim, finite, with_own_ids, without_absent
 from jaxstudies.evidence.effects import Effect, as_effects, first_seeds
 from jaxstudies.evidence.estimands import ESTIMANDS, Method, counts_of
 from jaxstudies.evidence.intervals import clipped
@@ -91,6 +91,7 @@ class Verdict(NamedTuple):
     """Why nothing that was run can decide it, if so."""
     asked: list[dict[str, Any]] | None = None
     """Labels of the settings that it rests on; None if that is all."""
+    figure: str = ""
 
 
 class Measured(NamedTuple):
@@ -360,5 +361,5 @@ def sentence(verdict: Verdict) -> str:
 
 def to_json(verdicts: Iterable[Verdict]) -> list[dict]:
     """Return verdicts as dictionaries; a number that is not known becomes null."""
-    rows = (verdict._asdict() for verdict in verdicts)
+    rows = (without_absent(verdict._asdict()) for verdict in verdicts)
     return [{k: finite(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows]

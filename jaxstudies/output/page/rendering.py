@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +110,7 @@ def _studies(listed: Iterable["Section"], place: Path) -> Iterable[dict[str, Any
     for section in listed:
         anchor = _unique(_anchor(section.name), taken)
         question, more, *_ = [*section.text.strip().split("\n\n"), ""]
+        places = {name: _unique(f"{anchor}/figures/{_anchor(name)}", taken) for name in section.figures}
         yield {
             "anchor": anchor,
             "name": section.name,
@@ -117,12 +118,13 @@ def _studies(listed: Iterable["Section"], place: Path) -> Iterable[dict[str, Any
             "more": more,
             "section": section,
             "here": _link(section.directory, place),
-            "figures": [(name, next(pages), _link(section.directory, place, name)) for name in section.figures],
+            "figures": [(name, at, next(pages), _link(section.directory, place, name)) for name, at in places.items()],
             "claims": [
                 claim
                 | {
                     "anchor": _unique(f"{anchor}/{_anchor(claim.get('id', ''))}", taken),
                     "strip": strips.strip(claim),
+                    "figure": _own(places, claim.get("figure")) or f"{anchor}/figures",
                     "replays": repeating.replays_of(section, claim),
                 }
                 for claim in section.verdicts
@@ -141,6 +143,11 @@ def _numbers_of_seeds(sections: Iterable["Section"]) -> list[int]:
 def _twice(words: Iterable[str]) -> list[tuple[str, str]]:
     """Return each word once, as what is chosen and what is shown."""
     return [(word, word) for word in sorted(set(words), key=str)]
+
+
+def _own(places: Mapping[str, str], figure: str | None) -> str | None:
+    """Return where the figure of a claim stands: the one that it names, or the only one, if there is one."""
+    return next(iter(places.values())) if len(places) == 1 else places.get(figure or "")
 
 
 def _anchor(name: str) -> str:
