@@ -7,6 +7,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -40,11 +41,13 @@ def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def quiet(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Return outputs without what goes to stderr; what was printed before and after it is one output."""
+    """Return outputs without what goes to stderr, and addresses; what was printed before and after it is one output."""
     kept = []
     for output in outputs:
         if output.get("name") == "stderr":
             continue
+        if "text/plain" in output.get("data", {}):
+            output.data["text/plain"] = re.sub(r" at 0x[0-9a-f]+", "", output.data["text/plain"])
         if kept and output.output_type == kept[-1].output_type == "stream":
             kept[-1].text += output.text
         else:

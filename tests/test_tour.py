@@ -64,7 +64,8 @@ def test_it_is_kept_with_the_outputs_of_what_it_says(saved):
     images = images_of(saved)
     assert len(images) == 3 and all(image[..., :3].std() > 0.02 for image in images)
     text = TOUR.read_text("utf-8")
-    assert len(text) < 1_000_000
+    assert len(text) < 1_000_000 and " at 0x" not in text
+    assert 'src=\\"tour/report.html\\"' in text  # the page of verdicts
     assert not ABSOLUTE.findall(re.sub(r'"image/png": "[^"]*"', "", text))
 
 
