@@ -287,6 +287,27 @@ def test_charts_answer_the_pointer_and_the_arrow_keys(opened):
         assert opened.run(f"{chart}.querySelector('.readout').textContent") != said
 
 
+def test_a_click_on_a_cell_of_a_map_and_enter_show_its_runs_and_their_commands(opened):
+    chart = "document.querySelector('.chart:has(+ .cells)')"
+    panel = f"{chart}.nextElementSibling.querySelector('.closer')"
+    assert opened.run(f"{panel}.hidden")
+    opened.run(f"{chart}.scrollIntoView({{block: 'center'}})")
+    x, y = opened.run(f"(({{x, y}}) => [x + 3, y + 3])({chart}.querySelectorAll('.mark')[5].getBoundingClientRect())")
+    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        opened.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    said = f"[...{panel}.querySelectorAll('li')].map((i) => i.textContent)"
+    first = opened.run(said)
+    assert len(first) == opened.run(f"{panel}.querySelectorAll('path').length") == 4
+    for seed, line in enumerate(first):
+        assert re.fullmatch(rf"seed {seed}: from \S+ to \S+ jaxstudies replay \S+ {seed}( \S+=\S+)+", line)
+    cell = opened.run(f"{panel}.querySelector('p').textContent")
+    assert cell.startswith(opened.run(f"{chart}.querySelector('.readout').textContent").partition(":")[0])
+    opened.run(f"{chart}.querySelector('svg').focus()")
+    opened.press("ArrowRight", 39)
+    opened.press("Enter", 13, "\r")
+    assert opened.run(f"{panel}.querySelector('p').textContent") != cell
+
+
 def test_it_prints_with_every_claim_and_figure(chromium, address):
     chromium.open(address)
     printed = chromium.pdf()
@@ -304,6 +325,6 @@ def test_the_committed_page_is_the_one_that_its_command_writes(directories, addr
     path = Path(address.removeprefix("file://")).parent / "reference.html"
     command = [sys.executable, "-m", "jaxstudies", "report", str(FIGURES), "--out", str(path)]
     subprocess.run(command, check=True, cwd=ROOT)
-    machine = re.compile(r'"packed": "[^"]*"|src="data:[^"]*"|"effect": [-\d.e]+')
+    machine = re.compile(r'"packed": "[^"]*"|src="data:[^"]*"|"effect": [-\d.e]+|<path d=.*')
     made = path.read_text("utf-8").replace(f"./{os.path.relpath(FIGURES, path.parent)}/", "./")
     assert machine.sub("", left) == machine.sub("", made)

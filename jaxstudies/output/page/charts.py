@@ -30,6 +30,8 @@ class Mark(NamedTuple):
     """Ends of its interval along the axis of values; of a map, the sizes of its cell."""
     share: float = 0.0
     """Of a map, from 0 to 1 how far its value lies between the least and the most."""
+    row: Mapping[Hashable, Any] = {}
+    """Of a map, its row of the summary."""
 
 
 class Chart(NamedTuple):
@@ -82,7 +84,7 @@ def _charts_of(title: str, rows: pd.DataFrame, labels: list[str], triple: tuple[
     groups = [rows] if not others else [group for _, group in rows.groupby(others, sort=False, dropna=False)]
     if len(axes) == 2 and len(groups) <= 4 and not any(group[axes].duplicated().any() for group in groups):
         for group in groups:
-            words = ", ".join([title, *(_short(group[name].iloc[0]) for name in others)])
+            words = ", ".join([title, *(short(group[name].iloc[0]) for name in others)])
             yield _map(words, group, axes, values["at"], said)
     elif len(rows) <= 40 or (not axes and len(rows) <= 120):
         yield _rows(title, rows, labels, values, said)
@@ -96,13 +98,14 @@ def _is_axis(levels: pd.Series) -> bool:
 
 
 def _said(row: Mapping[Hashable, Any], labels: list[str], title: str, triple: tuple[str, ...]) -> str:
-    setting = ", ".join(f"{name.replace('_', ' ')} {_short(row[name])}" for name in labels)
-    at, low, high = (_short(row[name]) for name in triple)
+    setting = ", ".join(f"{name.replace('_', ' ')} {short(row[name])}" for name in labels)
+    at, low, high = (short(row[name]) for name in triple)
     of = f", n = {row['n']:,.0f}" if "n" in row else ""
     return f"{setting}: {title.replace('_', ' ')} {at} [{low}, {high}]{of}"
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return a number to four digits, or a word."""
     return f"{value:.4g}".replace("-", "−") if isinstance(value, float) else str(value)
 
 
@@ -114,7 +117,7 @@ def _scaled(values: Any, least: float, most: float, start: float, end: float) ->
 def _ticked(least: float, most: float, start: float, end: float) -> list[tuple[float, str]]:
     """Return places of round numbers between two, with these."""
     ticks = _ticks(least, most)
-    return [(float(_scaled(tick, least, most, start, end)), _short(tick)) for tick in ticks]
+    return [(float(_scaled(tick, least, most, start, end)), short(tick)) for tick in ticks]
 
 
 def _ticks(least: float, most: float) -> list[float]:
@@ -128,7 +131,7 @@ def _rows(title: str, rows: pd.DataFrame, labels: list[str], values: dict, said:
     """Draw a row for each setting, with its interval."""
     ends, span = (values["low"].min(), values["high"].max()), (290, WIDTH - 15)
     along = {name: _scaled(numbers, *ends, *span) for name, numbers in values.items()}
-    listed = [", ".join(_short(row[name]) for name in labels) for row in rows.to_dict("records")]
+    listed = [", ".join(short(row[name]) for name in labels) for row in rows.to_dict("records")]
     listed = [name if len(name) <= 48 else f"{name[:47]}…" for name in listed]
     foot = ROW * (len(rows) + 1) + 12
     names = [(280.0, ROW * (i + 1) + 4, name, "end") for i, name in enumerate(listed)]
@@ -160,13 +163,13 @@ def _map(title: str, rows: pd.DataFrame, axes: list[str], values: np.ndarray, sa
     wide, high = (WIDTH - 70) / len(across), min(MAP, 400 / len(down))
     shares = _scaled(values, values.min(), values.max(), 0, 100) / 100
     marks = [
-        Mark(said[row], 0, round(60 + wide * a, 1), round(high * (len(down) - 1 - d), 1), wide, high, shares[row])
-        for row, a, d in zip(rows.index, *places, strict=True)
+        Mark(said[i], 0, round(60 + wide * a, 1), round(high * (len(down) - 1 - d), 1), wide, high, shares[i], row)
+        for i, row, a, d in zip(rows.index, rows.to_dict("records"), *places, strict=True)
     ]
     foot, steps = high * len(down), [math.ceil(len(levels) / 10) for levels in (across, down)]
     names = [
-        (60 + wide * (k + 0.5), foot + 14, _short(float(across[k])), "middle") for k in range(0, len(across), steps[0])
+        (60 + wide * (k + 0.5), foot + 14, short(float(across[k])), "middle") for k in range(0, len(across), steps[0])
     ]
-    names += [(54.0, foot - high * (k + 0.5) + 4, _short(float(down[k])), "end") for k in range(0, len(down), steps[1])]
+    names += [(54.0, foot - high * (k + 0.5) + 4, short(float(down[k])), "end") for k in range(0, len(down), steps[1])]
     words = f"{axes[0]} (to the right) and {axes[1]} (upwards)".replace("_", " ")
     return Chart("map", f"{title} over {words}", (WIDTH, foot + 22), marks, names)

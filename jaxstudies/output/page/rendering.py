@@ -13,7 +13,7 @@ from urllib.parse import quote
 import jinja2
 
 from jaxstudies.evidence.verdicts import KINDS
-from jaxstudies.output.page import charts, ladders, pictures, repeating, strips
+from jaxstudies.output.page import cells, charts, ladders, pictures, repeating, strips
 
 if TYPE_CHECKING:
     from jaxstudies.output.page.sections import Section
@@ -130,7 +130,7 @@ def _studies(listed: Iterable["Section"], place: Path) -> Iterable[dict[str, Any
                 for claim in section.verdicts
             ],
             "facts": section.facts,
-            "charts": charts.charts_of(section.directory),
+            "charts": [(c, cells.cells_of(c, section)) for c in charts.charts_of(section.directory)],
         }
 
 

@@ -32,11 +32,17 @@ def command_of(origin: dict, directory: Path) -> str:
 
 def replays_of(section: "Section", claim: Mapping, seed: int = 0) -> list[str]:
     """Return the commands that run a run of each setting again that a claim rests on, of the first few."""
+    settings = [
+        {name: value[0] if isinstance(value, list) else value for name, value in setting.items()}
+        for setting in claim.get("asked") or ()
+    ]
+    commands = [replay_of(section, seed, setting) for setting in settings]
+    return list(dict.fromkeys(commands))[:REPLAYS] if section.command else []
+
+
+def replay_of(section: "Section", seed: int, setting: Mapping) -> str:
+    """Return the command that runs a run again."""
     there = section.directory is not None and (section.directory / records.RUNS).is_file()
     directory = str(section.directory) if there else f"results/{section.name}"
-    commands = []
-    for setting in claim.get("asked") or ():
-        labels = {name: value[0] if isinstance(value, list) else value for name, value in setting.items()}
-        words = [f"{name}={value}" for name, value in labels.items() if value is not None]
-        commands.append(shlex.join(["jaxstudies", "replay", directory, str(seed), *words]))
-    return list(dict.fromkeys(commands))[:REPLAYS] if section.command else []
+    words = [f"{name}={value}" for name, value in setting.items() if value is not None]
+    return shlex.join(["jaxstudies", "replay", directory, str(seed), *words])

@@ -2,7 +2,7 @@
 
 import errno
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import jinja2
 
 from jaxstudies.evidence import records, registration
 from jaxstudies.output import owned
+from jaxstudies.output.curves import Portrait
 from jaxstudies.output.page import ladders, rendering, repeating
 
 EXECUTION = ("seeds", "seed")
@@ -39,6 +40,8 @@ class Section(NamedTuple):
     """What repeats it, or nothing where that is not known."""
     ladders: Mapping[str, Any] = {"why": "there are no effects by seed"}
     """See `ladders.ladders_of` and `with_ladders`."""
+    portraits: Sequence[Portrait] = ()
+    """What its first runs are as functions."""
 
 
 def read_section(directory: Path) -> Section:

@@ -8,6 +8,7 @@ networks of every width and finds, on the map of depths and widths, how many are
 from jaxstudies.studies.born_dead.config import Config
 from jaxstudies.studies.born_dead.design import settings
 from jaxstudies.studies.born_dead.figures import CAPTIONS, plot
+from jaxstudies.studies.born_dead.portraits import portraits
 from jaxstudies.studies.born_dead.simulation import AXES, simulate
 from jaxstudies.studies.born_dead.summary import KIND, condense, derive, expand_depths, summarize
 from jaxstudies.studies.dying_relu.design import data
@@ -15,4 +16,4 @@ from jaxstudies.studies.dying_relu.design import data
 RUNS_PER_DEVICE = 512
 
 __all__ = ["AXES", "CAPTIONS", "Config", "condense", "data", "derive", "plot", "settings", "simulate", "summarize"]
-__all__ += ["KIND", "expand_depths"]
+__all__ += ["KIND", "expand_depths", "portraits"]

@@ -132,6 +132,22 @@ function follow() {
   row.scrollIntoView({ block: "center" });
 }
 
+/** Show the runs of a cell beside the commands that replay them. */
+function closer(cells, mark) {
+  const cell = cells?.querySelector(`.cell[data-mark="${mark}"]`);
+  if (!cell) return;
+  const made = (name, text, ...inside) => {
+    const element = document.createElement(name);
+    element.append(text, ...inside);
+    return element;
+  };
+  const said = (part) => part.querySelector("title").textContent;
+  const runs = [...cell.querySelectorAll("path")].map((path) => made("li", `${said(path)} `, made("code", path.dataset.replay)));
+  const panel = cells.querySelector(".closer");
+  panel.replaceChildren(made("p", said(cell)), cell.cloneNode(true), made("ul", "", ...runs));
+  panel.hidden = false;
+}
+
 /** Let the marks of a chart answer the pointer and, once it has the focus, the arrow keys. */
 function answer(chart) {
   const [svg, readout] = [chart.querySelector("svg"), chart.querySelector(".readout")];
@@ -154,6 +170,9 @@ function answer(chart) {
     event.preventDefault();
     pick(at + steps[event.key]);
   });
+  const look = () => { if (at >= 0) closer(chart.nextElementSibling, at); };
+  svg.addEventListener("click", look);
+  svg.addEventListener("keydown", ({ key }) => { if (key === "Enter") look(); });
   chart.querySelectorAll(".script").forEach((part) => { part.hidden = false; });
 }
 
