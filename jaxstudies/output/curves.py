@@ -26,7 +26,7 @@ class Portrait(NamedTuple):
 
 def paths(portrait: Portrait) -> list[str]:
     """Return each curve as an SVG path, all on one scale; of a curve that is not finite, an empty one."""
-    x, finite = portrait.x, np.isfinite(portrait.y).all(axis=1)
+    x, finite = portrait.x, np.asarray(np.isfinite(portrait.y).all(axis=1))
     known = portrait.y[finite]
     least, most = (known.min(), known.max()) if known.size else (0.0, 0.0)
     across = SIZE * (x - x[0]) / (x[-1] - x[0])

@@ -5,7 +5,7 @@ from functools import partial
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from jaxstudies.networks import diagnostics
 from jaxstudies.networks.data import TARGETS, grid_inputs
@@ -27,7 +27,7 @@ def outputs(
 ) -> Float[Array, "depths points"]:
     """Return the outputs of a network at every depth: its first layers with the last one behind them."""
     model = MLP(max(config.depths), width, 1, partial(leaky_relu, 0.0), initializer(config.init, config.init_std))
-    variables = model.init(key, inputs[:1])
+    variables: PyTree = model.init(key, inputs[:1])
     last = weights(variables["params"]["layers"]["last"])
     seen = diagnostics.probe(model, variables, inputs, lambda layer: affine(last, layer.activations)[0])
     return seen.layers
