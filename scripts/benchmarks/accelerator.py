@@ -60,10 +60,10 @@ MODELS: dict[str, tuple[nn.Module, optax.GradientTransformation, int]] = {
     "ReLU 2 x 8, Adam": (Dense(2, 8, nn.relu), optax.adam(1e-3), 1),
     "ReLU 10 x 3, Adam": (MLP(10, 3, 1, nn.relu, HE), optax.adam(1e-3), 1),
     "ReLU 10 x 4, Adam": (MLP(10, 4, 1, nn.relu, HE), optax.adam(1e-3), 1),
-    "tanh 1 x 16 on 16 inputs, SGD": (Dense(1, 16, nn.tanh), optax.sgd(0.1), 16),
     "ReLU 2 x 16, Adam": (Dense(2, 16, nn.relu), optax.adam(1e-3), 1),
     "ReLU 2 x 24, Adam": (Dense(2, 24, nn.relu), optax.adam(1e-3), 1),
     "ReLU 2 x 40, Adam": (Dense(2, 40, nn.relu), optax.adam(1e-3), 1),
+    "tanh 1 x 16 on 16 inputs, SGD": (Dense(1, 16, nn.tanh), optax.sgd(0.1), 16),
 }
 
 
