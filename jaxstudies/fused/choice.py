@@ -24,8 +24,8 @@ MOST_OF_ITS_OWN = 8
 """Numbers of an example that each network has of its own, on a CPU: to lay many of them side by side takes as long as
 what is gained by it."""
 LEAST_GAIN = 2
-"""Times as fast as XLA that a kernel is at least expected to be: on one core networks of 13 to 321 parameters were
-trained 3 to 10 times as fast, of 1,761 2.0 times, see `scripts/benchmark.py accelerator`."""
+"""Times as fast as XLA that a kernel is at least expected to be: on one core networks of 13 to 193 parameters were
+trained 6 to 16 times as fast, of 321 two to three times, of 1,761 2.0, see `scripts/benchmark.py accelerator`."""
 ALLOWED: ContextVar[bool | None] = ContextVar("allowed", default=None)
 """Whether kernels may be used where `fit` is not told; None lets the rule decide."""
 _NOTED: ContextVar[list[bool] | None] = ContextVar("noted", default=None)

@@ -212,7 +212,7 @@ def _lower(platform: str | None, ctx: Any, *flat: Any, training: Training, size:
                 raise ValueError(f"fused True: {error}") from error
             choice.note(False)
             warn(
-                f"networks are trained without a kernel, several times as slowly: {error}; "
+                f"networks are trained without a kernel, at half the speed or less: {error}; "
                 "pip install 'jaxstudies[fused]' brings a compiler",
                 NoKernel,
             )
