@@ -455,7 +455,7 @@ def test_more_than_the_bound_is_refused_by_name(name, field, high):
         whole = "int" in str(hint)
         number = int(value) if whole else value * 1e30
         with pytest.raises(UsageError, match=f"^{flag} .*at most"):
-            parse(name, flag, number)
+            parse(name, flag, *[number] * (flags.number_of_values(hint) or 1))
 
 
 TOGETHER = [

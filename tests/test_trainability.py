@@ -229,10 +229,18 @@ def test_a_center_is_two_numbers_equal_ones_too(center):
     assert configs.from_json(Config, json.loads(json.dumps(configs.to_json(given_)))) == given_
 
 
-@pytest.mark.parametrize("center", ["1e30", "29.9", "-29"])
-def test_a_plane_that_32_bits_do_not_hold_is_refused(center):
-    with pytest.raises(UsageError, match=re.escape(f"--center {float(center)}: no point")):
+@pytest.mark.parametrize(
+    ("center", "said"), [("1e30", "must be at least -30 and at most 30"), ("29.9", "no point"), ("-29", "no point")]
+)
+def test_a_plane_that_32_bits_do_not_hold_is_refused(center, said):
+    with pytest.raises(UsageError, match=re.escape(f"--center {float(center)}: {said}")):
         command.parse(load("trainability"), ["--center", "0", center])
+
+
+@pytest.mark.parametrize("center", [("1",), ("1", "2", "3")])
+def test_a_center_of_another_number_of_values_is_refused(center):
+    with pytest.raises(UsageError, match=re.escape(f"--center {' '.join(center)}: takes 2 values")):
+        command.parse(load("trainability"), ["--center", *center])
 
 
 def test_two_networks_have_no_majority_of_three():

@@ -96,8 +96,12 @@ def one_line(box: str, flags: type, argv: list[str]) -> str:
     if wrong and kind:
         number, form = NUMBERS[kind[1]]
         values = [value for flag, values in given(argv) if flag == wrong[1] for value in values]
-        bad = next((v for v in values if not re.fullmatch(form, v)), " ".join(values[-1:]))
-        text = f"{wrong[1]} {bad}: must be {number}"
+        bad = next((v for v in values if not re.fullmatch(form, v)), None)
+        count = number_of_values(get_type_hints(flags).get(wrong[1].removeprefix("--").replace("-", "_")))
+        if bad is None and count and len(values) != count:
+            text = f"{wrong[1]} {' '.join(values)}: takes {count} values"
+        else:
+            text = f"{wrong[1]} {' '.join(values[-1:]) if bad is None else bad}: must be {number}"
     unknown = re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant:|$)", text)
     if unknown:
         alike = re.findall(r"^[│| ] {4,5}(--[a-z-]+)", box, re.MULTILINE)
@@ -106,6 +110,14 @@ def one_line(box: str, flags: type, argv: list[str]) -> str:
         if not unknown[1].startswith("--"):
             text = next(surplus(flags, argv), text)
     return f"{text} (--help explains every flag)"
+
+
+def number_of_values(hint: object) -> int | None:
+    """Return how many values a flag takes that takes a certain number of several."""
+    for kind in (hint, *get_args(hint)):
+        if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
+            return len(get_args(kind))
+    return None
 
 
 def given(argv: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -134,6 +146,9 @@ def surplus(flags: type, argv: list[str]) -> Iterator[str]:
     for flag, values in given(argv):
         hint = hints.get(flag.removeprefix("--").replace("-", "_"))
         many = hint is None or any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
+        count = number_of_values(hint)
+        if count and len(values) > count:
+            yield f"{flag} {' '.join(values)}: takes {count} values"
         if not many and len(values) > (hint is not bool):
             yield f"{flag} {' '.join(values)}: takes {'no' if hint is bool else 'one'} value"
 
