@@ -4,7 +4,6 @@ Features come first and examples last, as in `models`.
 """
 
 from functools import partial
-from typing import get_args
 
 import flax.linen as nn
 import jax
@@ -16,6 +15,13 @@ from jaxstudies.networks.normalization import BatchNorm
 
 HIDDEN_LAYERS = {"conv1": 6, "conv2": 16, "dense1": 120, "dense2": 84}
 """Maps or units of each hidden layer."""
+BEHIND: dict[DropoutPosition, tuple[str, ...]] = {
+    "activation": ("conv1", "conv2", "dense1", "dense2"),
+    "pooled": ("conv1 pooled", "conv2 pooled", "dense1", "dense2"),
+    "dense": ("dense1", "dense2"),
+    "last": ("dense2",),
+}
+"""Behind what activations are dropped."""
 Maps = Float[Array, "channels rows columns batch"]
 
 
@@ -111,7 +117,8 @@ class LeNet5(nn.Module):
     Attributes:
         input_batch_norm: Whether the input has batch norm: one feature, over all pixels. May be traced.
         dropout_position: Behind each sigmoid, before pooling (`activation`), behind each pooling
-            (`pooled`), or in the dense layers and on the input alone (`dense`).
+            (`pooled`), in the dense layers alone (`dense`), or behind the last one (`last`). From the
+            input a share is dropped wherever that is, unless its rate is 0.
     """
 
     batch_norm: bool = False
@@ -128,20 +135,20 @@ class LeNet5(nn.Module):
         self, inputs: Num[Array, "batch 784"], train: bool = False, batch_statistics: bool | None = None
     ) -> Float[Array, "batch 10"]:
         """Return the logits, in training with dropout; `batch_statistics` of batch norm are by default as `train`."""
-        if self.dropout_position not in get_args(DropoutPosition):
-            raise ValueError(
-                f"dropout_position {self.dropout_position!r}: one of {', '.join(get_args(DropoutPosition))}"
-            )
+        if self.dropout_position not in BEHIND:
+            raise ValueError(f"dropout_position {self.dropout_position!r}: one of {', '.join(BEHIND)}")
         use_batch = train if batch_statistics is None else batch_statistics
         norm = partial(BatchNorm, self.momentum, self.epsilon)
 
         def drop(h, rate, here=True):
             return dropout(self.make_rng("dropout"), h, rate) if self.use_dropout and train and here else h
 
+        behind = BEHIND[self.dropout_position]
+
         h = inputs.T.reshape(1, 28, 28, -1)
         if self.input_batch_norm is not False:
             h = jnp.where(self.input_batch_norm, norm(name="input_norm")(h, use_batch), h)
-        h = drop(h, self.input_rate)
+        h = drop(h, self.input_rate, not isinstance(self.input_rate, float) or self.input_rate > 0)
         for name, features in HIDDEN_LAYERS.items():
             convolutional = name.startswith("conv")
             h = h if convolutional else h.reshape(-1, h.shape[-1])
@@ -149,8 +156,8 @@ class LeNet5(nn.Module):
             self.sow("intermediates", "preactivations", z)
             if self.batch_norm:
                 z = norm(name=f"{name}_norm")(z, use_batch)
-            h = drop(nn.sigmoid(z), self.hidden_rate, not convolutional or self.dropout_position == "activation")
-            h = average_pool(h) if convolutional else h
-            h = drop(h, self.hidden_rate, convolutional and self.dropout_position == "pooled")
+            h = drop(nn.sigmoid(z), self.hidden_rate, name in behind)
+            if convolutional:
+                h = drop(average_pool(h), self.hidden_rate, f"{name} pooled" in behind)
             self.sow("intermediates", "activations", h)
         return Affine(10, name="output")(h).T

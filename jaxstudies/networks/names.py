@@ -12,4 +12,4 @@ InitializerName = Literal[_JaxName, "pytorch_default", "keras_normal", "keras_un
 
 TargetName = Literal["abs", "x_sin_5x", "abs_x_sin_5x", "step_sin", "abs_sum_diff"]
 DatasetName = Literal["mnist", "digits"]
-DropoutPosition = Literal["activation", "pooled", "dense"]
+DropoutPosition = Literal["activation", "pooled", "dense", "last"]

@@ -19,15 +19,17 @@ and loss, also on training images, is in evaluation mode.
 
 from jaxstudies.studies.lenet.claims import POPULATION
 from jaxstudies.studies.lenet.config import Config
-from jaxstudies.studies.lenet.design import data, settings
+from jaxstudies.studies.lenet.design import ARMS, data, settings
 from jaxstudies.studies.lenet.figures import CAPTIONS, plot
+from jaxstudies.studies.lenet.notebook import tables
 from jaxstudies.studies.lenet.papers import CLAIMS
 from jaxstudies.studies.lenet.simulation import AXES, beside, simulate
 from jaxstudies.studies.lenet.summary import summarize
 
 __all__ = ["AXES", "CAPTIONS", "CLAIMS", "POPULATION", "Config", "beside", "data", "plot", "settings", "simulate"]
-__all__ += ["summarize"]
+__all__ += ["summarize", "tables"]
 
 PADDED = ("input_norm",)
 QUICK = ("--seeds", "2", "--dataset", "digits")
+REFERENCE = ("--seeds", "33", "--epochs", "15", "--arms", *ARMS)
 RUNS_PER_DEVICE = 1  # a network's activations fill a core's caches

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.evidence.claims import Claim, with_primary
+from jaxstudies.output.words import words
 from jaxstudies.results import Selector
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, SPLITS
@@ -35,28 +36,43 @@ BN_OVER_DROPOUT: Weights = {"bn_input": 1, "dropout": -1}
 BOTH_OVER_BN: Weights = {"bn_dropout": 1, "bn_input": -1}
 BOTH_OVER_DROPOUT: Weights = {"bn_dropout": 1, "dropout": -1}
 INTERACTION: Weights = {"bn_dropout": 1, "bn_input": -1, "dropout": -1, "plain": 1}
+DENSE_OVER_DROPOUT: Weights = {"dropout_dense": 1, "dropout": -1}
+DENSE_OVER_BN: Weights = {"bn_dropout_dense": 1, "bn_input": -1}
+LAST_OVER_BOTH: Weights = {"bn_dropout_last": 1, "bn_dropout": -1}
+LAST_OVER_BN: Weights = {"bn_dropout_last": 1, "bn_input": -1}
 CONTRASTS = (
     *(OVER_STANDARDIZED, OVER_RAW, DROPOUT_OVER_STANDARDIZED, BN_OVER_DROPOUT),
-    *(BOTH_OVER_BN, BOTH_OVER_DROPOUT, INTERACTION),
+    *(BOTH_OVER_BN, BOTH_OVER_DROPOUT, INTERACTION, DENSE_OVER_DROPOUT, DENSE_OVER_BN, LAST_OVER_BOTH, LAST_OVER_BN),
 )
 
 
-def final(of: Selector, measure: str, weights: Weights, estimator: str, split: str) -> pd.Series:
-    """Return a weighted sum of the arms' final accuracies or losses by seed; NaN where one has diverged."""
-    place = {"estimator": ESTIMATORS.index(estimator), "split": SPLITS.index(split), "epoch": -1}
+def final(
+    of: Selector, measure: str, weights: Weights, estimator: str, split: str, epochs: Mapping[str, int] | None = None
+) -> pd.Series:
+    """Return a weighted sum of the arms' accuracies or losses by seed; NaN where one has diverged.
+
+    They are those after the last epoch, or after the number of `epochs` of each arm (NaN if it was trained for fewer).
+    """
 
     def seen(arm: str) -> pd.Series:
+        place = {"estimator": ESTIMATORS.index(estimator), "split": SPLITS.index(split)}
+        last = epochs[arm] - 1 if epochs else -1
+
+        def value(curve: np.ndarray) -> float:
+            return curve[last] if last < len(curve) else np.nan
+
         # The largest output of a network with NaN is its first one: it has an accuracy all the same.
-        values, loss = (of(name, arm=arm, **place).astype(float) for name in (measure, "loss"))
+        curves = (of(name, arm=arm, **place) for name in (measure, "loss"))
+        values, loss = (of_arm.map(value, na_action="ignore").astype(float) for of_arm in curves)
         return values.where(np.isfinite(loss))
 
     # Of arms that share no seeds nothing is left.
     return pd.concat([w * seen(arm) for arm, w in weights.items()], axis=1).sum(axis=1, skipna=False)
 
 
-def contrast(of: Selector, weights: Weights, estimator: str, split: str = "test") -> pd.Series:
-    """Return a weighted sum of the arms' final accuracies by seed, in points; NaN where one has diverged."""
-    return 100 * final(of, "accuracy", weights, estimator, split)
+def contrast(of: Selector, weights: Weights, estimator: str, split: str = "test", **more: Any) -> pd.Series:
+    """Return a weighted sum of the arms' accuracies by seed, in points; other arguments are those of `final`."""
+    return 100 * final(of, "accuracy", weights, estimator, split, **more)
 
 
 def compare(id_: str, words: str, weights: Weights, estimator: str, split: str = "test", **more: Any) -> Claim:
@@ -188,8 +204,23 @@ LISTED = (
     compare("both_beat_bn", "batch norm and dropout together beat batch norm alone", BOTH_OVER_BN, "precise", **BEST),
     compare("both_beat_dropout", "both together beat dropout alone", BOTH_OVER_DROPOUT, "precise", **BEST),
     compare("interaction", "together they gain more than the sum of what each gains alone", INTERACTION, "precise"),
-    compare("bn_beats_plain", "batch norm alone beats neither", {"bn_input": 1, "plain": -1}, "precise"),
-    compare("dropout_beats_plain", "dropout alone beats neither", {"dropout": 1, "plain": -1}, "precise"),
+    *(
+        compare(f"{arm}_beats_plain", f"{words(arm)} beats neither", {arm: 1, "plain": -1}, "precise")
+        for arm in ARMS
+        if arm != "plain"
+    ),
+    compare(
+        "dense_beats_everywhere",
+        "dropout in the dense layers alone beats dropout behind each layer and on the input",
+        DENSE_OVER_DROPOUT,
+        "precise",
+    ),
+    compare(
+        "dense_beats_bn",
+        "batch norm with dropout in the dense layers alone beats batch norm alone",
+        DENSE_OVER_BN,
+        "precise",
+    ),
     spikes("gone", "precise statistics remove nine tenths of the spikes", 0.9, "0.9 x the largest rise", NINE_TENTHS),
     spikes("larger", "spikes of the validation loss are larger with running averages", 1.0, "largest rise"),
 )

@@ -8,7 +8,9 @@ from annotated_types import Interval
 from jaxstudies.networks.names import DatasetName, DropoutPosition
 from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE
 
-ArmName = Literal["plain", "standardized", "bn_input", "raw_bn", "dropout", "bn_dropout"]
+_Assigned = Literal["plain", "standardized", "bn_input", "raw_bn", "dropout", "bn_dropout"]
+_Elsewhere = Literal["dropout_dense", "bn_dropout_dense", "bn_dropout_last"]
+ArmName = Literal[_Assigned, _Elsewhere]
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,11 @@ class Config:
     """Independent networks per arm; arms are paired by seed."""
     seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
     """Master seed; network i depends on it and on i alone."""
-    arms: tuple[ArmName, ...] = get_args(ArmName)
+    arms: tuple[ArmName, ...] = get_args(_Assigned)
     """plain: neither. standardized: input standardized by training statistics, batch norm in the hidden layers.
     bn_input: batch norm on the input too. raw_bn: pixels in [0, 1], batch norm in the hidden layers. dropout:
-    standardized input, no batch norm. bn_dropout: bn_input and dropout."""
+    standardized input, no batch norm. bn_dropout: bn_input and dropout. dropout_dense, bn_dropout_dense: the same, but
+    for dropout in the dense layers alone. bn_dropout_last: bn_input, and dropout behind the last hidden layer alone."""
     dataset: DatasetName = "mnist"
     """Images; digits needs no files and takes less than a minute."""
     data_dir: str | None = None
@@ -34,10 +37,10 @@ class Config:
     learning_rate: Annotated[float, Interval(gt=0, le=LARGEST)] = 1e-3
     """Learning rate of Adam."""
     dropout_position: DropoutPosition = "activation"
-    """Where hidden activations are dropped: behind each sigmoid and before pooling (activation), behind pooling
-    (pooled), or in the dense layers alone (dense)."""
+    """Where dropout and bn_dropout drop hidden activations: behind each sigmoid and before pooling (activation), behind
+    pooling (pooled), in the dense layers alone (dense) or behind the last of them (last)."""
     input_rate: Annotated[float, Interval(ge=0, le=0.99)] = 0.2
-    """Share of input pixels dropped."""
+    """Share of input pixels that they drop."""
     hidden_rate: Annotated[float, Interval(ge=0, le=0.99)] = 0.5
     """Share of hidden activations dropped."""
     train_evaluated: Annotated[int, Interval(ge=1, le=MOST_AT_ONCE)] = 10_000

@@ -10,27 +10,48 @@ from jaxtyping import Array, Int, UInt8
 
 from jaxstudies.engine.design import Setting
 from jaxstudies.networks import mnist
-from jaxstudies.networks.names import DatasetName
+from jaxstudies.networks.names import DatasetName, DropoutPosition
 from jaxstudies.studies.lenet.config import ArmName, Config
 
 
 class Arm(NamedTuple):
-    """Whether an arm has batch norm, also on the input, dropout, and raw pixels in [0, 1] or standardized ones."""
+    """Whether an arm has batch norm, also on the input, raw pixels in [0, 1] or standardized ones, and dropout.
+
+    Dropout is where the flags say, or at a position of the arm's own and then not on the input.
+    """
 
     batch_norm: bool
     input_batch_norm: bool
-    use_dropout: bool
     raw: bool
+    dropout: bool | DropoutPosition
 
 
 ARMS: dict[ArmName, Arm] = {
-    "plain": Arm(False, False, False, raw=False),
-    "standardized": Arm(True, False, False, raw=False),
-    "bn_input": Arm(True, True, False, raw=True),
-    "raw_bn": Arm(True, False, False, raw=True),
-    "dropout": Arm(False, False, True, raw=False),
-    "bn_dropout": Arm(True, True, True, raw=True),
+    "plain": Arm(False, False, raw=False, dropout=False),
+    "standardized": Arm(True, False, raw=False, dropout=False),
+    "bn_input": Arm(True, True, raw=True, dropout=False),
+    "raw_bn": Arm(True, False, raw=True, dropout=False),
+    "dropout": Arm(False, False, raw=False, dropout=True),
+    "bn_dropout": Arm(True, True, raw=True, dropout=True),
+    "dropout_dense": Arm(False, False, raw=False, dropout="dense"),
+    "bn_dropout_dense": Arm(True, True, raw=True, dropout="dense"),
+    "bn_dropout_last": Arm(True, True, raw=True, dropout="last"),
 }
+
+
+class Dropout(NamedTuple):
+    """Where hidden activations are dropped, and shares of the input's and of theirs."""
+
+    position: DropoutPosition
+    input_rate: float
+    hidden_rate: float
+
+
+def dropout_of(config: Config, arm: Arm) -> Dropout | None:
+    """Return an arm's dropout."""
+    if isinstance(arm.dropout, str):
+        return Dropout(arm.dropout, 0.0, config.hidden_rate)
+    return Dropout(config.dropout_position, config.input_rate, config.hidden_rate) if arm.dropout else None
 
 
 class Images(NamedTuple):
@@ -73,5 +94,5 @@ def settings(config: Config) -> Iterator[Setting]:
     for name in config.arms:
         arm = ARMS[name]
         offset, scale = (0.0, 1.0) if arm.raw else (mean, deviation)
-        own = {"offset": offset, "scale": scale, "batch_norm": arm.batch_norm, "use_dropout": arm.use_dropout}
+        own = {"offset": offset, "scale": scale, "batch_norm": arm.batch_norm, "dropout": dropout_of(config, arm)}
         yield Setting({"arm": name}, {**common, **own, "input_batch_norm": np.array([arm.input_batch_norm])})

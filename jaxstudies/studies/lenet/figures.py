@@ -18,7 +18,7 @@ from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
 from jaxstudies.output.words import words
 from jaxstudies.results import Selector
-from jaxstudies.studies.lenet import claims
+from jaxstudies.studies.lenet import claims, notebook
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
@@ -46,13 +46,16 @@ CAPTIONS = {
     "units of all seeds, with a black bar at the median; the input has one unit, drawn as a point per seed. If batch "
     "norm undoes how the input is scaled and shifted, standardized, batch norm on input and raw pixels have equal "
     "violins, but for mean and variance in the first layer.",
+    "notebook": "Test accuracy of each network at the notebook's own budgets, with batch norm's running averages, by "
+    "which it evaluated, beside the accuracy of the one network that it had of each arm (crosses). Its budgets differ: "
+    "arms stand beside one another here as they did there, not as they should.",
     "page": "From above: test accuracy and validation loss by epoch, with running averages and with precise "
     "statistics; final test accuracy, a point per seed, and paired differences, right of 0 where the first arm is "
     "better; how much the variance of units differs between training and evaluation, and how correlated units are. "
     "What differs between arms with running averages but not with precise statistics is an effect of the evaluation, "
     "not of the training.",
 }
-LOOKS = zip(ARMS, (6, 0, 1, 5, 2, 3), "osD^vP", strict=True)
+LOOKS = zip(ARMS, (6, 0, 1, 5, 2, 3, 2, 3, 4), "osD^vP<X*", strict=True)
 LOOK: dict[str, plotting.Style] = {arm: {"color": plotting.COLORS[i], "marker": mark} for arm, i, mark in LOOKS}
 LOOK |= {
     "running": {"label": "running averages", "color": "0.5", "ls": "--", "marker": "o", "ms": 6, "mfc": "white"},
@@ -282,5 +285,6 @@ def plot(results: Results) -> dict[str, Figure]:
     """Draw curves, final accuracies, units by layer, all on a page, and batch norm if there is."""
     drawn = {measure: plot_curves(results, measure) for measure in ("accuracy", "loss")}
     drawn |= {"final": plot_final(results), "units": plot_units(results), "page": plot_page(results)}
+    drawn |= notebook.plot(results, LOOK)
     # In a table of arms without batch norm there is no such column.
     return drawn | ({"batch_norm": plot_parameters(results)} if NORMS[1] in results.runs else {})

@@ -20,7 +20,7 @@ from jaxstudies.networks.convnets import HIDDEN_LAYERS, LeNet5
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.normalization import precise_batch_stats
 from jaxstudies.studies.lenet.config import Config
-from jaxstudies.studies.lenet.design import Images, data, settings
+from jaxstudies.studies.lenet.design import Dropout, Images, data, settings
 from jaxstudies.training import Fitted, TrainState, fit, predict, variables
 
 SPLITS = ("train", "validation", "test")
@@ -137,11 +137,12 @@ def batch_norm_parameters(state: TrainState) -> dict[str, Float[Array, "kinds un
 
 
 def make_trainer(
-    config: Config, offset, scale, input_batch_norm, batch_norm: bool, use_dropout: bool
+    config: Config, offset, scale, input_batch_norm, batch_norm: bool, dropout: Dropout | None
 ) -> tuple[LeNet5, Standardize, Callable[..., Fitted]]:
     """Return network, `Standardize` and `fit` (but for data and epochs) of an arm, by arguments of `simulate`."""
-    where = batch_norm, input_batch_norm[0] if batch_norm else False, use_dropout, config.dropout_position
-    model = LeNet5(*where, config.input_rate, config.hidden_rate, config.bn_momentum, config.bn_epsilon)
+    norms = batch_norm, input_batch_norm[0] if batch_norm else False
+    drops = (False,) if dropout is None else (True, *dropout)
+    model = LeNet5(*norms, *drops, momentum=config.bn_momentum, epsilon=config.bn_epsilon)
 
     def standardize(images):
         return (images / 255.0 - offset) / scale
@@ -154,14 +155,14 @@ def make_trainer(
 
 
 def simulate(
-    key, data, offset, scale, input_batch_norm, *, config, batch_norm, use_dropout, num_train, num_epochs, batch_size
+    key, data, offset, scale, input_batch_norm, *, config, batch_norm, dropout, num_train, num_epochs, batch_size
 ) -> dict[str, Array]:
     """Train one network on the first `num_train` images; return what `AXES` names.
 
     Pixels in [0, 1] have `offset` subtracted and are divided by `scale`. Whether the input has batch norm is of shape
     (1,): arms that differ in it run at once. Loss and accuracy are those after each epoch, the rest is of the end.
     """
-    model, standardize, train = make_trainer(config, offset, scale, input_batch_norm, batch_norm, use_dropout)
+    model, standardize, train = make_trainer(config, offset, scale, input_batch_norm, batch_norm, dropout)
     look = partial(measure, model, data, standardize, num_train, config.train_evaluated)
     training = Dataset(data.images[:num_train], data.labels[:num_train])
     state, (_, curves) = train(key, data=training, observe=look, num_epochs=num_epochs, batch_size=batch_size)

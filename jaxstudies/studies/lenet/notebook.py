@@ -1,0 +1,127 @@
+"""The source notebook's own numbers, at its own unequal budgets, beside the networks they could have been of."""
+
+from functools import partial
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from jaxstudies.output import plotting
+from jaxstudies.output.words import words
+from jaxstudies.studies.lenet.claims import (
+    ABOVE_0,
+    AS_THERE,
+    BN_OVER_DROPOUT,
+    BOTH_OVER_BN,
+    BOTH_OVER_DROPOUT,
+    NONE_DIVERGED,
+    NOTEBOOK,
+    OVER_RAW,
+    QUESTION,
+    Weights,
+    contrast,
+)
+from jaxstudies.studies.lenet.config import ArmName
+from jaxstudies.studies.lenet.summary import curves
+from jaxstudies.study import Claim, Results
+
+MARK = {"ls": "", "marker": "x", "color": "0.1", "ms": 9, "mew": 2, "label": "the notebook's one network"}
+
+
+class Reported(NamedTuple):
+    """Epochs and test accuracy, in percent, that the notebook reports of an arm."""
+
+    epochs: int
+    accuracy: float
+
+
+REPORTED: dict[ArmName, Reported] = {
+    "raw_bn": Reported(5, 95.11),
+    "bn_input": Reported(5, 97.72),
+    "dropout": Reported(15, 96.01),
+    "bn_dropout": Reported(15, 97.95),
+}
+"""By the arm that was trained there: "standard normalization" was never given the training set's mean and deviation."""
+BUDGETS = {arm: reported.epochs for arm, reported in REPORTED.items()}
+
+
+def claim(id_: str, words: str, weights: Weights, problem: int, says: str) -> Claim:
+    """Return a claim that a sum of test accuracies, each at the notebook's budget, is above 0."""
+    sides = " ".join(f"{'+' if w > 0 else '-'} {arm} ({BUDGETS[arm]} epochs)" for arm, w in weights.items())
+    return Claim(
+        f"own_budgets.{id_}",
+        f"{words} (running statistics, the notebook's budgets)",
+        partial(contrast, weights=weights, estimator="running", epochs=BUDGETS),
+        ABOVE_0,
+        NOTEBOOK,
+        "median",
+        ends="(]",
+        where=QUESTION.format(problem),
+        says=says,
+        unit="points of test accuracy",
+        method=f"{sides}, same seeds",
+        selection=NONE_DIVERGED,
+        not_shown=f"{AS_THERE}; at unequal budgets, what is due to the arms",
+        primary=False,
+    )
+
+
+LIES_BETWEEN = "dropout lies between standard normalization and batch norm on the input"
+CLAIMS = (
+    claim("input_bn", "batch norm on the input beats raw pixels", OVER_RAW, 3, "97.72 % against 95.11 %"),
+    claim("above", "dropout beats raw pixels with batch norm", {"dropout": 1, "raw_bn": -1}, 4, LIES_BETWEEN),
+    claim("below", "batch norm on the input beats dropout", BN_OVER_DROPOUT, 4, LIES_BETWEEN),
+    claim("both_bn", "both beat batch norm on the input", BOTH_OVER_BN, 5, "both together are best"),
+    claim("both_dropout", "both beat dropout", BOTH_OVER_DROPOUT, 5, "both together are best"),
+)
+
+
+def reached(results: Results) -> dict[ArmName, np.ndarray]:
+    """Return final test accuracies, in percent, of the networks of each arm of the notebook, at its budget.
+
+    They are with running averages. An arm that was trained for fewer epochs is left out.
+    """
+    runs = results.runs
+    by_arm = {
+        arm: curves(runs[runs["arm"] == arm], "accuracy", "running", "test")
+        for arm in BUDGETS
+        if arm in set(runs["arm"])
+    }
+    return {arm: 100 * seen[:, BUDGETS[arm] - 1] for arm, seen in by_arm.items() if seen.shape[1] >= BUDGETS[arm]}
+
+
+def tables(results: Results) -> dict[str, pd.DataFrame]:
+    """Return where each of the notebook's accuracies lies among those of the same arm and budget."""
+    rows = [
+        {
+            "arm": arm,
+            "epochs": BUDGETS[arm],
+            "notebook": REPORTED[arm].accuracy,
+            "n": len(seen),
+            "lowest": seen.min(),
+            "median": np.median(seen),
+            "highest": seen.max(),
+            "share_below": np.mean(seen < REPORTED[arm].accuracy),
+        }
+        for arm, seen in reached(results).items()
+    ]
+    return {"notebook": pd.DataFrame(rows)} if rows else {}
+
+
+def plot(results: Results, look: dict[str, plotting.Style]) -> dict[str, Figure]:
+    """Draw each network of the notebook's arms at its budget, and the notebook's own; nothing if none was trained."""
+    if not (drawn := reached(results)):
+        return {}
+    figure, ax = plt.subplots(figsize=(7, 4.2))
+    for position, (arm, seen) in enumerate(drawn.items()):
+        ax.plot(position + np.linspace(-0.25, 0.25, len(seen)), np.sort(seen), ls="", ms=4, **look[arm])
+        ax.plot(position, REPORTED[arm].accuracy, **(MARK if position == 0 else MARK | {"label": None}))
+    ax.set_xticks(range(len(drawn)), [f"{words(arm)}\n{BUDGETS[arm]} epochs" for arm in drawn])
+    ax.set(ylabel="test accuracy in %", title="with batch norm's running averages, each point a seed, sorted")
+    ax.legend()
+    ax.grid(axis="y", alpha=0.3)
+    seeds = max(map(len, drawn.values()))
+    figure.suptitle(f"The notebook's accuracies among others of their kind (n = {seeds} seeds)")
+    return {"notebook": figure}
