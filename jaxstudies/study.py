@@ -113,6 +113,8 @@ class Study:
     runs' keys, and is done in seconds."""
     QUICK: tuple[str, ...] = ("--seeds", "100")
     """Flags of a quick look."""
+    REFERENCE: tuple[str, ...] = ()
+    """Flags of the reference results, where the defaults are too few runs for its claims."""
 
     @property
     def question(self) -> str:

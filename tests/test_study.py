@@ -79,6 +79,7 @@ def test_every_name_of_a_study_may_be_defined():
         assert vars(make(**{name: function}))[name] is function
     assert make(RUNS_PER_DEVICE=3).RUNS_PER_DEVICE == 3
     assert make(QUICK=("--seeds", "1")).QUICK == ("--seeds", "1")
+    assert make(REFERENCE=("--seeds", "9")).REFERENCE == ("--seeds", "9") and make().REFERENCE == ()
 
 
 def test_a_module_of_the_name_of_a_function_is_no_function():
