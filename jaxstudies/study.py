@@ -74,7 +74,8 @@ class Study:
     module: str
     """The module that it was read from."""
     Config: type
-    """A frozen dataclass: its fields are the flags, the docstrings below them the help."""
+    """A frozen dataclass: its fields are the flags, the docstrings below them the help. Where a field `double` is true,
+    JAX computes with 64 bits."""
     simulate: Simulate
     """One run, pure."""
     data: Callable[..., dict[str, PyTree]] = lambda config: {}
