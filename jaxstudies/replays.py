@@ -123,31 +123,32 @@ def replay(
     seed = arguments.whole("seed", seed, 0, arguments.LARGEST_SEED)
     master = None if master_seed is None else arguments.whole("master_seed", master_seed, 0, arguments.LARGEST_SEED)
     found, config = _study_and_config(study, simulate, data)
-    where = directory if directory is not None else study if isinstance(study, str | Path) else None
-    path = None if where is None else arguments.path("directory", where) / owned.RUNS
-    origin = table.read_provenance(path) if path else {"seed": master or 0, "num_seeds": 1, "stages": []}
-    if master not in (None, origin["seed"]):
-        raise ValueError(f"master_seed {master}: that of the table in {where} is {origin['seed']}; leave it out")
-    if path and simulate:
-        _check_has_settings(origin, simulate, config, path.parent)
-    code = live.object_digest(code_of(found, config)) if simulate else None
-    job = jobs.prepare(found, config, Path(), origin["num_seeds"], origin["seed"], code=code)
-    if path:
-        _check_same(job, origin)
-    task = job.task
-    position = find_setting(task.design, setting)
-    row = _row(path, task.design, position, seed) if path else None
-    observed: list[Any] = []
-    if observe is None and row is not None:
-        values = _by_its_program(task, [_stage(fields) for fields in origin["stages"]], position, seed)
-    else:
-        values, observed = _alone(task, position, seed, observe)
-    labels = {name: column[position] for name, column in task.design.labels.items()}
-    difference = {name: largest_difference(values[name], row[name]) for name in values} if row else {}
-    again = Replay(labels, seed, values, row, difference, observed)
-    if observe is not None and row is not None:
-        print(f"replay: {difference_in_words(again)}", file=sys.stderr)
-    return again
+    with tracing.precision(None if simulate else config):  # what `run` took was run as JAX was set
+        where = directory if directory is not None else study if isinstance(study, str | Path) else None
+        path = None if where is None else arguments.path("directory", where) / owned.RUNS
+        origin = table.read_provenance(path) if path else {"seed": master or 0, "num_seeds": 1, "stages": []}
+        if master not in (None, origin["seed"]):
+            raise ValueError(f"master_seed {master}: that of the table in {where} is {origin['seed']}; leave it out")
+        if path and simulate:
+            _check_has_settings(origin, simulate, config, path.parent)
+        code = live.object_digest(code_of(found, config)) if simulate else None
+        job = jobs.prepare(found, config, Path(), origin["num_seeds"], origin["seed"], code=code)
+        if path:
+            _check_same(job, origin)
+        task = job.task
+        position = find_setting(task.design, setting)
+        row = _row(path, task.design, position, seed) if path else None
+        observed: list[Any] = []
+        if observe is None and row is not None:
+            values = _by_its_program(task, [_stage(fields) for fields in origin["stages"]], position, seed)
+        else:
+            values, observed = _alone(task, position, seed, observe)
+        labels = {name: column[position] for name, column in task.design.labels.items()}
+        difference = {name: largest_difference(values[name], row[name]) for name in values} if row else {}
+        again = Replay(labels, seed, values, row, difference, observed)
+        if observe is not None and row is not None:
+            print(f"replay: {difference_in_words(again)}", file=sys.stderr)
+        return again
 
 
 def _study_and_config(

@@ -74,7 +74,8 @@ class Study:
     module: str
     """The module that it was read from."""
     Config: type
-    """A frozen dataclass: its fields are the flags, the docstrings below them the help."""
+    """A frozen dataclass: its fields are the flags, the docstrings below them the help. Where a field `double` is true,
+    JAX computes with 64 bits."""
     simulate: Simulate
     """One run, pure."""
     data: Callable[..., dict[str, PyTree]] = lambda config: {}
@@ -113,6 +114,8 @@ class Study:
     runs' keys, and is done in seconds."""
     QUICK: tuple[str, ...] = ("--seeds", "100")
     """Flags of a quick look."""
+    REFERENCE: tuple[str, ...] = ()
+    """Flags of the reference results, where the defaults are too few runs for its claims."""
 
     @property
     def question(self) -> str:

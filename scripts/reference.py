@@ -1,8 +1,8 @@
 """Renew the reference results in figures/ from a clean commit.
 
-Each study runs with its defaults into results/reference/STUDY, where git does not look; what they leave but for the
-tables of runs is then copied to figures/STUDY, and the page of all verdicts written, as by
-`jaxstudies report figures --out figures/report.html`.
+Each study runs with its defaults, or the flags of its `REFERENCE`, into results/reference/STUDY, where git does not
+look; what they leave but for the tables of runs is then copied to figures/STUDY, and the page of all verdicts written,
+as by `jaxstudies report figures --out figures/report.html`.
 """
 
 import json
@@ -72,7 +72,8 @@ def renew(asked: tuple[str, ...]) -> None:
         raise UsageError(f"{ROOT}: commit your changes first, so that the commit says what was run")
     for name in names:
         print(f"\n== {name}", flush=True)
-        command.main(load(name), ["--out", str(RESULTS / name)])
+        study = load(name)
+        command.main(study, ["--out", str(RESULTS / name), *study.REFERENCE])
         if commits := unclean(RESULTS / name):
             raise UsageError(f"{RESULTS / name} has runs of {', '.join(commits)}; remove it")
     for name in names:  # behind all runs, since the checkout is changed from here on

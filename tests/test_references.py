@@ -1,15 +1,20 @@
 """The reference results in figures/: whole, from clean commits, and judged again to the same verdicts."""
 
+import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jaxstudies import studies
+from jaxstudies.commands import command
 from jaxstudies.evidence import records
+from jaxstudies.study import load
 
 FIGURES = Path(__file__).parent.parent / "figures"
+SCRIPT = FIGURES.parent / "scripts" / "reference.py"
 NAMES = sorted(studies.packaged())
 
 
@@ -39,3 +44,29 @@ def test_the_page_holds_every_claim_and_figure_and_is_small():
     assert [kind for _, kind in rows] == [claim["verdict"] for claim in claims]
     assert [id_.partition("/")[2] for id_, _ in rows] == [claim["id"] for claim in claims]
     assert text.count("<img ") == sum(len(list((FIGURES / name).glob("*.png"))) for name in NAMES)
+
+
+def test_a_reference_is_run_with_the_study_s_own_flags(monkeypatch, tmp_path):
+    spec = importlib.util.spec_from_file_location("reference", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    asked, own = {}, {"collapse": ("--seeds", "7"), "rescue": ()}
+    for name in own:
+        (tmp_path / "results" / name).mkdir(parents=True)
+    paths = {"ROOT": tmp_path, "RESULTS": tmp_path / "results"}
+    instead = {"load": lambda name: replace(load(name), REFERENCE=own[name]), "is_clean": lambda commit: True}
+    instead |= {"unclean": lambda source: [], "copy": lambda source, target: None}
+    for name, value in (paths | instead).items():
+        monkeypatch.setattr(script, name, value)
+    monkeypatch.setattr(script.report_command, "main", lambda argv: None)
+    monkeypatch.setattr(command, "main", lambda study, argv: asked.update({study.name: argv}))
+    (tmp_path / "figures").mkdir()
+    script.renew(("collapse", "rescue"))
+    assert asked == {name: ["--out", str(tmp_path / "results" / name), *flags] for name, flags in own.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_flag_of_a_reference_is_one_of_the_study_s(name):
+    study = load(name)
+    command.parse(study, list(study.REFERENCE))

@@ -1,5 +1,6 @@
 """A study is a config and a simulation; what it does not write has a default."""
 
+import json
 import re
 import subprocess
 import sys
@@ -15,9 +16,11 @@ import pytest
 import toy
 from annotated_types import Interval
 
+import jaxstudies
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
+from jaxstudies.engine import tracing
 from jaxstudies.evidence import intervals
 from jaxstudies.output import table
 from jaxstudies.results import Selector
@@ -79,6 +82,7 @@ def test_every_name_of_a_study_may_be_defined():
         assert vars(make(**{name: function}))[name] is function
     assert make(RUNS_PER_DEVICE=3).RUNS_PER_DEVICE == 3
     assert make(QUICK=("--seeds", "1")).QUICK == ("--seeds", "1")
+    assert make(REFERENCE=("--seeds", "9")).REFERENCE == ("--seeds", "9") and make().REFERENCE == ()
 
 
 def test_a_module_of_the_name_of_a_function_is_no_function():
@@ -485,3 +489,20 @@ def test_a_file_of_one_s_own_is_a_study(tmp_path):
 def test_the_toy_is_a_study():
     assert isinstance(toy.STUDY, Study) and toy.STUDY.name == "toy"
     assert studies.code_of(toy.STUDY) is not None
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_a_config_asks_for_64_bits_and_they_are_asked_for_again_where_a_run_is_replayed(double, tmp_path):
+    path = tmp_path / "thirds.py"
+    path.write_text(
+        '"""How long is a third?"""\n'
+        "from dataclasses import dataclass\nimport jax\n"
+        "@dataclass(frozen=True)\nclass Config:\n    double: bool = False\n"
+        "def simulate(key):\n    return {'x': jax.random.uniform(key) / 3}\n"
+    )
+    command.main(studies.load(str(path)), ["--out", str(tmp_path / "out"), "--seeds", "4", *["--double"] * double])
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())["jax_settings"]
+    runs = pd.read_parquet(tmp_path / "out" / "runs.parquet")
+    assert settings["jax_enable_x64"] is double and runs["x"].dtype == ("float64" if double else "float32")
+    assert jaxstudies.replay(tmp_path / "out", {}, 2).difference == {"x": 0.0}
+    assert tracing.jax_settings()["jax_enable_x64"] is False

@@ -15,7 +15,7 @@ from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.launch import launch, plan
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import cluster
+from jaxstudies.engine import cluster, tracing
 from jaxstudies.engine.chunks import ChunksError
 from jaxstudies.engine.programs import OutOfMemory
 from jaxstudies.engine.sockets import ClusterError, NotConnected
@@ -76,14 +76,15 @@ def _mistake(error: BaseException) -> str | None:
 def _main(study: Study, argv: list[str]) -> None:
     config, seeds, chosen = parse(study, argv)
     out = chosen.out or Path("results") / study.name
-    if chosen.plan:
-        plan(study, config, seeds, chosen)
-    elif chosen.plots_only:
-        check_stored(study, argv, out)
-        report(study, out, chosen)
-    else:
-        owned.prepare(out, owned.NAMES)
-        launch(study, config, seeds, chosen, out, functools.partial(report, study, out, chosen))
+    with tracing.precision(config):
+        if chosen.plan:
+            plan(study, config, seeds, chosen)
+        elif chosen.plots_only:
+            check_stored(study, argv, out)
+            report(study, out, chosen)
+        else:
+            owned.prepare(out, owned.NAMES)
+            launch(study, config, seeds, chosen, out, functools.partial(report, study, out, chosen))
 
 
 def parse(study: Study, argv: list[str], stored: dict[str, object] | None = None) -> tuple[Dataclass, Seeds, Options]:

@@ -1,6 +1,7 @@
 """A run as JAX traces it: once for all settings, seeds and calls that differ in nothing but numbers."""
 
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -36,6 +37,17 @@ SETTINGS = (
 def jax_settings() -> dict[str, object]:
     """Return JAX's own settings that change numbers, as JSON has them."""
     return {name: getattr(jax.config, name, None) for name in SETTINGS}
+
+
+@contextmanager
+def precision(config: object) -> Iterator[None]:
+    """Compute with 64 bits inside, if a config has a field `double` and it is true; else as JAX is set."""
+    before = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    jax.config.update("jax_enable_x64", before or getattr(config, "double", None) is True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 class Traced(NamedTuple):
