@@ -150,6 +150,7 @@ LOOPED = {
     "scanned": MLP(3, 8, 1, nn.relu, HE),
     "linear first": MLP(2, 12, 1, jnp.tanh, HE, linear_first_layer=True),
     "one layer": Dense(1, 33, nn.gelu),
+    "none stacked": MLP(1, 33, 1, jnp.tanh, HE),
 }
 
 
