@@ -22,12 +22,13 @@ from jaxstudies.output import table
 from jaxstudies.studies import depth_width
 from jaxstudies.studies.depth_width import figures, simulation
 from jaxstudies.studies.depth_width import shapes as grid
-from jaxstudies.studies.depth_width.claims import best_networks, slopes, time_ratios
+from jaxstudies.studies.depth_width.claims import finite_networks, slopes, time_ratios
 from jaxstudies.studies.depth_width.config import Kind
 from jaxstudies.studies.depth_width.design import rooms
 from jaxstudies.studies.depth_width.padding import draw_layers
 from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, make_splits, rmse, splits_of
-from jaxstudies.studies.depth_width.summary import WHO, chosen
+from jaxstudies.studies.depth_width.search import walk
+from jaxstudies.studies.depth_width.summary import WHO, with_times
 from jaxstudies.study import Results
 from jaxstudies.training import fit, init_state, predict_blocks, random_order, train_step, variables
 
@@ -287,8 +288,8 @@ def test_shapes_fit_the_room_they_share(compile_seconds):
     assert longer <= compile_seconds * (len(shapes) - programs)
 
 
-def made_up(num_seeds=6, falls=(-0.1, -0.3, -0.2), best=2e-2, **config):
-    """Results whose errors are powers of parameters, by depth, at three learning rates of which one is best."""
+def made_up(num_seeds=6, falls=(-0.1, -0.3, -0.2), end=0, **config):
+    """Results whose errors are powers of parameters, by depth, and whose times are too, less so by depth."""
     random, rows = np.random.default_rng(0), []
     for depth, fall in enumerate(falls, 1):
         for width, seed in product((16, 32, 64), range(num_seeds)):
@@ -297,15 +298,18 @@ def made_up(num_seeds=6, falls=(-0.1, -0.3, -0.2), best=2e-2, **config):
             error = 300 * parameters ** (fall + 1e-3 * random.normal())
             labels = {"part": "shapes", "shape": "-".join([str(width)] * depth), "recipe": "adam", "depth": depth}
             labels |= {"hidden_units": depth * width, "parameters": parameters}
-            for rate in (1e-2, 2e-2, 4e-2):
-                errors = dict.fromkeys(("validation_rmse", "test_rmse", "clean_rmse"), error * (1 + abs(rate - best)))
-                errors |= {"train_rmse": error, "constant_rmse": 300.0, "nonfinite": False, "cusp_share": 0.5}
-                rows.append(labels | {"learning_rate": rate, "seed": seed} | errors)
+            errors = dict.fromkeys(("train_rmse", "validation_rmse", "test_rmse", "clean_rmse"), error)
+            errors |= {"constant_rmse": 300.0, "nonfinite": False, "cusp_share": 0.5, "learning_rate": 0.01, "end": end}
+            errors |= {"tried": np.array([np.nan, 2.0, 1.0, 2.0, np.nan]), "curve": np.full(10, error)}
+            rows.append(labels | {"seed": seed} | errors)
     runs = pd.DataFrame(rows)
     who = runs[WHO].drop_duplicates()
+    sizes = runs[[*WHO, "depth", "hidden_units", "parameters"]].drop_duplicates()
+    timed = sizes["parameters"] ** (0.6 - 0.1 * sizes["depth"])
+    alone = pd.concat([sizes.assign(repeat=i, seconds_per_epoch=timed * np.exp(0.01 * i * i)) for i in range(5)])
     same = {"recipe": "baseline", "nonfinite": False, "depth": 0, "hidden_units": 0, "parameters": 0}
     thin_plates = pd.DataFrame({"part": "baseline", "shape": "RBF", "seed": range(num_seeds), "test_rmse": 8.0} | same)
-    beside = {"alone": who.assign(seconds_per_epoch=1.0), "baselines": thin_plates}
+    beside = {"alone": alone.reset_index(drop=True), "baselines": thin_plates}
     times = who.assign(run_seconds=1.0, runs=num_seeds)
     shapes = {"shapes": tuple(who["shape"]), "recipes": ("adam",)}
     return Results(depth_width.Config(**(shapes | config)), runs, times, beside)
@@ -316,7 +320,7 @@ def judged(results):
 
 
 def test_slopes_are_by_data_set():
-    networks = best_networks(made_up(falls=(-0.1,)))
+    networks = finite_networks(made_up(falls=(-0.1,)))
     found = slopes(networks)
     assert found.index.tolist() == [*range(6)]
     np.testing.assert_allclose(found, -0.1, atol=0.02)
@@ -335,29 +339,73 @@ def test_gains_are_differences_of_slopes_on_the_same_data():
     assert verdicts["gain.three_over_two.adam"].n == 6
 
 
-@pytest.mark.parametrize("best, end", [(9e-2, "largest"), (1e-3, "smallest")])
-def test_a_grid_that_is_too_small_decides_nothing(best, end):
-    verdict = judged(made_up(best=best))["gain.two_over_one.adam"]
+@pytest.mark.parametrize("end, words", [(1, "largest"), (-1, "smallest")])
+def test_a_grid_that_is_too_small_decides_nothing(end, words):
+    verdict = judged(made_up(end=end))["gain.two_over_one.adam"]
     assert verdict.verdict == "inconclusive"
-    assert verdict.why == f"grid too small: the best learning rate is the {end} in 36 of 36 networks"
+    assert verdict.why == f"grid too small: the best learning rate is the {words} in 36 of 36 networks"
+
+
+ERRORS = [
+    *([abs(i - best) + 1.0 for i in range(9)] for best in range(9)),
+    [np.nan] * 9,
+    [1.0, 2.0, *[np.inf] * 7],
+    [6.0, 5.0, 4.0, 3.0, *[np.nan] * 5],
+    [0.0, 9.0, 3.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0],
+]
+
+
+def test_a_walk_ends_at_a_rate_both_of_whose_neighbors_are_worse():
+    """Each alone and all at once; there may be better rates behind worse ones."""
+    at_once = jax.jit(jax.vmap(lambda errors: walk(lambda place: errors[place], 9)))(np.array(ERRORS, np.float32))
+    assert at_once.best.tolist() == [*range(9), 0, 0, 3, 3]
+    for errors, best, seen in zip(ERRORS, at_once.best, at_once.errors, strict=True):
+        alone = walk(jnp.float32(errors).__getitem__, 9)
+        assert alone.best == best and np.array_equal(alone.errors, seen, equal_nan=True)
+        tried = np.flatnonzero(~np.isnan(seen))
+        assert {int(best) - 1, int(best), int(best) + 1} & set(range(9)) <= set(tried.tolist())
+        expected = np.where(np.isfinite(errors), errors, np.inf)[tried]
+        np.testing.assert_array_equal(np.asarray(seen)[tried], np.float32(expected))
+        # Beyond the worse neighbor nothing is tried: a step each, and one to the first on the other side.
+        assert len(tried) <= abs(int(best) - 4) + 3
+
+
+def test_times_rise_less_steeply_with_depth_by_repeats():
+    verdict = judged(made_up())["time_slope.two_over_one.adam"]
+    assert verdict.effect == pytest.approx(-0.1) and verdict.n == 5
+
+
+def with_features(error, **config):
+    """Results of all three depths, the same network on features, of that test error, and its plain likeness."""
+    results = made_up(falls=(-0.1, -0.3, -0.2), **config)
+    likeness = results.runs.query("shape == '64-64-64'").assign(shape="128-256-128")
+    noise = np.exp(0.01 * np.arange(6.0))
+    modern = likeness.assign(part="modern", test_rmse=error * noise)
+    return results._replace(runs=pd.concat([results.runs, likeness, modern], ignore_index=True))
+
+
+@pytest.mark.parametrize("error, verdict", [(1.0, "supported"), (100.0, "refuted")])
+def test_what_networks_are_made_of_is_held_against_their_shapes(error, verdict):
+    assert judged(with_features(error))["made_of"].verdict == verdict
+
+
+def test_other_budgets_are_not_compared():
+    assert "another number of epochs" in judged(with_features(1.0, modern_epochs=60))["made_of"].why
+    assert judged(made_up())["made_of"].verdict == "not tested"
 
 
 def test_one_network_at_the_end_of_its_grid_is_enough_and_other_depths_are_not_concerned():
     results = made_up()
     runs = results.runs
-    here = (runs["shape"] == "16") & (runs["seed"] == 2) & (runs["learning_rate"] == 4e-2)
-    one = results._replace(runs=runs.assign(validation_rmse=runs["validation_rmse"].mask(here, 1.0)))
-    verdicts = judged(one)
+    here = (runs["shape"] == "16") & (runs["seed"] == 2)
+    verdicts = judged(results._replace(runs=runs.assign(end=runs["end"].mask(here, 1))))
     assert verdicts["gain.two_over_one.adam"].why.endswith("the largest in 1 of 36 networks")
     assert verdicts["gain.three_over_two.adam"].verdict == "refuted"
-    # A rate that lies inside because all larger ones diverge is inside.
-    lost = runs["validation_rmse"].mask(runs["learning_rate"] == 4e-2)
-    assert judged(results._replace(runs=runs.assign(validation_rmse=lost)))["gain.two_over_one.adam"].why == ""
 
 
 def test_rates_that_are_given_are_not_tuned():
-    results = made_up()
-    runs = results.runs[results.runs["learning_rate"] == 1e-2].assign(recipe="sgd")
+    results = made_up(end=1)
+    runs = results.runs.assign(recipe="sgd")
     config = depth_width.Config(raw=True, recipes=("sgd",), shapes=results.config.shapes)
     beside = {name: rows.replace("adam", "sgd") for name, rows in results.beside.items()}
     given = results._replace(config=config, runs=runs, beside=beside, times=results.times.replace("adam", "sgd"))
@@ -410,8 +458,8 @@ def test_script_small_end_to_end(finished):
     import matplotlib.image
 
     results, _ = from_table.read(STUDY, finished)
-    assert len(results.runs) == 2 * 2 * 2 + 2
-    rows = chosen(results)
+    assert len(results.runs) == 2 * 2 + 2
+    rows = with_times(results)
     networks = rows[rows["part"].isin(["shapes", "modern"])]
     assert len(networks) == 2 * 2 + 2
     assert (networks[["seconds_per_epoch", "seconds_in_batch"]] > 0).all(axis=None)
@@ -424,7 +472,7 @@ def test_script_small_end_to_end(finished):
     verdicts = json.loads((finished / "claims.json").read_text())["claims"]
     assert {v["id"] for v in verdicts} >= {"gain.two_over_one.sgd", "modern"}
     check_data_sets(results)
-    for name in ("rmse", "time", "curves", "cusps", "two_layers", "error_map"):
+    for name in ("rmse", "time", "curves", "rates", "cusps", "two_layers", "error_map"):
         assert matplotlib.image.imread(finished / f"{name}.png").std() > 0.02
 
 
@@ -443,17 +491,15 @@ def check_data_sets(results):
 
 
 @pytest.mark.slow
-def test_the_chosen_rate_is_the_best_on_validation(finished):
+def test_the_rate_of_a_network_is_the_best_of_those_tried(finished):
     results, _ = from_table.read(STUDY, finished)
-    rates = results.runs.groupby([*WHO, "seed"])["validation_rmse"]
-    assert sorted(rates.size()) == [1] * 2 + [2] * 4
-    best = chosen(results).dropna(subset="validation_rmse").set_index([*WHO, "seed"])
-    assert np.array_equal(best["validation_rmse"].sort_index(), rates.min().sort_index())
-    # One that diverges is not chosen, unless all do.
-    column = results.runs["validation_rmse"]
-    lost = results.runs.assign(validation_rmse=column.where(column > rates.transform("min")))
-    others = chosen(results._replace(runs=lost)).set_index([*WHO, "seed"])["validation_rmse"]
-    assert np.array_equal(others[best.index].isna(), rates.size()[best.index] == 1)
+    for _, row in results.runs.iterrows():
+        grid = {"adam": results.config.adam_rates, "sgd": results.config.sgd_rates}[row["recipe"]]
+        width = float(row["shape"].rsplit("-", 1)[-1]) if row["recipe"] == "sgd" else 1.0
+        best = int(np.nanargmin(row["tried"]))
+        assert row["learning_rate"] == pytest.approx(grid[best] / width)
+        assert row["end"] == (best == len(grid) - 1) - (best == 0)
+        assert 3 <= np.sum(~np.isnan(row["tried"])) < len(grid)
 
 
 @pytest.mark.slow

@@ -12,14 +12,16 @@ from jaxstudies.output.words import WORDS
 from jaxstudies.results import Selector
 from jaxstudies.studies.depth_width.config import Config
 from jaxstudies.studies.depth_width.shapes import choose_shapes
-from jaxstudies.studies.depth_width.summary import WHO, chosen, known_shapes, summarize
+from jaxstudies.studies.depth_width.summary import known_shapes, summarize
 from jaxstudies.study import Claim, Results
 
 POPULATION = (
     "A seed draws the data set, that is points, noise and split, and a network's weights, frequencies and order of the "
     "points; all networks of a seed learn from the same data set."
 )
-SHAPES_ALONE = "Shapes of the grid, each timed once by itself on one machine; no seed draws anything."
+SHAPES_ALONE = "Shapes of the grid, each timed by itself on one machine, the median of repeats; no seed draws anything."
+REPEATED = "Repeats of timing all networks, each by itself, one after another on one machine; no seed draws anything."
+ENDS = {-1: "smallest", 1: "largest"}
 NUMBER = {1: "one", 2: "two", 3: "three"}
 NOTEBOOK = "the source notebook"
 OF_MANY = "an error is over thousands of test points, and a slope over shapes weighs the logarithms of several"
@@ -27,28 +29,25 @@ ALL_FINITE = "on data sets on which all of these networks ended finite"
 HALF = "ours: less than half of the way is nearer to the constant than to the floor"
 
 
-def best_networks(results: Results) -> pd.DataFrame:
-    """Return the network of each shape, recipe and seed at its best rate, and at which end of its grid that is."""
-    grids = results.runs.groupby(WHO)["learning_rate"].agg(["min", "max"]).reset_index()
-    rows = chosen(results).merge(grids, on=WHO)
-    ends = [rows["learning_rate"] == rows["max"], rows["learning_rate"] == rows["min"]]
-    rows["test_rmse"] = rows["test_rmse"].where(~rows["nonfinite"].astype(bool))
-    return rows.assign(end=np.select(ends, ["largest", "smallest"], ""))
+def finite_networks(results: Results) -> pd.DataFrame:
+    """Return a row per network, its error NaN if it did not end finite."""
+    runs = results.runs
+    return runs.assign(test_rmse=runs["test_rmse"].where(~runs["nonfinite"].astype(bool)))
 
 
 def decidable(effect: pd.Series, networks: pd.DataFrame, config: Config) -> pd.Series:
     """Return an effect; raise Undecidable if the best rate of a network that it is of lies at an end of its grid."""
     tuned = networks[~((networks["recipe"] == "sgd") & config.raw)]
-    hits = tuned["end"][tuned["end"] != ""].value_counts()
+    hits = tuned["end"][tuned["end"] != 0].value_counts()
     if len(hits):
-        told = " and ".join(f"the {end} in {count}" for end, count in hits.items())
+        told = " and ".join(f"the {ENDS[end]} in {count}" for end, count in hits.items())
         raise Undecidable(f"grid too small: the best learning rate is {told} of {len(tuned)} networks", effect)
     return effect
 
 
-def slopes(networks: pd.DataFrame) -> pd.Series:
+def slopes(networks: pd.DataFrame, values: str = "test_rmse") -> pd.Series:
     """Return by seed the least-squares slope of log error on log parameters over shapes, NaN where one has no error."""
-    errors = networks.pivot(index="seed", columns=["parameters", "shape"], values="test_rmse")
+    errors = networks.pivot(index="seed", columns=["parameters", "shape"], values=values)
     x = np.log(errors.columns.get_level_values("parameters").to_numpy(float))
     x = x - x.mean() if len(x) else x
     if not (spread := x @ x) > 0:
@@ -58,7 +57,7 @@ def slopes(networks: pd.DataFrame) -> pd.Series:
 
 def gain(of: Selector, recipe: str, deep: int) -> pd.Series:
     """Return by seed how much steeper the error falls with a depth than with the one below (below 0: it does)."""
-    networks = of.shared(best_networks)
+    networks = of.shared(finite_networks)
     networks = networks[(networks["part"] == "shapes") & (networks["recipe"] == recipe)]
     deeper, shallower = (networks[networks["depth"] == depth] for depth in (deep, deep - 1))
     effect = slopes(deeper) - slopes(shallower)
@@ -88,6 +87,15 @@ def longer(of: Selector, recipe: str, deep: int, at_equal: str) -> pd.DataFrame:
     shapes = of.shared(shapes_of)
     shapes = shapes[shapes["recipe"] == recipe]
     return time_ratios(shapes[shapes["depth"] == deep], shapes[shapes["depth"] == deep - 1], at_equal)
+
+
+def steepness(of: Selector, recipe: str, deep: int) -> pd.Series:
+    """Return by repeat how much more steeply an epoch's time rises with a depth than with the one below."""
+    timed = of.results.beside["alone"]
+    # What is not paired by a seed is by a repeat, which stands in its place.
+    timed = timed[(timed["part"] == "shapes") & (timed["recipe"] == recipe)].rename(columns={"repeat": "seed"})
+    deeper, shallower = (slopes(timed[timed["depth"] == depth], "seconds_per_epoch") for depth in (deep, deep - 1))
+    return deeper - shallower
 
 
 def depth_claims(config: Config, recipe: str, deep: int) -> list[Claim]:
@@ -130,12 +138,27 @@ def depth_claims(config: Config, recipe: str, deep: int) -> list[Claim]:
         settings={"part": "shapes", "recipe": recipe, "depth": (deep - 1, deep)},
         not_shown="other shapes, and longer budgets",
     )
-    return [steeper, time("time", "parameters"), time("time_by_units", "hidden_units")]
+    rises = Claim(
+        f"time_slope.{end}",
+        f"An epoch's time rises less steeply with parameters with {words} ({by})",
+        partial(steepness, recipe=recipe, deep=deep),
+        (-np.inf, 0.0),
+        NOTEBOOK,
+        ends="[)",
+        where="problem 4.2",
+        says="one layer's time rises most steeply with parameters",
+        unit="difference of log-log slopes",
+        method="least-squares slope of log seconds on log parameters over shapes, deeper minus shallower, by repeat",
+        population=REPEATED,
+        near_normal="a slope over shapes weighs the logarithms of several times",
+        not_shown="other machines, and other shapes",
+    )
+    return [steeper, time("time", "parameters"), time("time_by_units", "hidden_units"), rises]
 
 
 def far(of: Selector, recipe: str) -> pd.Series:
     """Return by seed how far 512 units in one layer come on the way from the constant's error to the floor."""
-    networks, labels = of.shared(best_networks), {"part": "shapes", "shape": "512", "recipe": recipe}
+    networks, labels = of.shared(finite_networks), {"part": "shapes", "shape": "512", "recipe": recipe}
     networks = networks[(networks[list(labels)] == pd.Series(labels)).all(axis=1)].set_index("seed")
     constant, floor = networks["constant_rmse"], of.results.config.noise_variance**0.5
     way = (constant - networks["test_rmse"]) / (constant - floor)
@@ -144,9 +167,29 @@ def far(of: Selector, recipe: str) -> pd.Series:
 
 def over_thin_plates(of: Selector) -> pd.Series:
     """Return by seed how much larger the error on Fourier features is than that of thin plates on the data set."""
-    networks, baselines = of.shared(best_networks), of.results.beside["baselines"]
-    errors, thin_plates = networks[networks["part"] == "modern"], baselines[baselines["shape"] == "RBF"]
-    return errors.set_index("seed")["test_rmse"] - thin_plates.set_index("seed")["test_rmse"]
+    networks, baselines = of.shared(finite_networks), of.results.beside["baselines"]
+    modern, thin_plates = networks[networks["part"] == "modern"], baselines[baselines["shape"] == "RBF"]
+    effect = modern.set_index("seed")["test_rmse"] - thin_plates.set_index("seed")["test_rmse"]
+    return decidable(effect, modern, of.results.config)
+
+
+def matter(of: Selector) -> pd.Series:
+    """Return by seed the log of a ratio: how many times features lower the error, over how many times a shape does.
+
+    The first is that of 128-256-128 without features to that with; the second that of the worst shape to the best.
+    """
+    networks, config = of.shared(finite_networks), of.results.config
+    shapes = networks[(networks["part"] == "shapes") & (networks["recipe"] == "adam")]
+    errors = shapes.pivot(index="seed", columns="shape", values="test_rmse")
+    modern = networks[networks["part"] == "modern"]
+    if "128-256-128" not in errors or modern.empty:
+        return pd.Series(dtype=float)
+    by_features = np.log(errors["128-256-128"] / modern.set_index("seed")["test_rmse"])
+    by_shape = np.log(errors.max(axis=1, skipna=False) / errors.min(axis=1, skipna=False))
+    effect = by_features - by_shape
+    if config.modern_budget != config.epochs:
+        raise Undecidable("the network on Fourier features was trained for another number of epochs", effect)
+    return decidable(effect, pd.concat([shapes, modern]), config)
 
 
 def claims(config: Config) -> list[Claim]:
@@ -174,11 +217,23 @@ def claims(config: Config) -> list[Claim]:
         (-np.inf, 0.0),
         ends="[)",
         unit="difference of RMSE on noisy test targets",
-        method="128-256-128 at one learning rate minus RBF, on the same data set",
+        method="128-256-128 minus RBF, on the same data set",
         selection=ALL_FINITE,
         near_normal=OF_MANY,
         settings={"part": "modern"},
-        not_shown="what is due to the features: other shapes were trained for fewer epochs",
+        not_shown="what is due to the features",
+    )
+    made_of = Claim(
+        "made_of",
+        f"What a network is made of matters more than its shape, after {config.epochs} epochs (Adam)",
+        matter,
+        (0.0, np.inf),
+        ends="(]",
+        unit="log of a ratio of ratios of RMSE",
+        method="128-256-128 without Fourier features over the same with, against the worst shape over the best",
+        selection=ALL_FINITE,
+        near_normal=OF_MANY,
+        not_shown="other features, and longer budgets",
     )
     listed = [claim for pair in product(config.recipes, (2, 3)) for claim in depth_claims(config, *pair)]
-    return with_primary([*listed, *map(stays_far, config.recipes), modern], "gain.*")
+    return with_primary([*listed, *map(stays_far, config.recipes), modern, made_of], "gain.*")

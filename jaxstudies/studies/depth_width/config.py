@@ -8,6 +8,9 @@ from annotated_types import Interval
 from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, check_training
 from jaxstudies.studies.depth_width.shapes import Shape, choose_shapes
 
+SGD_RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+ADAM_RATES = (3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -24,11 +27,14 @@ class Config:
     """Passes through the data."""
     recipes: tuple[Literal["sgd", "adam"], ...] = ("sgd", "adam")
     """sgd: Nesterov momentum, batch norm in two and three layers; adam: cosine decay, no norm."""
-    sgd_rates: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (0.5, 2.0)
-    """Learning rates of SGD times the width of the last hidden layer, on which the curvature of the
-    squared error depends; --raw has the notebook's own, 1e-7 for one layer and else 1e-4."""
-    adam_rates: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = (3e-3, 1e-2)
-    """Learning rates of Adam at the start of the decay."""
+    sgd_rates: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = SGD_RATES
+    """Learning rates of SGD, from which each network has the best by a walk from the middle, times the width
+    of the last hidden layer, on which the curvature of the squared error depends; --raw has the
+    notebook's own, 1e-7 for one layer and else 1e-4."""
+    adam_rates: tuple[Annotated[float, Interval(gt=0, le=LARGEST)], ...] = ADAM_RATES
+    """The same of Adam, at the start of the decay."""
+    search_epochs: Annotated[int, Interval(ge=1, le=MOST_EPOCHS)] | None = None
+    """Passes through the data with which a rate is tried (a sixth of --epochs, but 3 to 10)."""
     batch_size: Annotated[int, Interval(ge=1, le=MOST_AT_ONCE)] = 1000
     """Points per step."""
     num_examples: Annotated[int, Interval(ge=100, le=10**7)] = 100_000
@@ -46,8 +52,7 @@ class Config:
     activation: Literal["relu", "sine"] = "relu"
     """Activation of the hidden layers."""
     modern_epochs: Annotated[int, Interval(ge=0, le=MOST_EPOCHS)] | None = None
-    """Budget of 128-256-128 on Fourier features (6 times --epochs, if those are at least 10: with
-    few it would only lose); 0 leaves it out."""
+    """Budget of 128-256-128 on Fourier features (--epochs); 0 leaves it out."""
 
     def __post_init__(self):
         """Check what depends on several fields."""
@@ -55,6 +60,7 @@ class Config:
         how = {"num_examples": self.num_examples, "batch_size": self.batch_size}
         check_training(self.epochs, epochs=self.epochs, **how)
         check_training(self.modern_budget, modern_epochs=self.modern_budget, **how)
+        check_training(self.search_budget, search_epochs=self.search_budget, **how)
         # Weights are some billions at most; the outputs of all units on a batch may be more.
         features = 2 * self.num_features if self.modern_budget or self.features == "fourier" else 0
         numbers = (features + max(map(sum, shapes))) * min(how.values())
@@ -65,9 +71,12 @@ class Config:
     @property
     def modern_budget(self) -> int:
         """Epochs of the network on Fourier features; 0 if there is none."""
-        if self.modern_epochs is not None:
-            return self.modern_epochs
-        return 6 * self.epochs if self.epochs >= 10 else 0
+        return self.epochs if self.modern_epochs is None else self.modern_epochs
+
+    @property
+    def search_budget(self) -> int:
+        """Epochs with which a rate is tried."""
+        return self.search_epochs or min(max(self.epochs // 6, 3), 10)
 
 
 class Kind(NamedTuple):
@@ -82,9 +91,9 @@ class Kind(NamedTuple):
 
 
 def learning_rates(config: Config, recipe: str, shape: Shape) -> list[float]:
-    """Return the learning rates to try."""
+    """Return the learning rates to try, ascending."""
     if recipe == "adam":
-        return list(config.adam_rates)
+        return sorted(config.adam_rates)
     if config.raw:
         return [1e-7 if len(shape) == 1 else 1e-4]
-    return [rate / shape[-1] for rate in config.sgd_rates]
+    return [rate / shape[-1] for rate in sorted(config.sgd_rates)]

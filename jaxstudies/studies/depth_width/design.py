@@ -6,6 +6,8 @@ from functools import cache
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from jaxstudies.engine.design import Setting
 from jaxstudies.studies.depth_width.config import Config, Kind, learning_rates
 from jaxstudies.studies.depth_width.shapes import Shape, choose_shapes
@@ -13,13 +15,14 @@ from jaxstudies.studies.depth_width.simulation import count_parameters
 
 MODERN = (128, 256, 128)
 """Shape of the network on Fourier features. It has ReLU: sines end up further from the floor."""
-MODERN_RATES = [3e-3]
-COMPILE_SECONDS = 2.5
+COMPILE_SECONDS = 5.0
 """Of a program, on a slow machine of two cores."""
+RATES_TRIED = 4
+"""Of a network, about."""
 
 
 class Network(NamedTuple):
-    """A network that is trained at several learning rates; those of one `kind` share a program."""
+    """A network, and the learning rates that it may have; those of one `kind` share a program."""
 
     part: str
     shape: Shape
@@ -37,7 +40,7 @@ def networks(config: Config) -> list[Network]:
     listed = [network for recipe in config.recipes for network in recipe_networks(config, recipe)]
     if config.modern_budget:
         kind = Kind(MODERN, "adam", "fourier", "relu", config.modern_budget, config.batch_size)
-        listed.append(Network("modern", MODERN, kind, MODERN_RATES))
+        listed.append(Network("modern", MODERN, kind, learning_rates(config, "adam", MODERN)))
     return listed
 
 
@@ -45,30 +48,33 @@ def recipe_networks(config: Config, recipe: str) -> list[Network]:
     """List the networks of all shapes by a recipe, those that share a program one after another."""
     shapes = choose_shapes(config.shapes)
     rates = {shape: learning_rates(config, recipe, shape) for shape in shapes}
-    num_runs = config.seeds * len(rates[shapes[0]])
 
     def kind(room: Shape) -> Kind:
         return Kind(room, recipe, config.features, config.activation, config.epochs, config.batch_size)
 
-    room_of = rooms(shapes, lambda room: num_runs * run_seconds(config, kind(room)), COMPILE_SECONDS)
+    room_of = rooms(shapes, lambda room: config.seeds * run_seconds(config, kind(room)), COMPILE_SECONDS)
     place = list(dict.fromkeys(room_of.values())).index
     ordered = sorted(shapes, key=lambda shape: place(room_of[shape]))
     return [Network("shapes", shape, kind(room_of[shape]), rates[shape]) for shape in ordered]
 
 
 def settings(config: Config) -> list[Setting]:
-    """List each network at each of its learning rates."""
+    """List each network, with the learning rates that it may have."""
     listed, chosen = [], networks(config)
-    runs_of = Counter(n.kind for n in chosen for _ in n.rates)
+    runs_of = Counter(n.kind for n in chosen)
     for network in chosen:
         kind, shape = network.kind, network.shape
         cost = run_seconds(config, kind) + COMPILE_SECONDS / runs_of[kind] / config.seeds
-        labels = network.labels | {"depth": len(shape), "hidden_units": sum(shape)}
-        labels["parameters"] = count_parameters(config, kind._replace(widths=shape))
-        for rate in network.rates:
-            arguments = {"widths": shape, "rate": rate, "kind": kind}
-            listed.append(Setting(labels | {"learning_rate": rate}, arguments, cost=cost))
+        arguments = {"widths": shape, "rates": np.array(network.rates), "kind": kind}
+        listed.append(Setting(labels_of(config, network), arguments, cost=cost))
     return listed
+
+
+def labels_of(config: Config, network: Network) -> dict[str, object]:
+    """Return the labels of a network: which one it is, and its size."""
+    sizes = {"depth": len(network.shape), "hidden_units": sum(network.shape)}
+    sizes["parameters"] = count_parameters(config, network.kind._replace(widths=network.shape))
+    return network.labels | sizes
 
 
 def run_seconds(config: Config, kind: Kind) -> float:
@@ -80,7 +86,8 @@ def run_seconds(config: Config, kind: Kind) -> float:
     num_inputs = 2 * config.num_features if kind.features == "fourier" else 2
     parameters = sum((inputs + 1) * outputs for inputs, outputs in pairwise((num_inputs, *kind.widths, 1)))
     seconds = 0.01 + 1e-4 * sum(kind.widths) + 5.5e-6 * parameters
-    return kind.epochs * config.num_examples / 1e5 * seconds
+    epochs = kind.epochs + RATES_TRIED * config.search_budget
+    return epochs * config.num_examples / 1e5 * seconds
 
 
 def rooms(shapes: tuple[Shape, ...], seconds: Callable[[Shape], float], compile_seconds: float) -> dict[Shape, Shape]:

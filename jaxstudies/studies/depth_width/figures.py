@@ -1,6 +1,5 @@
 """The figures of the study of depth against width."""
 
-from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 
@@ -13,15 +12,24 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from numpy.typing import ArrayLike
 
 from jaxstudies.evidence import intervals
 from jaxstudies.networks import data
 from jaxstudies.output import plotting, table
 from jaxstudies.output.words import words
+from jaxstudies.studies.depth_width import learning
 from jaxstudies.studies.depth_width.beside import FITTED
+from jaxstudies.studies.depth_width.learning import (
+    MODERN,
+    MODERN_COLOR,
+    RECIPES,
+    STYLES,
+    best_networks,
+    draw_band,
+    look,
+)
 from jaxstudies.studies.depth_width.problem import CUSP_EDGES, map_inputs
-from jaxstudies.studies.depth_width.summary import chosen, known_shapes, summarize
+from jaxstudies.studies.depth_width.summary import known_shapes, summarize, with_times
 from jaxstudies.study import Results
 
 CAPTIONS = {
@@ -30,12 +38,18 @@ CAPTIONS = {
     "not networks. If depth helps, curves of more layers lie lower at equal units or parameters, by more than the "
     "intervals; if it helps the more the larger a network is, they also fall more steeply.",
     "time": "Seconds per epoch of each shape against its parameters: of one network alone (filled), and of one "
-    "network's share of the time in which all seeds and learning rates train together (open). If depth costs time, "
-    "points of more layers lie higher at equal parameters; open points below filled ones are what training together "
-    "saves.",
+    "network's share of the time in which all seeds train together, the search for learning rates included (open). If "
+    "depth costs time, points of more layers lie higher at equal parameters; open points below filled ones are what "
+    "training together saves.",
     "curves": "Validation error by epoch of the shapes that are best on validation data, a color for each depth, "
     "dashed for SGD: means over seeds, with bands over their range. A curve that still falls at its end may gain from "
     "a longer budget.",
+    "rates": "The learning rate of each network, one point a seed, against its parameters: the one next to which both "
+    "neighbors on the grid (gray lines) had a larger validation error after a short training. A point on the lowest or "
+    "the highest line says that the grid is too small, and nothing is claimed of such a network.",
+    "gains": "By how much more steeply the error falls with parameters with a layer more, were training ended after "
+    "that epoch: slopes of log validation error over shapes, means over seeds with 95 % t bands. Below 0 depth helps. "
+    "Of SGD alone, since the other recipe's learning rate falls over the whole budget.",
     "cusps": "Error on test points by their distance to the nearer of two lines on which the function has no "
     "derivative, means over seeds with 95 % t intervals. If only the cusps stand in the way, an error falls to about "
     "the noise (dotted) with distance; one that stays level says that a network has not learned the function's smooth "
@@ -47,10 +61,6 @@ CAPTIONS = {
     "color scale, with the lines on which the function has cusps (dotted). If the cusps are what is hard, the error is "
     "bright along these lines and dark elsewhere.",
 }
-RECIPES = {"sgd": "SGD, Nesterov; batch norm in 2+ layers", "adam": "Adam, cosine decay; no norm"}
-STYLES = {"sgd": "--", "adam": "-"}
-MODERN = "ReLU on Fourier features"
-MODERN_COLOR = plotting.COLORS[4]
 STAR: plotting.Style = {"color": MODERN_COLOR, "marker": "*", "ls": "", "ms": 13, "mec": "black", "mew": 0.6}
 BASELINES = ("constant", "1-nearest neighbor", "boosted trees", "Delaunay", "RBF", "floor")
 BELOW: plotting.Style = {"loc": "outside lower center"}
@@ -62,12 +72,14 @@ def plot(results: Results) -> dict[str, Figure]:
 
     If none is left, only the baselines are drawn; the heat map is of shapes of two layers.
     """
-    runs, summary = chosen(results), summarize(results)
+    runs, summary = with_times(results), summarize(results)
     shapes = known_shapes(summary)
     drawn = {"cusps": plot_cusps(runs)}
     if shapes.empty:
         return drawn
-    drawn |= {"rmse": plot_rmse(shapes, summary), "time": plot_time(shapes), "curves": plot_curves(runs)}
+    drawn |= {"rmse": plot_rmse(shapes, summary), "time": plot_time(shapes)}
+    drawn |= {"curves": learning.plot_curves(runs), "rates": learning.plot_rates(results)}
+    drawn |= learning.plot_gains(results)
     if (shapes["depth"] == 2).any():
         drawn["two_layers"] = plot_two_layers(shapes[shapes["depth"] == 2])
     mapped = runs[[np.ndim(surface) == 2 and bool(np.isfinite(surface).all()) for surface in runs["map"]]]
@@ -75,11 +87,6 @@ def plot(results: Results) -> dict[str, Figure]:
     if len(mapped):
         drawn["error_map"] = plot_error_map(mapped.loc[mapped["validation_rmse"].idxmin()])
     return drawn
-
-
-def look(depth: int) -> plotting.Style:
-    """Return the color and the marker of a depth."""
-    return {"color": plotting.COLORS[(depth - 1) % len(plotting.COLORS)], "marker": "os^"[depth - 1 : depth] or "D"}
 
 
 def plural(count: int, noun: str) -> str:
@@ -98,12 +105,6 @@ def count_seeds(rows: pd.DataFrame) -> str:
     """Return the seeds per row in words."""
     least, most = int(rows["n"].min()), int(rows["n"].max())
     return "n = " + (f"{least} to " if least < most else "") + plural(most, "seed")
-
-
-def draw_band(ax: Axes, x: ArrayLike, band: np.ndarray, color: str, style: str, alpha: float = 0.2, **line) -> None:
-    """Draw a curve and a band; `band` holds the curve and the ends."""
-    ax.plot(x, band[0], style, color=color, **line)
-    ax.fill_between(x, band[1], band[2], color=color, alpha=alpha, lw=0)
 
 
 def draw_depths(ax: Axes, shapes: pd.DataFrame, x: str, style: str, points: bool) -> None:
@@ -192,7 +193,7 @@ def name_depths(figure: Figure, shapes: pd.DataFrame, modern: pd.DataFrame) -> N
     labels = {depth: f"{plural(depth, 'hidden layer')} ({plural(n, 'shape')})" for depth, n in counts.items()}
     handles = [Line2D([], [], label=label, ms=4, **look(depth)) for depth, label in labels.items()]
     if len(modern):
-        handles.append(Line2D([], [], label=f"{MODERN}, Adam, a longer budget", **STAR))
+        handles.append(Line2D([], [], label=f"{MODERN}, Adam", **STAR))
     figure.legend(handles=handles, **BELOW, ncols=4, fontsize=9)
 
 
@@ -225,35 +226,6 @@ def plot_time(shapes: pd.DataFrame) -> Figure:
     figure.legend(*first.get_legend_handles_labels(), **BELOW, ncols=1 + len(panels), fontsize=8)
     title = "Training time of an epoch (each point one shape;\nin the batch, padding to shared shapes included)"
     figure.suptitle(title)
-    return figure
-
-
-def best_networks(runs: pd.DataFrame, by: list[str]) -> Iterator[tuple[pd.DataFrame, str, str, str]]:
-    """Yield rows, name, color and style of the shape best on validation data in each group, and of the modern one."""
-    # A sum of what stays finite may be more than 32 bits hold.
-    finite = runs[~runs["nonfinite"].astype(bool)].astype({"validation_rmse": float})
-    for _, group in finite[finite["part"] == "shapes"].groupby(by, sort=False):
-        shape, recipe = group.groupby(["shape", "recipe"])["validation_rmse"].mean().idxmin()
-        rows = group[(group["shape"] == shape) & (group["recipe"] == recipe) & group["curve"].notna()]
-        label, color = f"{shape}, {words(recipe)} (n = {len(rows)})", look(int(rows["depth"].iloc[0]))["color"]
-        yield rows, label, color, STYLES[recipe]
-    rows = finite[(finite["part"] == "modern") & finite["curve"].notna()]
-    if len(rows):
-        yield rows, f"{rows['shape'].iloc[0]}, {MODERN} (n = {len(rows)})", MODERN_COLOR, "-"
-
-
-def plot_curves(runs: pd.DataFrame) -> Figure:
-    """Draw the validation error over epochs: the best shape of each depth, and the modern one."""
-    figure, ax = plt.subplots(figsize=(7.5, 4.8))
-    for rows, label, color, style in best_networks(runs, ["recipe", "depth"]):
-        curves = pd.DataFrame(table.stacked(rows, "curve")).dropna(axis=1, how="all")
-        band, marker = curves.agg(["mean", "min", "max"]).to_numpy(), "o" if curves.shape[1] < 4 else None
-        draw_band(ax, curves.columns + 1, band, color, style, label=label, marker=marker)
-    ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="validation RMSE (units of f)")
-    for axis in (ax.xaxis, ax.yaxis):
-        plotting.plain_log_ticks(axis)
-    ax.legend(fontsize=8, loc="lower left")
-    ax.set_title("The best shape of each depth and recipe (mean over seeds, band: their range)")
     return figure
 
 

@@ -13,9 +13,10 @@ from jaxstudies.networks.models import FeedForward, Layer, fourier_features, lea
 from jaxstudies.studies.depth_width.config import Config, Kind
 from jaxstudies.studies.depth_width.padding import Widths, draw_layers, make_bounds
 from jaxstudies.studies.depth_width.problem import MAP_SIDE, Problem, cusp_errors, make_splits, rmse, standardized
+from jaxstudies.studies.depth_width.search import Walk, walk
 from jaxstudies.training import TrainState, fit, predict_blocks, start_state
 
-AXES = {"cusp_rmse": ("distance",), "curve": ("epoch",), "map": ("x2", "x1")}
+AXES = {"cusp_rmse": ("distance",), "curve": ("epoch",), "map": ("x2", "x1"), "tried": ("rate",)}
 
 
 def draw_features(config: Config, key: Key[Array, ""]) -> Callable[[jax.Array], jax.Array]:
@@ -53,30 +54,43 @@ def first_state(
 
 
 def simulate(
-    key: Key[Array, ""], widths: Widths, rate: Float[Array, ""], *, config: Config, kind: Kind
+    key: Key[Array, ""], widths: Widths, rates: Float[Array, " rates"], *, config: Config, kind: Kind
 ) -> dict[str, Array]:
-    """Train one network at one learning rate, that of the start where it decays.
+    """Train one network at the best of its learning rates, which are those of the start where they decay.
 
     The key draws the data set, too. What `kind` has beyond `widths` is padding. Errors are in the target's units;
     `curve` is the validation error after each epoch, NaN behind the last; `constant_rmse` is the test error of the
-    training targets' mean.
+    training targets' mean. `tried` is the validation error after the shorter training with which a rate was tried, see
+    `Walk`, and `end` is -1 or 1 where the best rate is the smallest or the largest.
     """
     problem = standardized(config, make_splits(config, key))
     init_key, features_key, order_key = jax.random.split(key, 3)
     model = make_model(config, kind, features_key)
     num_train = len(problem.train.inputs)
-    optimizer = make_optimizer(kind.recipe, rate, num_train // min(kind.batch_size, num_train) * kind.epochs)
+    steps_of_epoch = num_train // min(kind.batch_size, num_train)
+    bounds = make_bounds(config, kind, widths)
 
     def validation_rmse(state):
         outputs = predict_blocks(model, state, problem.validation.inputs)
         return problem.target_scale.deviation[0] * rmse(outputs, problem.validation.targets)
 
-    start = first_state(init_key, model, optimizer, make_bounds(config, kind, widths))
-    train = partial(fit, state=start, shuffle_key=order_key, observe=validation_rmse)
-    train = partial(train, num_epochs=kind.epochs, batch_size=kind.batch_size)
-    state, (_, curve) = train(key, model, optimizer, optax.losses.squared_error, problem.train)
+    def train(rate, num_epochs, observe=None):
+        optimizer = make_optimizer(kind.recipe, rate, steps_of_epoch * num_epochs)
+        how = {"state": first_state(init_key, model, optimizer, bounds), "shuffle_key": order_key}
+        how |= {"num_epochs": num_epochs, "batch_size": kind.batch_size, "observe": observe}
+        return fit(key, model, optimizer, optax.losses.squared_error, problem.train, **how)
+
+    def error_at(place):
+        return validation_rmse(train(rates[place], config.search_budget).state)
+
+    most = max(len(config.sgd_rates), len(config.adam_rates))
+    found = walk(error_at, len(rates)) if len(rates) > 1 else Walk(jnp.int32(0), jnp.full(1, jnp.nan))
+    state, (_, curve) = train(rates[found.best], kind.epochs, validation_rmse)
     behind = max(config.epochs, config.modern_budget) - kind.epochs
     return errors(model, state, problem) | {
+        "learning_rate": rates[found.best],
+        "end": jnp.where(found.best == len(rates) - 1, 1, jnp.where(found.best == 0, -1, 0)),
+        "tried": jnp.pad(found.errors, (0, most - len(rates)), constant_values=jnp.nan),
         "nonfinite": ~jnp.isfinite(curve[-1]),
         "validation_rmse": curve[-1],
         "curve": jnp.pad(curve, (0, behind), constant_values=jnp.nan),

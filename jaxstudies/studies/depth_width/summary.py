@@ -12,20 +12,21 @@ MEANS = ["train_rmse", "validation_rmse", "clean_rmse", "cusp_share", "learning_
 MEANS += ["seconds_per_epoch", "seconds_in_batch"]
 
 
-def chosen(results: Results) -> pd.DataFrame:
-    """Return a row per network, at the rate that is best on validation data, and per baseline.
+def with_times(results: Results) -> pd.DataFrame:
+    """Return a row per network, with its times, and per baseline.
 
-    `seconds_per_epoch` is that of one network alone, `seconds_in_batch` its share of the time of
-    all seeds and rates together, padding included.
+    `seconds_per_epoch` is that of one network alone, `seconds_in_batch` its share of the time of all seeds together,
+    padding and the search for a learning rate included.
     """
     runs, config, times = results.runs, results.config, results.times
-    score = runs["validation_rmse"].where(np.isfinite(runs["validation_rmse"]), np.inf)
-    best = score.groupby([runs[name] for name in (*WHO, "seed")], sort=False).idxmin()
+    tried = runs["tried"].map(lambda errors: np.sum(~np.isnan(errors))).groupby([runs[name] for name in WHO]).max()
+    times = times.merge(tried.rename("most_tried").reset_index(), on=WHO, how="left")
     epochs = np.where(times["part"] == "modern", config.modern_budget, config.epochs)
+    epochs = epochs + config.search_budget * times["most_tried"]
     times = times.assign(seconds_in_batch=times["run_seconds"] / times["runs"] / epochs)
-    seconds = results.beside["alone"].merge(times[[*WHO, "seconds_in_batch"]], on=WHO, how="left")
-    networks = runs.loc[best].merge(seconds, on=WHO, how="left")
-    return pd.concat([networks, results.beside["baselines"]], ignore_index=True)
+    alone = results.beside["alone"].groupby(WHO, sort=False)["seconds_per_epoch"].median().reset_index()
+    seconds = alone.merge(times[[*WHO, "seconds_in_batch"]], on=WHO, how="left")
+    return pd.concat([runs.merge(seconds, on=WHO, how="left"), results.beside["baselines"]], ignore_index=True)
 
 
 def known_shapes(summary: pd.DataFrame) -> pd.DataFrame:
@@ -38,10 +39,10 @@ def summarize(results: Results) -> pd.DataFrame:
 
     The interval is Student's over the seeds; for a baseline that is fitted to one data set, it is the
     normal one over its test points. Diverged runs are counted in `nonfinite` and left out of `n`.
-    `learning_rate` is the mean of the rates that the seeds chose.
+    `learning_rate` is the mean of the seeds' best rates.
     """
     rows = []
-    for labels, group in chosen(results).groupby(KEYS, sort=False):
+    for labels, group in with_times(results).groupby(KEYS, sort=False):
         finite = group[~group["nonfinite"].astype(bool)]
         mean, low, high = intervals.mean_interval(finite["test_rmse"].to_numpy())
         if labels[1] == "baseline" and len(finite) == 1:
