@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxstudies import jobs, results
+from jaxstudies import finishing, growth, jobs, results
 from jaxstudies.engine.design import Design
 from jaxstudies.evidence.verdicts import SEQUENCE, Verdict
 from jaxstudies.jobs import Job
@@ -98,14 +98,14 @@ def until_decided(job: Job, planned: int, most: int, tell: Callable[[Look], None
     """
     job = job._replace(until_decided=True, shapes=jobs.trace(job.study, job.task))
     seen, limits = None, np.zeros(job.task.design.num_settings, np.int64)
-    there = jobs.origin_of(job.directory / owned.RUNS)
-    if jobs.is_alike(job, there) and table.is_readable(job.directory / owned.RUNS):
+    there = growth.origin_of(job.directory / owned.RUNS)
+    if growth.is_alike(job, there) and table.is_readable(job.directory / owned.RUNS):
         limits = jobs.unpacked(there["limits"]) if there.get("limits") else limits
         seen = look(job, limits)
         tell(seen)
     while seen is None or (seen.undecided and seen.num_seeds < most):
         number, limits = (0, limits) if seen is None else (seen.num_seeds, seen.limits)
-        jobs.finish(jobs.stage(job, next_look(number, planned, most), limits))
+        finishing.finish(growth.stage(job, next_look(number, planned, most), limits))
         seen = look(job, limits)
         tell(seen)
     return seen

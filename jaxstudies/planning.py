@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from jaxstudies import jobs, results
+from jaxstudies import finishing, jobs, results
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.evidence.estimands import ESTIMANDS, Method, counts_of
@@ -66,7 +66,7 @@ def make(study: Study, config: Dataclass, planned: int, most: int, seed: int, ex
     number = min(planned, PILOT)
     with tempfile.TemporaryDirectory(prefix="jaxstudies-pilot-") as made:
         job = jobs.prepare(study, config, Path(made), number, zlib.crc32(f"pilot {seed}".encode()), execution)
-        jobs.finish(job)
+        finishing.finish(job)
         finished, _ = results.read(study, job.directory)
     judged, effects = results.judge(study, finished)
     by_claim: Mapping[str, pd.DataFrame] = dict(list(effects.groupby("claim", observed=True)))

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import PyTree
 
-from jaxstudies import arguments, jobs, locks, results
+from jaxstudies import arguments, finishing, growth, jobs, locks, results
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import gather, monte_carlo
 from jaxstudies.engine.chunks import Memory
@@ -287,8 +287,8 @@ def rows_of(
         warn("simulate cannot be read, so that nothing in the directory is used again", Notice)
     job = jobs.prepare(study, config, where, how.num_seeds, how.seed, how.execution, digest)
     with stoppable(how), locks.sole_writer(where):
-        if not jobs.is_finished(job):
-            jobs.finish(jobs.grow(job))
+        if not growth.is_finished(job):
+            finishing.finish(growth.grow(job))
     return table.stored_blocks(where / owned.RUNS)
 
 

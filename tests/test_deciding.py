@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from jaxstudies import deciding, jobs, replays, results, study
+from jaxstudies import deciding, finishing, replays, results, study
 from jaxstudies.commands import main
 from jaxstudies.engine.design import product_design
 from jaxstudies.evidence import sequences
@@ -113,7 +113,7 @@ def test_rows_are_those_of_a_run_in_one_go_and_replay(coins):
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_verdicts(coins, monkeypatch):
     run(*UNTIL, out="whole")
-    finish, calls = jobs.finish, []
+    finish, calls = finishing.finish, []
 
     def stopped_once(job, *more):
         calls.append(job.task.num_seeds)
@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_verdicts(coins, monkeypatch)
             raise KeyboardInterrupt
         finish(job, *more)
 
-    monkeypatch.setattr(jobs, "finish", stopped_once)
+    monkeypatch.setattr(finishing, "finish", stopped_once)
     with pytest.raises(SystemExit) as stop:
         run(*UNTIL)
     assert stop.value.code == 130

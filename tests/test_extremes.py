@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from reading import texts_of
 
-from jaxstudies import jobs, results, studies
+from jaxstudies import finishing, results, studies
 from jaxstudies.commands import command, flags, options
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine import devices, tracing
@@ -80,7 +80,7 @@ def made_up(study, config, how):
                 columns |= {name: np.full(n, value) for name, value in told.items() if np.ndim(columns.get(name)) == 1}
             parts[position] = pd.DataFrame(columns)
     runs = study.derive(pd.concat([parts[i] for i in sorted(parts)], ignore_index=True))
-    times = jobs.times_table(task.design, [Timing(1.0, 1.0, 10)] * len(task.design.groups))
+    times = finishing.times_table(task.design, [Timing(1.0, 1.0, 10)] * len(task.design.groups))
     return Results(config, runs.assign(count=1) if study.condense else runs, times, beside_of(study, config))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from jaxstudies import deciding, jobs, locks, ours, planning, results
+from jaxstudies import deciding, finishing, growth, jobs, locks, ours, planning, results
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
@@ -74,15 +74,15 @@ def say_what_is_there(job: Job) -> None:
 
 def say_what_is_new(job: Job) -> Job:
     """Return the job as it goes on from what is there, and say so."""
-    job = jobs.grow(job)
+    job = growth.grow(job)
     if job.earlier:
         new = job.task.num_seeds - job.first_seed
         there = f"{job.earlier} holds {job.first_seed:,} seeds of these runs"
         print(f"{there}; {new:,} more are run" if new else f"{there} and more; none is run")
-    elif aside := jobs.place_aside(job):
-        there = jobs.origin_of(job.directory / owned.RUNS)
+    elif aside := growth.place_aside(job):
+        there = growth.origin_of(job.directory / owned.RUNS)
         why = "damaged" if "damaged" in aside.name else "of another configuration, code or data"
-        if why != "damaged" and jobs.is_alike(job, there):
+        if why != "damaged" and growth.is_alike(job, there):
             why = "of settings that have stopped, which do not go on"
         print(f"{job.directory / owned.RUNS} is {why}; it is set aside as {aside.name} when this run is done")
     return job
@@ -91,12 +91,12 @@ def say_what_is_new(job: Job) -> Job:
 def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
     with locks.sole_writer(job.directory):
         if fresh:
-            jobs.discard(job)
-            jobs.finish(job)
-        elif jobs.is_finished(job):
+            finishing.discard(job)
+            finishing.finish(job)
+        elif growth.is_finished(job):
             say_what_is_there(job)
         else:
-            jobs.finish(say_what_is_new(job))
+            finishing.finish(say_what_is_new(job))
         ours.remove_leftovers(job.directory)
         report()
 
@@ -159,19 +159,19 @@ def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
     done = f"share {share.index + 1}/{share.count} is done"
     with share_held(job.directory, share):
         with locks.finishing(job.directory):
-            finished = jobs.is_finished(job)
+            finished = growth.is_finished(job)
             job = job if finished else say_what_is_new(job)
         if not finished:
-            jobs.compute_share(job, share)
+            finishing.compute_share(job, share)
         with locks.finishing(job.directory):
             if finished:
                 say_what_is_there(job)
-            elif jobs.is_finished(job):
+            elif growth.is_finished(job):
                 print(f"{done}; another process has put the run together")
                 return
             else:
                 try:
-                    jobs.finish(job, share)
+                    finishing.finish(job, share)
                 except Unfinished as error:
                     print(f"{done}; {error}, the last share puts the run together")
                     return
@@ -183,23 +183,23 @@ def _run_connected(job: Job, peers: Peers, fresh: bool, report: Callable[[], Non
     share, leads = Share(peers.index, peers.count), peers.index == 0
     with share_held(job.directory, share):
         cluster.agree(peers, job.chunks.directory.name)
-        finished = broadcast(peers, leads and not fresh and jobs.is_finished(job))
+        finished = broadcast(peers, leads and not fresh and growth.is_finished(job))
         if fresh:
-            jobs.discard(job)
+            finishing.discard(job)
             wait_for_all(peers)  # nobody begins before all have removed
         elif not finished:
             job = say_what_is_new(job) if leads else job
             job = job._replace(first_seed=broadcast(peers, job.first_seed))
         apart = False
         if not finished:
-            jobs.compute_share(job, share)
+            finishing.compute_share(job, share)
             apart = cluster.bring_together(peers, job.chunks)
         peers.close()
         if leads:
             if finished:
                 say_what_is_there(job)
             else:
-                jobs.finish(job)
+                finishing.finish(job)
             ours.remove_leftovers(job.directory)
             report()
             return

@@ -30,7 +30,7 @@ def write_update(step: Step, state: Sequence[Leaf], consts: Sequence[np.ndarray]
     leaves = dict(enumerate(state))
     if rolled and is_elementwise(step.update.jaxpr) and not any(array.ndim for array in consts):
         program, new = _evaluated(step, state, consts, alike=True)
-        arrays = {i: leaf for i, leaf in leaves.items() if leaf.shape and leaf.size}  # of nothing there is nothing to do
+        arrays = {i: leaf for i, leaf in leaves.items() if leaf.shape and leaf.size}
         if all(len({number.text for number in new[i].flat}) <= 1 for i in arrays):
             news = {f"s{i}": (leaf.type, _text(leaf, new[i].flat[0]), leaf.size) for i, leaf in arrays.items()}
             news |= {f"g{i}": ("v", f"g{i}[e]", leaf.size) for i, leaf in enumerate(state[: step.num_params])}
