@@ -42,7 +42,7 @@ ARMS: dict[ArmName, Arm] = {
 class Dropout(NamedTuple):
     """Where hidden activations are dropped, and shares of the input's and of theirs."""
 
-    position: DropoutPosition
+    dropout_position: DropoutPosition
     input_rate: float
     hidden_rate: float
 

@@ -27,7 +27,7 @@ from jaxstudies.studies.lenet.config import ArmName
 from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Claim, Results
 
-MARK = {"ls": "", "marker": "x", "color": "0.1", "ms": 9, "mew": 2, "label": "the notebook's one network"}
+MARK: plotting.Style = {"ls": "", "marker": "x", "color": "0.1", "ms": 9, "mew": 2, "label": "the notebook's one network"}
 
 
 class Reported(NamedTuple):
@@ -84,7 +84,7 @@ def reached(results: Results) -> dict[ArmName, np.ndarray]:
     They are with running averages. An arm that was trained for fewer epochs is left out.
     """
     runs = results.runs
-    by_arm = {
+    by_arm: dict[ArmName, np.ndarray] = {
         arm: curves(runs[runs["arm"] == arm], "accuracy", "running", "test")
         for arm in BUDGETS
         if arm in set(runs["arm"])
@@ -117,10 +117,10 @@ def plot(results: Results, look: dict[str, plotting.Style]) -> dict[str, Figure]
     figure, ax = plt.subplots(figsize=(7, 4.2))
     for position, (arm, seen) in enumerate(drawn.items()):
         ax.plot(position + np.linspace(-0.25, 0.25, len(seen)), np.sort(seen), ls="", ms=4, **look[arm])
-        ax.plot(position, REPORTED[arm].accuracy, **(MARK if position == 0 else MARK | {"label": None}))
+        ax.plot(position, REPORTED[arm].accuracy, **MARK)
     ax.set_xticks(range(len(drawn)), [f"{words(arm)}\n{BUDGETS[arm]} epochs" for arm in drawn])
     ax.set(ylabel="test accuracy in %", title="with batch norm's running averages, each point a seed, sorted")
-    ax.legend()
+    ax.legend(handles=ax.lines[1:2])
     ax.grid(axis="y", alpha=0.3)
     seeds = max(map(len, drawn.values()))
     figure.suptitle(f"The notebook's accuracies among others of their kind (n = {seeds} seeds)")

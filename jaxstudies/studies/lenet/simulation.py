@@ -141,8 +141,9 @@ def make_trainer(
 ) -> tuple[LeNet5, Standardize, Callable[..., Fitted]]:
     """Return network, `Standardize` and `fit` (but for data and epochs) of an arm, by arguments of `simulate`."""
     norms = batch_norm, input_batch_norm[0] if batch_norm else False
-    drops = (False,) if dropout is None else (True, *dropout)
-    model = LeNet5(*norms, *drops, momentum=config.bn_momentum, epsilon=config.bn_epsilon)
+    model = LeNet5(*norms, momentum=config.bn_momentum, epsilon=config.bn_epsilon)
+    if dropout is not None:
+        model = model.clone(use_dropout=True, **dropout._asdict())
 
     def standardize(images):
         return (images / 255.0 - offset) / scale
