@@ -1,5 +1,6 @@
 """What a study, whoever wrote it, has left in a directory, as the page needs it."""
 
+import contextlib
 import errno
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from jaxstudies.evidence import records, registration
-from jaxstudies.output import owned
+from jaxstudies.output import curves, owned
 from jaxstudies.output.curves import Portrait
 from jaxstudies.output.page import ladders, rendering, repeating
 
@@ -55,6 +56,7 @@ def read_section(directory: Path) -> Section:
         known = {
             "directory": directory,
             "facts": facts_of(origin, judged),
+            "portraits": portraits_in(directory),
             "command": repeating.command_of(origin, directory),
         }
         section = Section(name, text, ran, verdicts, figures, **known)
@@ -95,6 +97,15 @@ def figures_in(directory: Path) -> list[Path]:
     listed = owned.read(directory)
     found = sorted(path for path in directory.glob("[!.]*.png") if path.is_file())
     return [p for p in found if not p.name.startswith(owned.REPLAY) and (listed is None or p.name in listed.names)]
+
+
+def portraits_in(directory: Path) -> list[Portrait]:
+    """Return what the first runs of a directory are as functions; none where nothing is there that can be read."""
+    path, listed = directory / curves.FILE, owned.read(directory)
+    if path.is_file() and (listed is None or path.name in listed.names):
+        with contextlib.suppress(Exception):  # of a damaged file anything may be raised
+            return curves.read(path)
+    return []
 
 
 def what_ran(origin: dict) -> Iterator[str]:
