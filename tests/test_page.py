@@ -101,7 +101,10 @@ def settings(number: int) -> list[tuple[float | None, float, int | None, str]]:
     return [
         (None, 0.0, None, ""),
         *((None, 0.0, None, reading) for reading in READINGS[1:]),
-        *(tuple(map(draw.choice, (levels, margins, seeds, READINGS))) for _ in range(number)),
+        *(
+            (draw.choice(levels), draw.choice(margins), draw.choice(seeds), draw.choice(READINGS))
+            for _ in range(number)
+        ),
     ]
 
 
@@ -206,8 +209,8 @@ def test_a_rule_changes_the_claims_that_can_be_read_by_it(opened, judged):
     assert "mine/more" in changed and len(changed) < len(before) / 4
     said = "document.getElementById('mine/more').querySelector('.verdict').textContent"
     assert opened.run(said).endswith("; by the rule R² < 0.01")
-    read = int(re.search(r"(\d+) are read by this rule", opened.run("$('level').form.textContent")).group(1))
-    assert len(changed) <= read < len(before)
+    (read,) = re.findall(r"(\d+) are read by this rule", opened.run("$('level').form.textContent"))
+    assert len(changed) <= int(read) < len(before)
     move(opened, "reading", "")
     assert [row["verdict"] for row in visible(opened)] == [row["verdict"] for row in before]
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from jaxstudies import portraits, results
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.commands.options import Options
+from jaxstudies.commands.options import Options, usual_seeds
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import records, registration
 from jaxstudies.evidence.verdicts import Verdict, judge_all, sentence
@@ -61,9 +61,9 @@ def report(study: Study, out: Path, options: Options) -> None:
     stems, suffixes = owned.file_names(figures, ""), (".png", ".pdf") if pdf else (".png",)
     wanted = [f"{stem}{suffix}" for stem in stems.values() for suffix in suffixes]
     wanted += [curves.FILE] if shown else []
-    pictures: list[str] = []
+    pictures, said = list[str](), origin | {"usual_seeds": usual_seeds(study.Config)}
     with writing(out), owned.rewriting(out, origin["digest"], [*results.names(tables), *wanted]):
-        results.write(out, origin, (verdicts, effects), tables, wrong, claims_code_of(study), looks)
+        results.write(out, said, (verdicts, effects), tables, wrong, claims_code_of(study), looks)
         if shown:
             curves.write(out / curves.FILE, shown)
         for name, stem in stems.items():

@@ -60,7 +60,8 @@ def read(path: Path) -> list[Portrait]:
         x, y = (np.array(row[name], float) for name in ("x", "y"))
         if x.ndim != 1 or y.ndim != 2 or y.shape[1] != len(x) or not (np.diff(x) > 0).all() or len(x) < 2:
             raise ValueError(f"{path}: no curves")
-        found.append(Portrait(*(dict(json.loads(row[name])) for name in LABELS), x, y))
+        cell, setting = (dict(json.loads(row[name])) for name in LABELS)
+        found.append(Portrait(cell, setting, x, y))
     return found
 
 

@@ -130,10 +130,13 @@ def how_judged(judged: dict) -> Iterator[str]:
 def facts_of(origin: dict, judged: dict) -> dict[str, str]:
     """Return what is to be known of runs before one believes them, in words by name, as far as it is known."""
     environment, runs = origin.get("environment", {}), judged.get("runs", {})
+    usual = origin.get("usual_seeds", 0)
+    is_quick = origin.get("num_seeds", usual) < usual and not origin.get("until_decided")
     said = {
         "date": str(origin.get("date") or "")[:10],
         "commit": str(environment.get("commit") or ""),
         "seeds": f"{origin['num_seeds']:,}" if "num_seeds" in origin else "",
+        "quick": f"a quick look: {usual:,} seeds are usual" if is_quick else "",
         "runs": f"{runs['rows']:,}" if "rows" in runs else "",
         "not finite": f"{runs['nonfinite']:,}" if "nonfinite" in runs else "",
         "device": str(environment.get("device_kind") or ""),
