@@ -131,7 +131,7 @@ def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compil
     return compiled
 
 
-HASTY = {"xla_backend_optimization_level": "0"}
+HASTY: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
 """For the compiler, where a program runs once, in no time."""
 
 
