@@ -13,6 +13,7 @@ import pandas as pd
 from jaxstudies import finishing, jobs, results
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.evidence import effects as effects_by_seed
 from jaxstudies.evidence.estimands import ESTIMANDS, Method, counts_of
 from jaxstudies.evidence.verdicts import held_against
 from jaxstudies.study import Study
@@ -69,7 +70,7 @@ def make(study: Study, config: Dataclass, planned: int, most: int, seed: int, ex
         finishing.finish(job)
         finished, _ = results.read(study, job.directory)
     judged, effects = results.judge(study, finished)
-    by_claim: Mapping[str, pd.DataFrame] = dict(list(effects.groupby("claim", observed=True)))
+    by_claim = effects_by_seed.by_claim(effects)
     needs = [need(v._asdict(), by_claim.get(v.id, effects[:0]), number, most) for v in judged]
     return Plan(number, float(finished.times["run_seconds"].sum()) / number, needs)
 

@@ -339,7 +339,8 @@ def try_claims(study: Study, design: Design, shapes: Shapes) -> None:
     for claim in listed:
         try:
             with np.errstate(all="ignore"):
-                verdicts.effects_of(claim, of)
+                for reading in ("", *claim.readings):
+                    verdicts.effects_of(claim, of, reading)
         except StudyError as error:
             cause = error.__cause__
             if isinstance(cause, StudyError) or type(cause) is NameError or verdicts.is_of_truth_values(cause):

@@ -30,7 +30,7 @@ from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.output import live, reach
-from jaxstudies.output.curves import Portrait
+from jaxstudies.output.curves import Functions
 
 if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
     from matplotlib.figure import Figure
@@ -109,9 +109,8 @@ class Study:
     """Returns figures by name, or one; never trains."""
     CAPTIONS: Mapping[str, str] = field(default_factory=dict)
     """By the name of a figure, what is to be seen in it; it is written below the figure."""
-    portraits: Callable[..., Iterable[Portrait]] | None = None
-    """Returns what the first runs of each row of the summary are as functions, for the page: takes the config and the
-    runs' keys, and is done in seconds."""
+    portraits: Callable[..., Iterable[Functions]] | None = None
+    """Takes the config, and returns what runs are as functions, row by row of the summary, for the page."""
     QUICK: tuple[str, ...] = ("--seeds", "100")
     """Flags of a quick look."""
     REFERENCE: tuple[str, ...] = ()

@@ -20,13 +20,13 @@ with endings.explained("reference", after=""):  # Ctrl-C while they are imported
 
     from jaxstudies.commands import command, flags, report_command
     from jaxstudies.commands.endings import UsageError
-    from jaxstudies.output import provenance
+    from jaxstudies.output import owned, provenance
     from jaxstudies.studies import packaged
     from jaxstudies.study import load
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "reference"
-KEPT = {".png", ".csv", ".json"}
+KEPT = {".png", ".csv", ".json", ".parquet"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def unclean(source: Path) -> list[str]:
 def copy(source: Path, target: Path) -> None:
     """Copy what a study has left, and remove what an older run of it left."""
     shown = (path for path in source.iterdir() if not path.name.startswith("."))
-    new = {path.name for path in shown if path.suffix in KEPT} | {"effects.parquet"}
+    new = {path.name for path in shown if path.suffix in KEPT and path.name != owned.RUNS}
     for path in target.iterdir():
         if path.suffix in KEPT and path.name not in new:
             path.unlink()

@@ -1,6 +1,7 @@
 """Verdicts follow from intervals, and intervals from the effects by seed."""
 
 import json
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,7 @@ from jaxstudies.engine.design import label_column
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import intervals, verdicts
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.evidence.effects import as_effects, read_effects, write_effects
+from jaxstudies.evidence.effects import as_effects, by_claim, read_effects, write_effects
 from jaxstudies.evidence.estimands import ESTIMANDS, Estimand, Method
 from jaxstudies.evidence.verdicts import Undecidable, judge, judge_all, sentence, to_json
 from jaxstudies.results import Selector, have_label
@@ -330,6 +331,37 @@ def test_a_figure_stands_in_records_that_name_one_alone():
     for asked in (without, with_one):
         (entry,) = to_json([judge(asked.record(), as_effects(NORMAL))])
         assert to_json([judge(entry, as_effects(NORMAL))]) == [entry] and entry.get("figure", "") == asked.figure
+
+
+def test_a_reading_is_judged_by_effects_of_its_own_and_changes_nothing_else():
+    without = claim(NORMAL, (-1.0, 1.0))
+    read = replace(without, readings={"far": lambda of: NORMAL + 9, "fewer": lambda of: NORMAL.iloc[:7]})
+    (alone,), before = judge_all([without], lambda measure: NORMAL)
+    (verdict,), found = judge_all([read], lambda measure: NORMAL)
+    assert verdict._replace(readings=()) == alone and verdict.readings == ["far", "fewer"]
+    assert "readings" not in without.record() and read.record() == without.record() | {"readings": ["far", "fewer"]}
+    own, far, fewer, none = (by_claim(found, name) for name in ("", "far", "fewer", "none"))
+    pd.testing.assert_frame_equal(own["id"].drop(columns="reading"), before[before["claim"] == "id"])
+    assert list(far["id"]["value"]) == list(NORMAL + 9) and len(fewer["id"]) == 7 and none == {}
+    assert judge(read.record(), far["id"]).verdict == "refuted"
+
+
+def test_a_reading_that_what_was_run_cannot_decide_has_no_effects():
+    def undecidable(of):
+        raise Undecidable("the grid ends there", NORMAL)
+
+    read = replace(claim(NORMAL), readings={"at the end": undecidable})
+    _, found = judge_all([read], lambda measure: NORMAL)
+    assert by_claim(found, "at the end") == {} and len(by_claim(found)["id"]) == len(NORMAL)
+
+
+def test_what_is_wrong_with_a_reading_is_told_by_its_name():
+    with pytest.raises(StudyError, match="claim id, reading odd: its effect raises KeyError"):
+        judge_all([replace(claim(NORMAL), readings={"odd": lambda of: {}["a"]})], lambda measure: NORMAL)
+    with pytest.raises(StudyError, match="claim id, reading odd: a share is of outcomes"):
+        judge_all([claim(NORMAL > 0, estimand="share", readings={"odd": lambda of: NORMAL})], lambda measure: NORMAL)
+    with pytest.raises(StudyError, match="claim id: readings: '' is"):
+        claim(NORMAL, readings={"": len})
 
 
 def test_unknown_numbers_become_null():

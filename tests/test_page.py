@@ -42,9 +42,15 @@ def of_shares(of):
     return of("share", shift=0.3) - of("share", shift=0.0)
 
 
+def more(of):
+    return of("below", shift=0.3)
+
+
+OTHERS = {"r2_below_0.01": lambda of: 1 - more(of), "constructor": lambda of: more(of)[more(of) == 0]}
+OTHERS |= {"some <i>": lambda of: more(of).iloc[7:]}
 CLAIMS = (
     Claim("half", "half are </script><img src=x>", lambda of: of("below", shift=0.0), (0.4, 0.6), estimand="share"),
-    Claim("more", "more are & so on", lambda of: of("below", shift=0.3), (0.5, 1), estimand="share", ends="(]"),
+    Claim("more", "more are & so on", more, (0.5, 1), estimand="share", ends="(]", readings=OTHERS),
     Claim("gain", "by a tenth", of_shares, (0.0, 0.1), bounds=(-1, 1), primary=False),
     Claim("wide", "no sequence is known", lambda of: of("x", shift=0.0), (-0.1, 0.1)),
     Claim("median", "the median is 0", lambda of: of("x", shift=0.0), (-0.2, 0.2), estimand="median", level=0.93),
@@ -84,14 +90,21 @@ def chromium(tmp_path_factory):
         yield opened
 
 
-def settings(number: int) -> list[tuple[float | None, float, int | None]]:
-    """Return levels, margins and numbers of seeds, the first of which change nothing."""
+READINGS = ["", "zero_slope", "zero_range", "range_1e-3", "r2_below_0.01", "some <i>", "constructor", "none"]
+
+
+def settings(number: int) -> list[tuple[float | None, float, int | None, str]]:
+    """Return levels, margins, numbers of seeds and readings, the first of which change nothing."""
     draw = random.Random(0)
     margins = [0.0, *(sign * margin for margin in rendering.MARGINS for sign in (1, -1))]
     levels, seeds = [None, *ladders.LEVELS], [None, *ladders.SEEDS[:10]]
     return [
-        (None, 0.0, None),
-        *((draw.choice(levels), draw.choice(margins), draw.choice(seeds)) for _ in range(number)),
+        (None, 0.0, None, ""),
+        *((None, 0.0, None, reading) for reading in READINGS[1:]),
+        *(
+            (draw.choice(levels), draw.choice(margins), draw.choice(seeds), draw.choice(READINGS))
+            for _ in range(number)
+        ),
     ]
 
 
@@ -119,7 +132,8 @@ def judged(directories):
 def shown(chromium, address):
     """The same as the page has it."""
     chromium.open(address)
-    settings = [dict(zip(("level", "margin", "seeds"), setting, strict=True)) | {"unit": ""} for setting in SETTINGS]
+    names = "level", "margin", "seeds", "reading"
+    settings = [dict(zip(names, setting, strict=True)) | {"unit": ""} for setting in SETTINGS]
     return [chromium.run(f"judgedBy({json.dumps(setting)})") for setting in settings]
 
 
@@ -183,6 +197,22 @@ def test_sliders_change_verdicts_at_once_and_reset_brings_them_back(opened):
         "[...document.querySelectorAll('.count b')].reduce((sum, b) => sum + Number(b.textContent), 0)"
     )
     assert counted == len(before[1])
+
+
+def test_a_rule_changes_the_claims_that_can_be_read_by_it(opened, judged):
+    listed = opened.run("[...$('reading').options].map((o) => [o.value, o.textContent])")
+    known = {"r2_below_0.01": "R² < 0.01", "some <i>": "some <i>", "constructor": "constructor"}
+    assert listed[0] == ["", "each claim’s own"] and known.items() <= dict(listed).items()
+    before = visible(opened)
+    move(opened, "reading", "r2_below_0.01")
+    changed = [row["id"] for row in visible(opened) if row["verdict"] != row["first"]]
+    assert "mine/more" in changed and len(changed) < len(before) / 4
+    said = "document.getElementById('mine/more').querySelector('.verdict').textContent"
+    assert opened.run(said).endswith("; by the rule R² < 0.01")
+    (read,) = re.findall(r"(\d+) are read by this rule", opened.run("$('level').form.textContent"))
+    assert len(changed) <= int(read) < len(before)
+    move(opened, "reading", "")
+    assert [row["verdict"] for row in visible(opened)] == [row["verdict"] for row in before]
 
 
 def test_a_margin_can_be_of_one_unit_alone(opened):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxstudies import studies
+from jaxstudies import results, studies
 from jaxstudies.commands import command
 from jaxstudies.evidence import records
 from jaxstudies.study import load
@@ -33,6 +33,14 @@ def test_a_reference_comes_from_a_clean_commit(name):
 def test_its_verdicts_follow_from_its_effects_alone(name):
     """Without the table of runs, which is not committed, and without the study's code."""
     assert list(records.verify(FIGURES / name)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_figure_that_a_claim_names_is_there(name):
+    study = load(name)
+    now = results.claims_of(study, study.Config())
+    named = {claim.figure for claim in now if claim.figure}
+    assert named <= {path.stem for path in (FIGURES / name).glob("*.png")} & set(study.CAPTIONS)
 
 
 def test_the_page_holds_every_claim_and_figure_and_is_small():

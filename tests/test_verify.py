@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxstudies.commands import main
-from jaxstudies.evidence import records, registration, verdicts
+from jaxstudies.evidence import effects, records, registration, verdicts
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.verdicts import judge_all
 from jaxstudies.study import load
@@ -42,12 +42,16 @@ def simulate(key, scale):
     return {"x": scale * jax.random.normal(key), "up": jax.random.normal(key) > -2}
 
 
+def up(of):
+    return of("up", scale=1.0)
+
+
 def doubled(of):
     return of("x", scale=2.0) - 2 * of("x", scale=1.0) + of("x", scale=1.0) / 1000
 
 
 CLAIMS = (
-    Claim("up", "most are up", lambda of: of("up", scale=1.0), (0.8, 1.0), estimand="share"),
+    Claim("up", "most are up", up, (0.8, 1.0), estimand="share", readings={"down": lambda of: 1 - up(of)}),
     Claim("mean", "the mean is 0", lambda of: of("x", scale=1.0), (-0.5, 0.5), margin="a test", near_normal="drawn so"),
     Claim("doubled", "they double", doubled, (-0.01, 0.01), primary=False),
 )
@@ -206,11 +210,48 @@ def test_fewer_seeds_are_judged_as_if_no_more_were_run(finished, capsys):
     assert verify(finished, "--seeds", "1") == 0
     assert "up: supported would be inconclusive" in capsys.readouterr().out
     record = records.read(finished)
-    effects, ten = records.by_id(finished, record), records.again(finished, record, seeds=10)
+    of_claims, ten = records.by_id(finished, record), records.again(finished, record, seeds=10)
     for entry, verdict in zip(record["claims"], ten, strict=True):
-        first = effects[entry["id"]].query("seed < 10")
+        first = of_claims[entry["id"]].query("seed < 10")
         assert verdict._replace(family_verdict="") == verdicts.judge(entry, first)
     assert verify(finished, "--seeds", "0") == 2
+
+
+def test_another_reading_shows_what_would_change(finished, capsys):
+    assert verify(finished, "--reading", "down") == 0
+    said = capsys.readouterr().out
+    assert "up: supported would be refuted" in said and "1 of 3 verdicts would change" in said
+    record = records.read(finished)
+    own, down = (records.by_id(finished, record, reading) for reading in ("", "down"))
+    np.testing.assert_array_equal(down["up"]["value"], 1 - own["up"]["value"])
+    pd.testing.assert_frame_equal(down["mean"], own["mean"])
+    assert records.again(finished, record, reading="down")[1] == records.again(finished, record)[1]
+
+
+def test_a_reading_that_no_claim_has_is_one_line_that_names_those_there_are(finished, capsys):
+    assert verify(finished, "--reading", "up") == 2
+    assert capsys.readouterr().err.splitlines() == ["verify: error: --reading up: one of down"]
+
+
+def test_effects_under_a_reading_that_do_not_follow_from_the_runs_are_told(copy, capsys):
+    (copy.parent / "sums.py").write_text(STUDY.replace("1 - up(of)", "1 - up(of) * up(of) * 0"))
+    assert verify(copy) == 0 and verify(copy, "--from-runs") == 1
+    assert capsys.readouterr().out.splitlines()[-1].endswith("effects computed again: up, reading down")
+
+
+def test_what_was_left_before_claims_had_readings_is_judged_and_read_in_one_way(copy, capsys):
+    table = pq.read_table(copy / "effects.parquet").to_pandas()
+    older = table[table["reading"].isna()].drop(columns="reading")
+    digest = json.loads(pq.read_schema(copy / "effects.parquet").metadata[b"jaxstudies"])["table"]
+    effects.write_effects(copy / "effects.parquet", older, digest)
+
+    def forget(record):
+        record["effects"]["sha256"] = records.content_digest(copy / "effects.parquet")
+        del record["claims"][0]["readings"]
+
+    sealed(copy, forget)
+    assert verify(copy) == 0
+    assert verify(copy, "--reading", "down") == 2 and "read in one way" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 1}', '{"format": 1, "claims": [{"id": "x"}]}'])

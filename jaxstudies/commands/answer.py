@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from jaxstudies import results
+from jaxstudies import portraits, results
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.commands.options import Options
+from jaxstudies.commands.options import Options, usual_seeds
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import records, registration
 from jaxstudies.evidence.verdicts import Verdict, judge_all, sentence
-from jaxstudies.output import default_figures, nonfinite, owned, plotting, table
+from jaxstudies.output import curves, default_figures, nonfinite, owned, plotting, table
 from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.study import Study, claims_code_of
@@ -55,13 +55,17 @@ def report(study: Study, out: Path, options: Options) -> None:
     plotting.use_style()
     figures = attempt("plot", lambda: results.figures_of(study, finished, summary)) or {}
     captions = ({} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)) | dict(study.CAPTIONS)
+    shown = attempt("portraits", lambda: portraits.of_runs(study, finished.config, origin)) or []
     # Where there are PDFs of these runs, they are drawn again with the rest.
     pdf = options.pdf or any(name.endswith(".pdf") for name in owned.following(out, origin["digest"]))
     stems, suffixes = owned.file_names(figures, ""), (".png", ".pdf") if pdf else (".png",)
     wanted = [f"{stem}{suffix}" for stem in stems.values() for suffix in suffixes]
-    pictures: list[str] = []
+    wanted += [curves.FILE] if shown else []
+    pictures, said = list[str](), origin | {"usual_seeds": usual_seeds(study.Config)}
     with writing(out), owned.rewriting(out, origin["digest"], [*results.names(tables), *wanted]):
-        results.write(out, origin, (verdicts, effects), tables, wrong, claims_code_of(study), looks)
+        results.write(out, said, (verdicts, effects), tables, wrong, claims_code_of(study), looks)
+        if shown:
+            curves.write(out / curves.FILE, shown)
         for name, stem in stems.items():
             save = partial(_save, stem, figures[name], str(captions.get(name, "")), out, pdf)
             pictures += attempt(f"figure {name}", save) or ()
@@ -71,7 +75,8 @@ def report(study: Study, out: Path, options: Options) -> None:
     if wrong.runs:
         print(nonfinite.in_words(wrong))
     print(f"\n{out}/: {', '.join([*pictures, *owned.file_names(tables, '.csv').values()])},")
-    print(f"  claims.json ({how_judged(out, verdicts)}), effects.parquet, runs.parquet, config.json")
+    others = ["effects.parquet", *([curves.FILE] if shown else []), "runs.parquet", "config.json"]
+    print(f"  claims.json ({how_judged(out, verdicts)}), {', '.join(others)}")
     if mistakes:
         raise UsageError(f"{'; '.join(mistakes)}; the rest is written, and --plots-only tries again")
 

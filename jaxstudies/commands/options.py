@@ -24,6 +24,11 @@ class Seeds:
     """Master seed; run i depends on it and on i alone."""
 
 
+def usual_seeds(config_class: type) -> int:
+    """Return how many seeds a study takes unless it is told otherwise."""
+    return getattr(config_class, "seeds", Seeds.seeds)  # a field's default stands in its class
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How and where a study runs; none of it changes results beyond rounding."""

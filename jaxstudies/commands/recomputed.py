@@ -33,7 +33,7 @@ def differences(directory: Path) -> list[str]:
     there = {claim["id"]: claim for claim in records.read(directory)["claims"]}
     for verdict in judged:
         said, now = there.pop(verdict.id, {}), json.loads(json.dumps(verdicts.to_json([verdict])))[0]
-        if differ := [name for name in CLAIMED if said.get(name) != now[name]]:
+        if differ := [name for name in CLAIMED if said.get(name) != now.get(name)]:
             lines.append(f"{verdict.id}: the study's code claims something else ({', '.join(differ)})")
     return lines + [f"{id_}: the study's code has no such claim" for id_ in there]
 
@@ -46,8 +46,13 @@ CLAIMED = [name for name in verdicts.Verdict._fields if name not in {*JUDGED, "f
 
 def _apart(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
     """Return the claims whose effects differ."""
-    one, other = (dict(list(rows.groupby("claim", observed=True))) for rows in (before, now))
-    return [id_ for id_ in {**one, **other} if id_ not in one or id_ not in other or not _alike(one[id_], other[id_])]
+    names = {name: None for rows in (before, now) if "reading" in rows for name in rows["reading"].dropna()}
+    lines = []
+    for name in ("", *names):
+        one, other = (effects.by_claim(rows, name) for rows in (before, now))
+        differ = [id_ for id_ in {**one, **other} if not (id_ in one and id_ in other and _alike(one[id_], other[id_]))]
+        lines += [f"{id_}, reading {name}" if name else id_ for id_ in differ]
+    return lines
 
 
 def _alike(before: pd.DataFrame, now: pd.DataFrame) -> bool:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import tyro
 
-from jaxstudies import portraits
 from jaxstudies.commands import endings, flags
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.output import files, page
@@ -39,16 +38,10 @@ def check(path: Path) -> None:
             raise UsageError(f"--out {path}: is there, and no page of verdicts; name another file")
 
 
-def _whole(section: Section) -> Section:
-    """Return a section with what is computed for the page."""
-    shown = [] if section.directory is None else portraits.portraits_of(section.directory)
-    return page.with_ladders(section)._replace(portraits=shown)
-
-
 def write(path: Path, sections: list[Section], note: str = "") -> None:
     """Write the page and say where it is."""
     check(path)
-    text = page.page([_whole(section) for section in sections], note, path.parent)
+    text = page.page([page.with_ladders(section) for section in sections], note, path.parent)
     with writing(path):
         files.write_atomic(path, lambda p: p.write_text(text, "utf-8"))
     print(f"\n{path}")

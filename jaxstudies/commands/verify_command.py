@@ -1,5 +1,6 @@
 """Verdicts judged again, from the command line: `jaxstudies verify DIR [DIR ...]`."""
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +38,15 @@ class Options:
     the claim's unit; a negative number makes them narrower."""
     seeds: Annotated[Annotated[int, at.Interval(ge=1, le=10**9)] | None, COUNT] = None
     """Show what would change with the first so many seeds alone."""
+    reading: str = ""
+    """Show what would change if claims were read otherwise: the name of a reading, such as a rule for a collapsed
+    network. Claims that have none of this name stay as they are."""
 
 
 def say_changes(directory: Path, options: Options) -> None:
     """Print which verdicts would be others at another level or margin, or with fewer seeds."""
     record = records.read(directory)
-    now = records.again(directory, record, options.level, options.margin, options.seeds)
+    now = records.again(directory, record, options.level, options.margin, options.seeds, options.reading)
     changed = 0
     for before, other in zip(record["claims"], now, strict=True):
         if before["verdict"] != other.verdict:
@@ -50,6 +54,17 @@ def say_changes(directory: Path, options: Options) -> None:
             ends = other.undecidable or f"[{other.low:.4g}, {other.high:.4g}]"
             print(f"  {other.id}: {before['verdict']} would be {other.verdict}, {ends}")
     print(f"  {changed} of {len(now)} verdicts would change")
+
+
+def check_reading(options: Options) -> None:
+    """Raise UsageError unless some claim has the reading that is asked for."""
+    known = set()
+    for directory in options.directories if options.reading else ():
+        with contextlib.suppress(Unverifiable, KeyError, TypeError, AttributeError):  # as is told of it below
+            known.update(records.readings_of(records.read(directory)))
+    if options.reading and options.reading not in known:
+        allowed = f"one of {', '.join(sorted(known))}" if known else "these claims are read in one way"
+        raise UsageError(f"--reading {options.reading}: {allowed}")
 
 
 def differences(directory: Path, options: Options) -> list[str]:
@@ -75,6 +90,7 @@ def main(argv: list[str]) -> None:
         options = flags.parse(Options, argv, prog="jaxstudies verify", description=DESCRIPTION)
         if not options.directories:
             raise UsageError("name one directory or more in which a study has left its results")
+        check_reading(options)
         wrong, unverifiable = 0, []
         for directory in options.directories:
             try:
@@ -87,7 +103,7 @@ def main(argv: list[str]) -> None:
             print(f"{directory}: {f'{len(found)} differences' if found else f'{number} verdicts stand'}")
             for line in found:
                 print(f"  {line}")
-            if options.level is not None or options.margin or options.seeds is not None:
+            if options.level is not None or options.margin or options.seeds is not None or options.reading:
                 say_changes(directory, options)
         if unverifiable:
             raise UsageError("; ".join(unverifiable))

@@ -131,6 +131,17 @@ def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compil
     return compiled
 
 
+HASTY: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
+"""For the compiler, where a program runs once, in no time."""
+
+
+def map_once(f: Callable[[jax.Array], jax.Array], master_seed: int, num_seeds: int) -> np.ndarray:
+    """Return what a function of a run's key returns for each of the first seeds, by a program that is compiled fast."""
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(master_seed)))(np.arange(num_seeds, dtype=np.uint32))
+    lowered = prng.lower(jax.jit(jax.vmap(f)).trace(keys), jax.default_backend())
+    return np.asarray(lowered.compile(HASTY)(keys))
+
+
 class Launch(NamedTuple):
     """What a program ran at once: from which setting of its group, from which seed, how many."""
 

@@ -17,8 +17,10 @@ from jaxstudies.evidence.effects import Effect
 from jaxstudies.evidence.estimands import ESTIMANDS
 
 ANY = (-np.inf, np.inf)
-CODE = ("effect", "holds")
+CODE = ("effect", "holds", "readings")
 """What of a claim is no part of its record as it stands."""
+OPTIONAL = ("figure", "readings")
+"""Fields of a record that say nothing where they are absent, as in older records."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,10 @@ class Claim:
     """What a verdict on it does not show."""
     figure: str = ""
     """Name of the study's figure that shows it, as in `CAPTIONS`, if one does."""
+    readings: Mapping[str, Callable[..., Effect]] = field(default_factory=dict)
+    """Effects by which others read it, each by a name that is told in words as those of levels are: say, by another
+    rule for a collapsed network. They change no verdict; `verify --reading` and the page judge by one, at the same
+    region. Under one that raises `Undecidable` nothing is tested."""
 
     def __post_init__(self):
         if (wrong := _mistake_in(self)) is not None:
@@ -115,12 +121,13 @@ class Claim:
     def record(self) -> dict:
         """Return all but the code, as JSON has it."""
         said = {name: _plain(value) for name, value in vars(self).items() if name not in CODE}
-        return without_absent(said) | {"region": [finite(end) for end in self.holds]}
+        said |= {"region": [finite(end) for end in self.holds], "readings": list(self.readings)}
+        return without_absent(said)
 
 
 def without_absent(record: dict) -> dict:
-    """Return a record without the optional field that older records do not have, where it says nothing."""
-    return {name: value for name, value in record.items() if name != "figure" or value}
+    """Return a record without the optional fields that say nothing."""
+    return {name: value for name, value in record.items() if name not in OPTIONAL or value}
 
 
 def _plain(value: object) -> object:
@@ -143,6 +150,11 @@ def _mistake_in(claim: Claim) -> str | None:
         return f"estimand {claim.estimand!r}: one of {', '.join(ESTIMANDS)}"
     if not callable(claim.effect):
         return f"effect {short(claim.effect)}: a function `effect(of)` that returns a measure by seed"
+    if not isinstance(claim.readings, Mapping):
+        return f"readings {short(claim.readings)}: functions `effect(of)` by name"
+    for name, effect in claim.readings.items():
+        if not (isinstance(name, str) and name and callable(effect)):
+            return f"readings: {short(name)} is {short(effect)}: functions `effect(of)` by name"
     if not _are_ordered(claim.holds) or claim.holds[0] == np.inf or claim.holds[1] == -np.inf:
         return f"holds {short(claim.holds)}: two numbers, the lower end first"
     if claim.ends not in ("[]", "[)", "(]", "()"):

@@ -80,10 +80,19 @@ def up_to(effects: pd.DataFrame, number: int) -> pd.DataFrame:
     return effects if first is None else first
 
 
+def by_claim(effects: pd.DataFrame, reading: str = "") -> dict[str, pd.DataFrame]:
+    """Return the effects of each claim by its identifier: its own, or those under one of its `readings`."""
+    if "reading" in effects:
+        effects = effects[effects["reading"] == reading if reading else effects["reading"].isna()]
+    elif reading:
+        effects = effects[:0]
+    return dict(list(effects.groupby("claim", observed=True)))
+
+
 def write_effects(path: Path, effects: pd.DataFrame, table_digest: str) -> None:
     """Write the effects by seed, with the digest of the table that they were taken from."""
-    columns = [n for n in ("claim", "seed", "value", "other", "count") if n in effects]
-    kinds = {"claim": "category", "seed": "Int64", "value": float, "other": float}
+    columns = [n for n in ("claim", "seed", "value", "other", "count", "reading") if n in effects]
+    kinds = {"claim": "category", "reading": "category", "seed": "Int64", "value": float, "other": float}
     rows = effects[columns].astype({name: kinds[name] for name in columns if name in kinds})
     whole = pa.Table.from_pandas(rows, preserve_index=False)
     whole = whole.replace_schema_metadata({"jaxstudies": json.dumps({"table": table_digest})})

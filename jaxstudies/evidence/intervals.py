@@ -1,6 +1,7 @@
 """Intervals: from arrays to numbers. Every interval is at 95 % unless another level is given."""
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -46,9 +47,11 @@ def wilson(count: int, n: int, level: float = 0.95) -> Interval:
 def clipped(interval: Interval, least: float, most: float) -> Interval:
     """Return an interval that does not leave what its quantity can be."""
     estimate, low, high = interval
-    return estimate, float(np.clip(low, least, most)), float(np.clip(high, least, most))
+    low, high = (min(max(end, least), most) for end in (low, high))  # NaN stays, since it comes first
+    return estimate, float(low), float(high)
 
 
+@lru_cache(2**16)  # a page of verdicts asks for the same at many levels, of claims that are alike
 def exact_share(count: int, n: int, level: float = 0.95) -> Interval:
     """Return a share with its exact interval (Clopper and Pearson 1934), which errs at no share more than it may."""
     from scipy import special

@@ -160,7 +160,12 @@ def effects_of(directory: Path) -> tuple[pd.DataFrame, str]:
 
 
 def again(
-    directory: Path, record: Mapping, level: float | None = None, margin: float = 0.0, seeds: int | None = None
+    directory: Path,
+    record: Mapping,
+    level: float | None = None,
+    margin: float = 0.0,
+    seeds: int | None = None,
+    reading: str = "",
 ) -> list[Verdict]:
     """Return the verdicts anew from the effects by seed.
 
@@ -170,11 +175,12 @@ def again(
         level: Of all claims, if not their own.
         margin: By how much the regions are wider at each end; of which nothing is left, nothing is decided.
         seeds: How many of the first seeds are looked at, if not all.
+        reading: By which of their readings claims are judged that have it, if not by their own effects.
 
     Raises:
         Unverifiable: The effects cannot be read.
     """
-    by_claim = by_id(directory, record)
+    by_claim = by_id(directory, record, reading)
     records = [dict(claim) for claim in record["claims"]]
     for claim in records:
         low, high = claim["region"]
@@ -190,11 +196,17 @@ def again(
     return verdicts.judge_records(records, by_claim, looks)
 
 
-def by_id(directory: Path, record: Mapping) -> dict[str, pd.DataFrame]:
-    """Return the effects by seed of each claim in a record, which may be none."""
+def by_id(directory: Path, record: Mapping, reading: str = "") -> dict[str, pd.DataFrame]:
+    """Return the effects by seed of each claim in a record, which may be none; those under a reading if it has it."""
     rows, _ = effects_of(directory)
-    found: Mapping[str, pd.DataFrame] = dict(list(rows.groupby("claim", observed=True)))
-    return {claim["id"]: found.get(claim["id"], rows[:0]) for claim in record["claims"]}
+    own, read = effects_by_seed.by_claim(rows), effects_by_seed.by_claim(rows, reading)
+    found = {claim["id"]: read if reading in claim.get("readings", ()) else own for claim in record["claims"]}
+    return {id_: effects.get(id_, rows[:0]) for id_, effects in found.items()}
+
+
+def readings_of(record: Mapping) -> list[str]:
+    """Return the names of readings that any claim of a record has."""
+    return list(dict.fromkeys(name for claim in record["claims"] for name in claim.get("readings", ())))
 
 
 def _differences(before: Mapping, now: Mapping) -> Iterator[str]:

@@ -92,6 +92,7 @@ class Verdict(NamedTuple):
     asked: list[dict[str, Any]] | None = None
     """Labels of the settings that it rests on; None if that is all."""
     figure: str = ""
+    readings: Sequence[str] = ()
 
 
 class Measured(NamedTuple):
@@ -264,26 +265,29 @@ def judge_records(
     return with_family(alone, lambda v, level: judge(listed[v.id], effects[v.id], looks, level))
 
 
-def effects_of(claim: Claim, of: Callable[..., pd.Series]) -> tuple[pd.DataFrame, str]:
+def effects_of(claim: Claim, of: Callable[..., pd.Series], reading: str = "") -> tuple[pd.DataFrame, str]:
     """Return a claim's effects by seed, see `as_effects`, and why these cannot decide it, if so.
+
+    With the name of a reading, the effects are those under it.
 
     Raises:
         StudyError: The effect raises or is none; what it raised is the cause.
     """
-    with _naming(claim):
+    with _naming(claim, reading):
         try:
-            effect, why = claim.effect(of), ""
+            effect, why = (claim.readings[reading] if reading else claim.effect)(of), ""
         except Undecidable as error:
             effect, why = error.effect, str(error)
         return as_effects(effect, claim.estimand), why
 
 
 @contextlib.contextmanager
-def _naming(claim: Claim) -> Iterator[None]:
+def _naming(claim: Claim, reading: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:  # it is whatever a claim's own code raises
-        raise StudyError(f"claim {claim.id}: {_in_a_line(error)}") from error
+        read = f", reading {reading}" if reading else ""
+        raise StudyError(f"claim {claim.id}{read}: {_in_a_line(error)}") from error
 
 
 def _in_a_line(error: Exception) -> str:
@@ -311,13 +315,15 @@ def judge_all(
 ) -> tuple[list[Verdict], pd.DataFrame]:
     """Return the verdicts, and the effects by seed of all claims as one table; `of` returns a measure by seed.
 
+    In the table `reading` names the reading that a row is of; those of the claims' own effects have none.
+
     With a list for what is wrong, claims that cannot be judged are left out, and told there. For `looks` see `judge`.
 
     Raises:
         StudyError: An effect raises or is none, its estimand cannot be had of it, or two claims have the same id; the
             line names the claim.
     """
-    records, tables = [], {}
+    records, tables, others = [], {}, []
     take_asked = getattr(of, "take_asked", lambda: None)
     for claim in with_own_ids(claims):
         record = claim.record()
@@ -328,6 +334,7 @@ def judge_all(
             record |= {"undecidable": undecidable, "asked": [record["settings"]] if record["settings"] else asked}
             with _naming(claim):
                 judge(record, effects, looks)
+            read = [_read(claim, name, of, record, looks) for name in claim.readings]
         except StudyError as error:
             if wrong is None:
                 raise
@@ -335,9 +342,20 @@ def judge_all(
             continue
         records.append(record)
         tables[claim.id] = effects
+        others += read
     verdicts = judge_records(records, tables, looks)
-    whole = [effects.assign(claim=id_) for id_, effects in tables.items()]
+    whole = [*(effects.assign(claim=id_) for id_, effects in tables.items()), *others]
     return verdicts, pd.concat(whole, ignore_index=True) if whole else NOTHING.assign(claim=[])
+
+
+def _read(
+    claim: Claim, reading: str, of: Callable[..., pd.Series], record: Mapping, looks: Sequence[int] | None
+) -> pd.DataFrame:
+    """Return the effects of a claim under a reading, once they can be judged; none if they cannot decide it."""
+    effects, undecidable = effects_of(claim, of, reading)
+    with _naming(claim, reading):
+        judge(record, effects, looks)
+    return (effects[:0] if undecidable else effects).assign(claim=claim.id, reading=reading)
 
 
 NOTHING = pd.DataFrame({"seed": [], "value": []})

@@ -1,14 +1,34 @@
-"""Curves by which a few runs are shown, and their paths in a drawing."""
+"""Curves by which a few runs are shown, their file, and their paths in a drawing."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from jaxstudies.output.files import write_atomic
+
+FILE = "portraits.parquet"
 SIZE = 100.0
 """Width and height of a drawing, in its own units."""
 NEAR = 0.3
 """How far a path may lie from its curve, in these units."""
+
+
+class Functions(NamedTuple):
+    """What each run of a setting is, as functions, in the way in which a study offers it."""
+
+    setting: Mapping[str, object]
+    """Labels of the setting, as `replay` takes them."""
+    cells: Sequence[Mapping[str, object]]
+    """Labels of the rows of the summary that they are shown with, one for each function of a run."""
+    x: np.ndarray
+    """Where the functions are looked at, ascending: (points,)."""
+    of: Callable[..., Any]
+    """Takes the key of a run, and returns the values of its functions: (cells, points)."""
 
 
 class Portrait(NamedTuple):
@@ -22,6 +42,30 @@ class Portrait(NamedTuple):
     """Where the functions were looked at, ascending: (points,)."""
     y: np.ndarray
     """Their values, seed by seed from 0: (seeds, points)."""
+
+
+def write(path: Path, portraits: Iterable[Portrait]) -> None:
+    """Write curves with their labels."""
+    listed = list(portraits)
+    columns: dict[str, list] = {name: [json.dumps(dict(getattr(p, name))) for p in listed] for name in LABELS}
+    numbers = {"x": pa.list_(pa.float32()), "y": pa.list_(pa.list_(pa.float32()))}
+    made = {name: pa.array([np.asarray(getattr(p, name)).tolist() for p in listed], of) for name, of in numbers.items()}
+    write_atomic(path, lambda p: pq.write_table(pa.table(columns | made), p, compression="zstd"))
+
+
+def read(path: Path) -> list[Portrait]:
+    """Return curves as they were written; raise ValueError or what pyarrow does if they cannot be read."""
+    found = []
+    for row in pq.read_table(path).to_pylist():
+        x, y = (np.array(row[name], float) for name in ("x", "y"))
+        if x.ndim != 1 or y.ndim != 2 or y.shape[1] != len(x) or not (np.diff(x) > 0).all() or len(x) < 2:
+            raise ValueError(f"{path}: no curves")
+        cell, setting = (dict(json.loads(row[name])) for name in LABELS)
+        found.append(Portrait(cell, setting, x, y))
+    return found
+
+
+LABELS = "cell", "setting"
 
 
 def paths(portrait: Portrait) -> list[str]:

@@ -14,6 +14,7 @@ import jinja2
 
 from jaxstudies.evidence.verdicts import KINDS
 from jaxstudies.output.page import cells, charts, ladders, pictures, repeating, strips
+from jaxstudies.output.words import WORDS
 
 if TYPE_CHECKING:
     from jaxstudies.output.page.sections import Section
@@ -91,6 +92,7 @@ def page(sections: Sequence["Section"], note: str = "", place: Path | None = Non
             "source": _twice(claim["source"] for claim in claims),
             "verdict": _twice(KINDS),
             "unit": _twice(claim["unit"] for claim in claims if claim["unit"]),
+            "reading": sorted({(name, word(name)) for claim in claims for name in claim.get("readings", ())}),
         },
         "limits": LIMITS,
         "about": ABOUT,
@@ -178,8 +180,13 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.undefined = jinja2.StrictUndefined
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "word": word}
     return environment
+
+
+def word(name: str) -> str:
+    """Return the name of a reading in words."""
+    return WORDS.get(name, str(name).replace("_", " "))
 
 
 def number(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """Commands that make what is on the page again."""
 
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,13 @@ REPLAYS = 2
 
 
 def command_of(origin: dict, directory: Path) -> str:
-    """Return the command that makes the runs of a directory again, with every flag of the configuration."""
+    """Return the command that makes the runs of a directory again, with every flag of the configuration.
+
+    The path of a study's file starts where the page is written.
+    """
     if origin["study"] == "run" or "config" not in origin:  # a function in a notebook is in no file that is known
         return ""
-    study = str((directory / origin["file"]).resolve()) if origin.get("file") else origin["study"]
+    study = os.path.relpath((directory / origin["file"]).resolve()) if origin.get("file") else origin["study"]
     config = origin["config"] | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
     words = ["jaxstudies", study]
     for name, value in config.items():

@@ -1,5 +1,6 @@
 """What a study, whoever wrote it, has left in a directory, as the page needs it."""
 
+import contextlib
 import errno
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from jaxstudies.evidence import records, registration
-from jaxstudies.output import owned
+from jaxstudies.output import curves, owned
 from jaxstudies.output.curves import Portrait
 from jaxstudies.output.page import ladders, rendering, repeating
 
@@ -55,6 +56,7 @@ def read_section(directory: Path) -> Section:
         known = {
             "directory": directory,
             "facts": facts_of(origin, judged),
+            "portraits": portraits_in(directory),
             "command": repeating.command_of(origin, directory),
         }
         section = Section(name, text, ran, verdicts, figures, **known)
@@ -97,6 +99,15 @@ def figures_in(directory: Path) -> list[Path]:
     return [p for p in found if not p.name.startswith(owned.REPLAY) and (listed is None or p.name in listed.names)]
 
 
+def portraits_in(directory: Path) -> list[Portrait]:
+    """Return what the first runs of a directory are as functions; none where nothing is there that can be read."""
+    path, listed = directory / curves.FILE, owned.read(directory)
+    if path.is_file() and (listed is None or path.name in listed.names):
+        with contextlib.suppress(Exception):  # of a damaged file anything may be raised
+            return curves.read(path)
+    return []
+
+
 def what_ran(origin: dict) -> Iterator[str]:
     """Yield a study's name, seeds, configuration and commit, as far as they are known."""
     yield origin["study"]
@@ -119,10 +130,13 @@ def how_judged(judged: dict) -> Iterator[str]:
 def facts_of(origin: dict, judged: dict) -> dict[str, str]:
     """Return what is to be known of runs before one believes them, in words by name, as far as it is known."""
     environment, runs = origin.get("environment", {}), judged.get("runs", {})
+    usual = origin.get("usual_seeds", 0)
+    is_quick = origin.get("num_seeds", usual) < usual and not origin.get("until_decided")
     said = {
         "date": str(origin.get("date") or "")[:10],
         "commit": str(environment.get("commit") or ""),
         "seeds": f"{origin['num_seeds']:,}" if "num_seeds" in origin else "",
+        "quick": f"a quick look: {usual:,} seeds are usual" if is_quick else "",
         "runs": f"{runs['rows']:,}" if "rows" in runs else "",
         "not finite": f"{runs['nonfinite']:,}" if "nonfinite" in runs else "",
         "device": str(environment.get("device_kind") or ""),

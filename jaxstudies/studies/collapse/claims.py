@@ -1,5 +1,6 @@
 """What the papers say of how many networks collapse, and to which constant."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ from jaxstudies.output.words import words
 from jaxstudies.results import Selector
 from jaxstudies.studies.collapse.config import Config
 from jaxstudies.studies.collapse.design import DEEP, DEPTH, INITS, SAFE, TARGETS
-from jaxstudies.studies.dying_relu.claims import COLLAPSE, PAPER, SELECTION
+from jaxstudies.studies.dying_relu.claims import COLLAPSE, PAPER, SELECTION, by_other_rules
 from jaxstudies.study import Claim
 
 PREVENTS = "randomized asymmetric initialization effectively prevents dying ReLU"
@@ -32,27 +33,28 @@ tried.
 MARGIN = 0.05, "ours: by chance two samples of 1,000 networks differ by up to 4.4 points, rounded up to a whole point"
 POPULATION = "A seed draws a data set of 3,000 points and a network's weights; all networks share the order of points."
 FLAT = words("abs_sum_diff")
-RULE = COLLAPSE_RULES.index("zero_slope")
+OWN_RULE = "zero_slope"
+RULE = COLLAPSE_RULES.index(OWN_RULE)
 METHOD = "collapsed: the output's slope is 0 at all points of a grid, float32"
 NAMES = dict(zip(INITS, ("he", "rai"), strict=True))
 
 
-def collapsed(of: Selector, stage: int = 1, **labels: Any) -> pd.Series:
+def collapsed(of: Selector, stage: int = 1, rule: str = OWN_RULE, **labels: Any) -> pd.Series:
     """Return which networks are constants, NaN for those that ended with NaN or infinity, by seed."""
     labels = {"part": "share", "loss": "mse", "depth": DEPTH, "width": 2} | labels
-    flags = of("collapsed", stage=stage, rule=RULE, **labels).astype(float)
+    flags = of("collapsed", stage=stage, rule=COLLAPSE_RULES.index(rule), **labels).astype(float)
     return flags.where(of("nonfinite", **labels) == 0)
 
 
-def difference(of: Selector, first: dict[str, Any], second: dict[str, Any]) -> pd.Series:
+def difference(of: Selector, first: dict[str, Any], second: dict[str, Any], rule: str = OWN_RULE) -> pd.Series:
     """Return which networks are constants, minus which of the same seeds in another setting."""
-    return collapsed(of, **first) - collapsed(of, **second)
+    return collapsed(of, rule=rule, **first) - collapsed(of, rule=rule, **second)
 
 
-def distance(of: Selector, loss: str, near: str, far: str | None = None) -> pd.Series:
+def distance(of: Selector, loss: str, near: str, far: str | None = None, rule: str = OWN_RULE) -> pd.Series:
     """Return how far constants are from a center of the target, or nearer than to another one."""
     labels: dict[str, Any] = {"part": "constant", "loss": loss}
-    constant = collapsed(of, **labels) == 1
+    constant = collapsed(of, rule=rule, **labels) == 1
     gap = of(f"gap_to_{near}", **labels)
     return (gap if far is None else of(f"gap_to_{far}", **labels) - gap)[constant]
 
@@ -177,5 +179,6 @@ def constant_claims(config: Config) -> list[Claim]:
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return the papers' claims."""
-    return [*share_claims(), *shape_claims(), *constant_claims(config)]
+    """Return the papers' claims, each of which can be read by another rule for constants."""
+    listed = [*share_claims(), *shape_claims(), *constant_claims(config)]
+    return [replace(claim, readings=by_other_rules(claim.effect, OWN_RULE)) for claim in listed]

@@ -1,11 +1,14 @@
 """The claims about dying ReLU, held against counts over seeds and distances to constants."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from jaxstudies.evidence.effects import Effect
+from jaxstudies.networks.diagnostics import COLLAPSE_RULES
 from jaxstudies.output.words import WORDS
 from jaxstudies.results import Selector
 from jaxstudies.studies.dying_relu.config import Config
@@ -30,6 +33,11 @@ def claims(config: Config) -> list[Claim]:
     return [*share_claims(study), *lower_claims(study), *constant_claims(config, study | {"part": "long"})]
 
 
+def by_other_rules(effect: Callable[..., Effect], own: str) -> dict[str, Callable[..., Effect]]:
+    """Return an effect, which takes a rule for collapsed networks, by each but a claim's own."""
+    return {rule: partial(effect, rule=rule) for rule in COLLAPSE_RULES if rule != own}
+
+
 def share_claims(study: dict) -> list[Claim]:
     """Return the claims on how many networks collapse."""
     relu, leaky = (study | {"activation": name} for name in ("relu", "leaky_relu"))
@@ -45,9 +53,13 @@ def share_claims(study: dict) -> list[Claim]:
         ends="(]",
         says="over 90 % of a thousand simulations collapse",
         settings=relu,
+        readings=by_other_rules(partial(collapsed, activation="relu"), "zero_slope"),
+        figure="shares",
         not_shown="the share with nine hidden layers, which with the output are ten in the paper's count",
     )
-    as_reported = partial(Claim, source=NOTEBOOK, estimand="share_against", unit="difference of shares")
+    as_reported = partial(
+        Claim, source=NOTEBOOK, estimand="share_against", unit="difference of shares", figure="shares"
+    )
     exactly = as_reported(
         "relu_99.6",
         "ReLU's share is 99.6 %",
@@ -59,6 +71,7 @@ def share_claims(study: dict) -> list[Claim]:
         where=PROBLEMS,
         says="99.6 % of 1,000 networks are dead: 100 outputs are equal; that is more than in the paper",
         settings=relu,
+        readings=by_other_rules(partial(collapsed, activation="relu"), "zero_range"),
         not_shown="the share with a linear first layer, which the notebook has",
     )
     lowered_to = as_reported(
@@ -72,6 +85,7 @@ def share_claims(study: dict) -> list[Claim]:
         where=PROBLEMS,
         says="83.0 % of 1,000 networks are dead, by the same rule, but on another target, |x sin 5x|",
         settings=leaky,
+        readings=by_other_rules(partial(collapsed, activation="leaky_relu"), "zero_range"),
         not_shown="the share on |x sin 5x|, or with a linear first layer, which the notebook has",
     )
     return [above, exactly, lowered_to]
@@ -91,6 +105,7 @@ def lower_claims(study: dict) -> list[Claim]:
             method=f"Leaky ReLU minus ReLU on the same seeds; {told_by(rule)}",
             ends="[)",
             settings=study | {"activation": ("relu", "leaky_relu")},
+            figure="shares",
         )
 
     notebook = replace(
@@ -106,7 +121,7 @@ def lower_claims(study: dict) -> list[Claim]:
 def constant_claims(config: Config, long: dict) -> list[Claim]:
     """Return the claims on what a collapsed network outputs, after a budget in which a constant arrives."""
     says = "a collapsed network outputs the mean of the target under MSE, its median under MAE"
-    of_dead = partial(Claim, source=COLLAPSE, estimand="median", selection=SELECTION, says=says)
+    of_dead = partial(Claim, source=COLLAPSE, estimand="median", selection=SELECTION, says=says, figure="functions")
     text, unit = "a collapsed network outputs the target's mean", "sd of the target"
     at_mean = of_dead(
         "constant_is_mean.long",
@@ -117,6 +132,7 @@ def constant_claims(config: Config, long: dict) -> list[Claim]:
         method="distance of the constant to the mean",
         margin="a constant that is 0.1 sd off has an MSE 1 % above the mean's",
         settings=long | {"activation": "relu"},
+        readings=by_other_rules(distance_to_mean, "zero_slope"),
         not_shown="whether it is the mean or the median, which are equal on |x|",
     )
     not_median = of_dead(
@@ -128,6 +144,7 @@ def constant_claims(config: Config, long: dict) -> list[Claim]:
         method="distance of the constant to the median minus its distance to the mean",
         ends="(]",
         settings=long | {"activation": "relu", "target": "x_sin_5x"},
+        readings=by_other_rules(nearer_to_mean, "zero_slope"),
         not_shown="that it is the median under MAE",
     )
     return [at_mean, not_median]
@@ -170,19 +187,19 @@ def lowered(of: Selector, rule: str) -> pd.DataFrame:
     return effect(pairs, first - second)
 
 
-def dead(of: Selector, target: str) -> pd.DataFrame:
+def dead(of: Selector, target: str, rule: str) -> pd.DataFrame:
     """Return the ReLU networks that are collapsed after the long budget."""
     rows = networks(of, "long", "relu", target)
-    return rows[has(rows["outcome"], "trained", "zero_slope")]
+    return rows[has(rows["outcome"], "trained", rule)]
 
 
-def distance_to_mean(of: Selector) -> pd.DataFrame:
+def distance_to_mean(of: Selector, rule: str = "zero_slope") -> pd.DataFrame:
     """Return how far the constants of collapsed networks are from the mean of |x|."""
-    rows = dead(of, "abs")
+    rows = dead(of, "abs", rule)
     return effect(rows, rows["gap_to_mean"])
 
 
-def nearer_to_mean(of: Selector) -> pd.DataFrame:
+def nearer_to_mean(of: Selector, rule: str = "zero_slope") -> pd.DataFrame:
     """Return by how much the constants are nearer to the mean of x sin 5x than to its median."""
-    rows = dead(of, "x_sin_5x")
+    rows = dead(of, "x_sin_5x", rule)
     return effect(rows, rows["gap_to_median"] - rows["gap_to_mean"])

@@ -86,6 +86,7 @@ def about(name: str, depth: int) -> list[Claim]:
             ends="(]",
             says="the larger sigma, the more the signal vanishes",
             unit=SLOPE,
+            figure="gradients",
             method="slope at sigma .28 minus slope at .10, same seeds",
             near_normal=MANY,
             not_shown="what training makes of it",
@@ -99,6 +100,7 @@ def about(name: str, depth: int) -> list[Claim]:
             says="Glorot initialization prevents vanishing",
             margin=FACTOR_2,
             unit=SLOPE,
+            figure="gradients",
             method="slope under Glorot",
             not_shown="another depth: the ratio of first to last gradient falls as layers are added",
         ),
@@ -113,6 +115,7 @@ def about(name: str, depth: int) -> list[Claim]:
             where=WHERE,
             says="show that Glorot helps",
             unit=SLOPE,
+            figure="gradients",
             method="|slope| under Glorot minus |slope| at sigma .28, same seeds",
             not_shown="that gradients vanish: at sigma .28 they may explode",
         ),
@@ -123,6 +126,7 @@ def about(name: str, depth: int) -> list[Claim]:
             (0.0, np.inf),
             ends="(]",
             unit=SHARE,
+            figure="moments",
             method="mean saturation over layers at sigma .28 minus at .10, same seeds",
             bounds=(-1, 1),
             not_shown="that gradients vanish",
@@ -134,6 +138,7 @@ def about(name: str, depth: int) -> list[Claim]:
             (0.0, 0.05),
             margin=FIVE_PERCENT,
             unit=SHARE,
+            figure="moments",
             method="mean saturation over layers under Glorot",
             bounds=(0, 1),
             not_shown="that gradients do not vanish",
@@ -147,6 +152,7 @@ def about(name: str, depth: int) -> list[Claim]:
                 says="the initial layers saturate most",
                 margin=TWENTIETH,
                 unit=SHARE,
+                figure="moments",
                 method="saturation of the first hidden layer minus that of the last",
                 bounds=(-1, 1),
                 not_shown="other sigmas",
@@ -169,6 +175,7 @@ def spread_claim(name: str, depth: int) -> Claim:
         says="under Glorot sigmoid's activations are well distributed",
         margin=SPREAD,
         unit="ratio of standard deviations over units and images",
+        figure=f"violins_{name}",
         method="last hidden layer over the first",
         not_shown="that they differ from image to image: units differ from one another, too",
     )
@@ -177,7 +184,7 @@ def spread_claim(name: str, depth: int) -> Claim:
 def about_relu(depth: int) -> list[Claim]:
     """Return the claims about ReLU."""
     notebook = partial(Claim, source=NOTEBOOK, where=WHERE)
-    small = partial(notebook, unit="share of sampled activations", bounds=(0, 1))
+    small = partial(notebook, unit="share of sampled activations", bounds=(0, 1), figure="violins_relu")
     return [
         notebook(
             "he_better",
@@ -188,6 +195,7 @@ def about_relu(depth: int) -> list[Claim]:
             ends="[)",
             says="He is better than Glorot for ReLU",
             unit=SLOPE,
+            figure="gradients",
             method="|slope| under He minus |slope| under Glorot, same seeds",
             not_shown="which of them trains better",
         ),

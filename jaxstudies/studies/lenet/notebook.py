@@ -27,7 +27,14 @@ from jaxstudies.studies.lenet.config import ArmName
 from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Claim, Results
 
-MARK: plotting.Style = {"ls": "", "marker": "x", "color": "0.1", "ms": 9, "mew": 2, "label": "the notebook's one network"}
+MARK: plotting.Style = {
+    "ls": "",
+    "marker": "x",
+    "color": "0.1",
+    "ms": 9,
+    "mew": 2,
+    "label": "the notebook's one network",
+}
 
 
 class Reported(NamedTuple):

@@ -1,5 +1,6 @@
 """What became of the networks: ranked, drawn and judged."""
 
+from collections.abc import Callable
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -27,9 +28,23 @@ def learned(of: Selector, remedy: str) -> pd.Series:
     return (of("r2", remedy=remedy) > LEARNED).astype(float).where(of("nonfinite", remedy=remedy) == 0)
 
 
-def rescues(of: Selector, remedy: str) -> pd.Series:
-    """Return which of them have, minus which have so without a remedy on the same seeds."""
-    return learned(of, remedy) - learned(of, "none")
+def no_constant(of: Selector, remedy: str) -> pd.Series:
+    """Return which of them are no constants after training."""
+    return (1 - of("constant", stage=1, remedy=remedy)).where(of("nonfinite", remedy=remedy) == 0)
+
+
+def explains(of: Selector, remedy: str) -> pd.Series:
+    """Return which of them explain at least a hundredth of the target's variance."""
+    return (of("r2", remedy=remedy) >= 0.01).astype(float).where(of("nonfinite", remedy=remedy) == 0)
+
+
+READINGS = {"range_1e-3": no_constant, "r2_below_0.01": explains}
+"""Which networks are rescued by the rules for those that are not, where that is not to have learned."""
+
+
+def rescues(of: Selector, remedy: str, rescued: Callable[[Selector, str], pd.Series] = learned) -> pd.Series:
+    """Return which of them are rescued, minus which are so without a remedy on the same seeds."""
+    return rescued(of, remedy) - rescued(of, "none")
 
 
 def claims(config: Config) -> list[Claim]:
@@ -39,7 +54,13 @@ def claims(config: Config) -> list[Claim]:
     over = partial(Claim, holds=(0.0, 1.0), estimand="share_difference", ends="(]", unit="difference of shares")
     how = f"R² above {LEARNED:g} on a grid, with the remedy minus without one, on the same seeds"
     return [
-        over(f"rescues.{name}", f"{words(name)} rescues networks", partial(rescues, remedy=name), method=how)
+        over(
+            f"rescues.{name}",
+            f"{words(name)} rescues networks",
+            partial(rescues, remedy=name),
+            method=how,
+            readings={rule: partial(rescues, remedy=name, rescued=rescued) for rule, rescued in READINGS.items()},
+        )
         for name in config.remedies
         if name != "none"
     ]

@@ -18,21 +18,24 @@ function unpacked(text) {
 }
 
 /** Judge a claim as one of k that share the error: at the first look that decides, where there are looks. */
-function judged(study, claim, { level, seeds, margin }, k = 1) {
+function judged(study, claim, { level, seeds, margin, reading = "" }, k = 1) {
   const offered = study.levels.indexOf(level);
   const at = offered < 0 ? claim.own : offered; // of very many intervals few levels are here
   const last = Math.max(study.sizes.findLastIndex((size) => seeds === null || size <= seeds), 0);
   const region = [(claim.region[0] ?? -Infinity) - margin, (claim.region[1] ?? Infinity) + margin];
   const entry = at * claim.parts + k - 1;
+  const isRead = Object.hasOwn(claim.readings ?? {}, reading);
+  const rows = isRead ? claim.readings[reading] : claim.rows;
   let found = null;
   for (let place = study.sequence ? 0 : last; place <= last && !(found && isDecided(found.kind)); place++) {
-    const row = claim.rows[place];
+    const row = rows[place];
     if (row.skipped && place < last) continue;
-    const here = 2 * (claim.at + place * claim.levels * claim.parts + entry);
+    const here = 2 * (row.at + entry);
     const [low, high] = [study.ends[here], study.ends[here + 1]];
     const why = Array.isArray(row.why) ? row.why[entry] : row.why;
     const kind = !row.n ? "not tested" : why ? "inconclusive" : heldAgainst(low, high, region, claim.ends);
-    found = { kind, low, high, why, n: row.n, effect: row.effect, region, asked: level === null || offered >= 0 };
+    found = { kind, low, high, why, n: row.n, effect: row.effect, region, isRead,
+      asked: level === null || offered >= 0 };
   }
   const why = region[0] > region[1] ? "nothing is left of its region" : claim.undecidable;
   return why && found.n ? { ...found, kind: "inconclusive", why } : found;

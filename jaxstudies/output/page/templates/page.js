@@ -1,4 +1,4 @@
-// What follows the reader: verdicts at other levels, margins and numbers of seeds; rows shown, and their order.
+// What follows the reader: verdicts at other levels, margins, numbers of seeds and by other readings; rows shown, and their order.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -17,7 +17,7 @@ data.studies.forEach((study) => { if (study.packed !== undefined) study.ends = u
 function setting() {
   const [level, seeds] = [Number($("level").value), Number($("seeds").value)];
   return { level: data.levels[level - 1] ?? null, seeds: data.seeds[seeds] ?? null,
-    margin: data.margins[Number($("margin").value)], unit: $("unit").value };
+    margin: data.margins[Number($("margin").value)], unit: $("unit").value, reading: $("reading")?.value ?? "" };
 }
 
 /** Say beside each slider where it stands. */
@@ -56,7 +56,8 @@ function write(row, found) {
   row.classList.toggle("changed", found.kind !== was);
   row.querySelector(".verdict strong").textContent = found.kind;
   const family = found.family && found.family !== found.kind ? `as one of a family: ${found.family}` : "";
-  row.querySelector(".family").textContent = [found.kind !== was ? `was ${was}` : "", family].filter(Boolean).join("; ");
+  const read = found.isRead ? `by the rule ${$("reading").selectedOptions[0].textContent}` : "";
+  row.querySelector(".family").textContent = [found.kind !== was ? `was ${was}` : "", family, read].filter(Boolean).join("; ");
   row.querySelector(".numbers").textContent = `${shown(found.effect)} [${shown(found.low)}, ${shown(found.high)}]`;
   row.querySelector(".n").textContent = found.n.toLocaleString("en");
   const strip = row.querySelector(".strip");
@@ -67,11 +68,12 @@ function write(row, found) {
 function judge() {
   const now = setting();
   say(now);
-  const isFirst = now.level === null && now.seeds === null && now.margin === 0;
+  const isFirst = now.level === null && now.seeds === null && now.margin === 0 && !now.reading;
   const found = judgedBy(now);
   for (const row of rows) {
     const one = found[row.dataset.study]?.[row.dataset.claim];
     row.dataset.follows = Boolean(one?.asked);
+    row.dataset.read = Boolean(one?.isRead);
     if (!one) continue;
     if (isFirst) restore(row);
     else write(row, one);
@@ -103,8 +105,10 @@ function show() {
   const seen = rows.filter((row) => !row.hidden);
   const changed = rows.filter((row) => row.dataset.verdict !== row.dataset.first).length;
   const stay = rows.filter((row) => row.dataset.follows === "false").length;
+  const read = rows.filter((row) => row.dataset.read === "true").length;
   form.querySelector(".state").textContent = [`${seen.length} of ${rows.length} claims shown`,
-    `${changed} of ${rows.length} verdicts changed`, ...(stay ? [`${stay} do not follow this level`] : [])].join("; ");
+    `${changed} of ${rows.length} verdicts changed`, ...(stay ? [`${stay} do not follow this level`] : []),
+    ...(read ? [`${read} are read by this rule, the others as they were`] : [])].join("; ");
   for (const count of document.querySelectorAll(".count")) {
     count.querySelector("b").textContent = rows.filter((row) => row.dataset.verdict === count.dataset.verdict).length;
   }
@@ -189,7 +193,7 @@ for (const head of document.querySelectorAll("table.claims thead th")) {
   button.addEventListener("click", () => sort(head));
   head.append(button);
 }
-for (const id of ["level", "seeds", "margin", "unit"]) $(id).addEventListener("input", judge);
+for (const id of ["level", "seeds", "margin", "unit", "reading"]) $(id)?.addEventListener("input", judge);
 for (const id of ["study", "source", "verdict", "text"]) $(id).addEventListener("input", show);
 form.addEventListener("reset", () => setTimeout(judge));
 form.addEventListener("submit", (event) => event.preventDefault());
