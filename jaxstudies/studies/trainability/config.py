@@ -65,7 +65,7 @@ class Config:
     steps: Annotated[int, Interval(ge=1, le=10**6)] = 500
     """Steps of gradient descent."""
     double: bool = False
-    """Compute with 64 bits, with which windows may be smaller; of the same networks."""
+    """Compute with 64 bits, as the paper; the networks start from the same numbers."""
 
     def __post_init__(self):
         for value in self.center or ():

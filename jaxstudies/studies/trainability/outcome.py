@@ -18,8 +18,8 @@ REPORTED = {"tanh": 1.66, "relu": 1.2, "identity": 1.17, "minibatch": 1.55, "sin
 
 Where it has an initialization's offset, its published code adds the offset before every step: `drift` here.
 """
-SMALLEST = {False: 0.3, True: 0.3e-9}
-"""Decades of the smallest window in which rounding does not decide about many points, by `double`."""
+SMALLEST = 0.3
+"""Decades of the smallest window in which rounding, of 32 or of 64 bits, decides about few points, see the page."""
 POPULATION = "A seed draws a network's weights and its examples; all points of a plane share them."
 OF_SCALES = "Nothing is drawn: the values are slopes between neighboring box sizes, of the first network alone."
 
@@ -34,7 +34,8 @@ def claims(config: Config) -> list[Claim]:
     listed = []
     for name in config.conditions:
         planes = parts(config, name)
-        windows = [part for part in planes if part != ALL and planes[part].span >= SMALLEST[config.double]]
+        pictures = [part for part in planes if part != ALL]
+        windows = [part for part in pictures if planes[part].span >= SMALLEST]
 
         def of_parts(take, *where, name=name):
             return lambda of: take(*(by_seed(of.shared(trained), name, part) for part in where))
@@ -53,7 +54,9 @@ def claims(config: Config) -> list[Claim]:
         if (value := REPORTED.get(name)) is not None:
             said |= {"where": SECOND_HAND, "says": f"a dimension of {value:g}, for one network", "primary": False}
             words = f"its dimension is {value:g} ({name})"
-            listed.append(boundaries.stated(f"reported.{name}", words, effect, value, **how, **said))
+            # As it is in the paper: over the box sizes of all pictures of a zoom.
+            scales = of_parts(boundaries.slopes, *pictures)
+            listed.append(boundaries.stated(f"reported.{name}", words, scales, value, **one, **said))
         words = f"where most networks train has a smooth boundary ({name})"
         listed.append(boundaries.smooth(f"smooth.{name}", words, of_parts(boundaries.of_majorities, ALL), **many))
         words, less = f"it has a smoother one than where one network does ({name})", of_parts(boundaries.excesses, ALL)
