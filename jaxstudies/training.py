@@ -156,6 +156,31 @@ def _predict_batch(
     return predictions, updated.get("batch_stats", {})
 
 
+def losses_until_nonfinite(
+    step: Callable[[PyTree, Int[Array, ""]], tuple[PyTree, Float[Array, ""]]], state: PyTree, num_steps: int
+) -> Float[Array, " steps"]:
+    """Take steps until a loss is no finite number, from where no run comes back; return the losses, NaN behind that.
+
+    `fit` takes all steps, and its loss is that of the batch. Under `jax.vmap` runs stop with the last of them.
+
+    Args:
+        step: Takes the state and the number of the step, from 0; returns the new state and the loss before it.
+        state: Where training starts.
+        num_steps: Steps that are taken at most.
+    """
+
+    def goes_on(going):
+        index, _, losses = going
+        return (index < num_steps) & ((index == 0) | jnp.isfinite(losses[index - 1]))
+
+    def take_step(going):
+        index, state, losses = going
+        state, loss = step(state, index)
+        return index + 1, state, losses.at[index].set(loss)
+
+    return jax.lax.while_loop(goes_on, take_step, (jnp.int32(0), state, jnp.full(num_steps, jnp.nan)))[2]
+
+
 def random_order(key: Key[Array, ""], n: int) -> Int[Array, " n"]:
     """Return the numbers below n in a random order."""
     bits = jax.random.bits(key, (n,))

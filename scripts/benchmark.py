@@ -7,8 +7,9 @@ Peers that are not installed are listed as skipped: `pip install -e ".[peers]"` 
 are interleaved, so that a machine that slows down slows all of them. Loops over networks are timed
 on one network and multiplied, which the table says.
 
-`benchmark.py scaling` measures networks per second against seeds and against devices instead, and
-`benchmark.py accelerator` what kernels and XLA do on an accelerator, or, a hundredth of it, here.
+`benchmark.py scaling` measures networks per second against seeds and against devices instead,
+`benchmark.py trainability` those of the map of learning rates against plain maps, and `benchmark.py accelerator` what
+kernels and XLA do on an accelerator, or, a hundredth of it, here.
 """
 
 import sys
@@ -26,7 +27,7 @@ with endings.explained("benchmark", after=""):  # Ctrl-C while they are imported
     from annotated_types import Ge, Interval
     from matplotlib.figure import Figure
 
-    from benchmarks import accelerator, scaling, timing
+    from benchmarks import accelerator, planes, scaling, timing
     from benchmarks.peers import CONTESTANTS
     from benchmarks.steps import IMAGES
     from jaxstudies.commands import flags
@@ -70,6 +71,28 @@ class ScalingOptions:
     """Directory for scaling.json, scaling.csv and scaling.png."""
     json: Path | None = None
     """File for the JSON, instead of --out; table and figure go beside it, under its name."""
+
+
+@dataclass(frozen=True)
+class TrainabilityOptions:
+    """What is trained and where the results go."""
+
+    points: Annotated[int, Interval(ge=2, le=4096)] = 32
+    """Points along each side of a window, a power of two: a network is trained at each."""
+    spans: tuple[Annotated[float, Interval(gt=0, le=30)], ...] = (3.0, 0.3)
+    """Sides of the windows, in decades of learning rates."""
+    steps: Annotated[int, Ge(20)] = 500
+    """Steps of gradient descent."""
+    repeats: Annotated[int, Ge(1)] = 3
+    """Repeats of everything."""
+    out: Path = Path("results/benchmark")
+    """Directory for trainability.json, trainability.csv and trainability.png."""
+    json: Path | None = None
+    """File for the JSON, instead of --out; table and figure go beside it, under its name."""
+
+
+Timed = Options | ScalingOptions | TrainabilityOptions
+"""Options of what leaves a table and a figure."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +167,7 @@ def draw(table: pd.DataFrame, options: Options) -> Figure:
     return figure
 
 
-def path_of(name: str, options: Options | ScalingOptions) -> Path:
+def path_of(name: str, options: Timed) -> Path:
     """Return where the JSON goes; table and figure go beside it.
 
     Raises:
@@ -162,9 +185,7 @@ def path_of(name: str, options: Options | ScalingOptions) -> Path:
     return path
 
 
-def write(
-    path: Path, options: Options | ScalingOptions, table: pd.DataFrame, figure: Figure, skipped: list[str]
-) -> None:
+def write(path: Path, options: Timed, table: pd.DataFrame, figure: Figure, skipped: list[str]) -> None:
     """Print the results and write them as JSON, table and figure."""
     described = timing.describe()
     print(", ".join(f"{name} {value}" for name, value in described.items() if value is not None))
@@ -205,6 +226,17 @@ def scale(argv: list[str]) -> None:
     write(path, options, table, scaling.draw(table, o.epochs, o.repeats), [])
 
 
+def map_trainability(argv: list[str]) -> None:
+    """Measure the map of learning rates against plain maps."""
+    shown, description = flags.explained(TrainabilityOptions), (planes.__doc__ or "").strip()
+    options = flags.parse(shown, argv, prog="benchmark.py trainability", description=description)
+    if options.points & (options.points - 1):
+        raise UsageError(f"--points {options.points}: a power of two is needed, so that blocks are whole")
+    o, path = options, path_of("trainability", options)
+    table = planes.measure(o.points, o.spans, o.steps, o.repeats)
+    write(path, options, table, planes.draw_rates(table, o.points, o.steps), [])
+
+
 def accelerate(argv: list[str]) -> None:
     """Measure kernels and XLA on an accelerator."""
     shown, description = flags.explained(AcceleratorOptions), (accelerator.__doc__ or "").strip()
@@ -223,6 +255,8 @@ def main() -> None:
     with endings.explained("benchmark", endings.at_out, after=""):
         if argv[:1] == ["scaling"]:
             scale(argv[1:])
+        elif argv[:1] == ["trainability"]:
+            map_trainability(argv[1:])
         elif argv[:1] == ["accelerator"]:
             accelerate(argv[1:])
         else:

@@ -5,11 +5,14 @@ import json
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from benchmarks import peers, scaling, steps, timing
+from benchmarks import peers, planes, scaling, steps, timing
 from jaxstudies.output import owned
-from jaxstudies.studies import depth_width
+from jaxstudies.studies import depth_width, trainability
+from jaxstudies.studies.trainability.config import CONDITIONS
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
 
@@ -88,6 +91,7 @@ def test_pytorch_trains_the_same_networks():
         (["--json", "nowhere/times.json"], "--json nowhere/times.json"),
         (["scaling", "--seeds", "10", "-5"], "--seeds -5"),
         (["scaling", "--device-seeds", "many"], "--device-seeds many"),
+        (["trainability", "--points", "12"], "--points 12"),
     ],
 )
 def test_a_mistake_is_one_line(benchmark, monkeypatch, tmp_path, capsys, flags, named):
@@ -112,6 +116,22 @@ def test_scaling_has_a_row_for_each_size_and_number_of_devices(benchmark, monkey
         assert row["networks_per_second"] == pytest.approx(row["seeds"] / row["seconds"])
         assert row["least"] <= row["seconds"] <= row["most"]
     assert (tmp_path / "scaling.png").exists()
+
+
+@pytest.mark.slow
+def test_all_train_the_same_map_and_their_rates_follow_from_their_seconds(benchmark, monkeypatch, tmp_path):
+    """In a smooth part of the plane, where rounding decides nothing."""
+    flags = ["--points", "4", "--steps", "20", "--spans", "3", "--repeats", "1"]
+    run(benchmark, monkeypatch, "trainability", *flags, "--out", str(tmp_path))
+    rows = json.loads((tmp_path / "trainability.json").read_text())["results"]
+    assert [row["contestant"] for row in rows] == list(planes.CONTESTANTS)
+    assert all(row["networks_per_second"] == pytest.approx(16 / row["seconds"]) for row in rows)
+    assert (tmp_path / "trainability.png").exists()
+    key, at = jax.random.fold_in(jax.random.key(0), 0), (jnp.float32(1.0), jnp.float32(2.0))
+    found = [planes.plain(key, *at, steps=50), planes.fitted(key, *at, fused=False, steps=50)]
+    found.append(trainability.simulate(key, *at, condition=CONDITIONS["tanh"], steps=50))
+    for name in planes.NAMES:
+        assert [float(one[name]) for one in found] == pytest.approx([float(found[0][name])] * 3, rel=1e-4)
 
 
 def test_device_counts_double_up_to_all():

@@ -71,4 +71,5 @@ def test_without_a_boundary_there_is_no_dimension():
 
 def test_boxes_are_at_most_an_eighth_of_a_side():
     assert box_sizes(64).tolist() == [1, 2, 3, 4, 6, 8] and box_sizes(63).tolist() == [1, 2, 3, 4, 6]
+    assert box_sizes(95).tolist() == [1, 2, 3, 4, 6, 8, 11] and box_sizes(87).tolist() == [1, 2, 3, 4, 6, 8]
     assert box_sizes(1).tolist() == [1]

@@ -592,3 +592,27 @@ def test_an_equinox_module_trains_as_the_functions_that_it_is():
     one, other = train(wrapped), train(plain)
     np.testing.assert_allclose(one.history, other.history, rtol=1e-5)
     np.testing.assert_allclose(one.state.params.weight, other.state.params["weight"], rtol=1e-4, atol=1e-6)
+
+
+def test_training_stops_at_a_loss_that_is_no_finite_number_and_is_the_same_as_without():
+    """Of x^2 by steps of a rate: x is multiplied by 1 - 2 rate each time."""
+
+    def step(x, index):
+        return x - rate * 2 * x, x**2 + 0 * index
+
+    with_rate, steps = {}, 400
+    for rate in (0.1, 1.2):
+        with_rate[rate] = np.asarray(training.losses_until_nonfinite(step, jnp.float32(1), steps))
+        expected = np.float32(1 - 2 * rate) ** (2 * np.arange(steps))
+        finite = np.isfinite(with_rate[rate])
+        np.testing.assert_allclose(with_rate[rate][finite], expected[finite], rtol=1e-3, atol=np.finfo(np.float32).tiny)
+    assert np.isfinite(with_rate[0.1]).all()
+    last = int(np.isinf(with_rate[1.2]).argmax())
+    assert np.isfinite(with_rate[1.2][:last]).all() and np.isnan(with_rate[1.2][last + 1 :]).all() and last < steps
+
+    def run(x, rate):
+        return training.losses_until_nonfinite(lambda x, i: (x - rate * 2 * x, x**2), x, steps)
+
+    mapped = jax.vmap(run)(jnp.ones(2), jnp.array([0.1, 1.2], jnp.float32))
+    np.testing.assert_allclose(mapped[0], with_rate[0.1], rtol=1e-5)
+    np.testing.assert_array_equal(np.isnan(mapped[1]), np.isnan(with_rate[1.2]))

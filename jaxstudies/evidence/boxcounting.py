@@ -1,13 +1,18 @@
 """Box-counting: how many boxes a boundary meets, as they shrink; and curves of known dimension to try it on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 LEAST_BOXES = 8
 """Boxes along a side, at least, of those that are counted: a few large ones meet any curve."""
+SMOOTH = 1.05
+"""No smooth curve was estimated higher from 48 points along each axis or more, see `tests/test_boxcounting.py`."""
+BIAS = 0.2, 0.05
+"""By how much known dimensions were estimated too low, and too high, at most; see there, too."""
 
 
 class Counts(NamedTuple):
@@ -31,6 +36,10 @@ class Counts(NamedTuple):
         with np.errstate(all="ignore"):
             return -np.diff(np.log(self.boxes)) / np.diff(np.log(self.sizes))
 
+    def rows(self) -> pd.DataFrame:
+        """Return a row per size, with the slope from it to the next."""
+        return pd.DataFrame({"size": self.sizes, "boxes": self.boxes, "slope_to_next": [*self.local, np.nan]})
+
 
 def boundary(inside: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows-1 columns-1"]:
     """Return which cells between four neighboring points have points of both kinds at their corners."""
@@ -41,7 +50,8 @@ def boundary(inside: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows
 def box_sizes(cells: int) -> Int[np.ndarray, " sizes"]:
     """Return sides of boxes from 1 to an eighth of a side, a factor of about the root of two apart."""
     most = max(cells // LEAST_BOXES, 1)
-    return np.unique(np.rint(2 ** np.arange(0, np.log2(most) + 0.01, 0.5)).astype(int))
+    sizes = np.unique(np.rint(2 ** np.arange(0, np.log2(most) + 0.5, 0.5)).astype(int))
+    return sizes[sizes <= most]
 
 
 def count_boxes(inside: Bool[np.ndarray, "rows columns"]) -> Counts:
@@ -123,6 +133,16 @@ CURVES = {
 }
 """Of the Koch curve each side is replaced by four of a third of its length, of the quadratic one by eight of a quarter
 (Mandelbrot 1982, The Fractal Geometry of Nature)."""
+
+
+def known_dimensions(points: Iterable[int]) -> pd.DataFrame:
+    """Return what curves of known dimension are estimated at, a row for each and for each number of points."""
+    rows = [
+        (name, side, curve.dimension, dimension(curve.inside(side)))
+        for name, curve in CURVES.items()
+        for side in sorted(set(points))
+    ]
+    return pd.DataFrame(rows, columns=["curve", "points", "dimension", "estimate"])
 
 
 def _circle() -> np.ndarray:

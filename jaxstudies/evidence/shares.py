@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from jaxstudies.evidence.intervals import exact_share
+from jaxstudies.evidence.intervals import exact_share, wilson_intervals
 
 
 def shares_by(outcomes: pd.DataFrame, nonfinite: np.ndarray, groups: pd.DataFrame) -> pd.DataFrame:
@@ -27,3 +27,13 @@ def shares_by(outcomes: pd.DataFrame, nonfinite: np.ndarray, groups: pd.DataFram
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def shares_at(runs: pd.DataFrame, by: list[str], outcome: str) -> pd.DataFrame:
+    """Return a row per group of runs: its labels, `count`, and the share of an outcome from `low` to `high` (Wilson).
+
+    Of very many groups, for which exact intervals would take long.
+    """
+    found = runs.groupby(by, sort=False)[outcome].agg(["sum", "count"]).reset_index()
+    interval = wilson_intervals(found.pop("sum"), found["count"])
+    return found.assign(**dict(zip(("share", "low", "high"), interval, strict=True)))

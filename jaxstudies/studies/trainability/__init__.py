@@ -5,13 +5,13 @@ rates, one for each layer, from one initialization. This is his plane, over seed
 """
 
 from jaxstudies.studies.trainability.config import Config
-from jaxstudies.studies.trainability.design import RUNS_PER_DEVICE, settings
+from jaxstudies.studies.trainability.design import RUNS_PER_DEVICE, beside, settings
 from jaxstudies.studies.trainability.figures import CAPTIONS, plot
 from jaxstudies.studies.trainability.outcome import POPULATION, claims, summarize, tables
-from jaxstudies.studies.trainability.refined import beside
 from jaxstudies.studies.trainability.simulation import simulate
 
-QUICK = ("--seeds", "6", "--points", "32", "--points-of-all", "16")
+QUICK = ("--points", "48", "--zooms", "1")
+REFERENCE = ("--seeds", "15", "--conditions", "tanh", "relu", "identity", "minibatch", "single", "drift")
 
-__all__ = ["CAPTIONS", "POPULATION", "QUICK", "RUNS_PER_DEVICE", "Config", "beside", "claims", "plot", "settings"]
-__all__ += ["simulate", "summarize", "tables"]
+__all__ = ["CAPTIONS", "POPULATION", "QUICK", "REFERENCE", "RUNS_PER_DEVICE", "Config", "beside", "claims", "plot"]
+__all__ += ["settings", "simulate", "summarize", "tables"]

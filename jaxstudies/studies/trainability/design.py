@@ -1,40 +1,28 @@
-"""The points of the planes."""
+"""The points of the planes, and the refined pictures of them."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from jaxstudies.engine.design import Design, Points, points_design
-from jaxstudies.studies.trainability.config import CENTERS, CONDITIONS, ZOOM, Config
+from jaxstudies.engine.planes import Plane, Remember, refined_pictures, run_points
+from jaxstudies.studies.trainability.config import CONDITIONS, ZOOM, Config
+from jaxstudies.studies.trainability.simulation import simulate
+from jaxstudies.study import identity_of
 
-RUNS_PER_DEVICE = 32
-"""Hidden layers, of all examples, that stay within the caches of a core."""
+RUNS_PER_DEVICE, COARSEST = 32, 8
+"""Runs at once, whose hidden layers stay within the caches of a core; points between the coarsest lattice's."""
 ALL = "all"
 """The part of the design in which all networks are trained; the others are pictures of the first."""
 
 
-def parts(config: Config) -> dict[str, tuple[int, float]]:
-    """Return points along each axis and the span of each part of the design."""
-    pictures = ["picture", *(f"zoom {number}" for number in range(1, config.zooms + 1))]
-    windows = {name: (config.points, config.span / ZOOM**number) for number, name in enumerate(pictures)}
-    return windows | ({ALL: (config.points_of_all, config.span_of_all)} if config.seeds > 1 else {})
-
-
-def axes(center: tuple[float, float], points: int, span: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the decimal logarithms across and upwards: midpoints of equal cells."""
-    along = span * ((np.arange(points) + 0.5) / points - 0.5)
-    return center[0] + along, center[1] + along
-
-
-def by_tiles(points: int) -> np.ndarray:
-    """Return rows and columns of a square grid, (2, points^2), so that squares of any size stand together.
-
-    Runs that are neighbors are likely to diverge together, and a block is done when its last run is (Morton's order).
-    """
-    row, column = np.indices((points, points)).reshape(2, -1)
-    code = sum(((row >> bit & 1) << 2 * bit + 1) + ((column >> bit & 1) << 2 * bit) for bit in range(12))
-    order = np.argsort(code)
-    return np.stack([row[order], column[order]])
+def parts(config: Config, condition: str) -> dict[str, Plane]:
+    """Return the plane of each part of the design."""
+    center = config.center or CONDITIONS[condition].center
+    names = ["picture", *(f"zoom_{number}" for number in range(1, config.zooms + 1))]
+    planes = {name: Plane(center, config.span / ZOOM**number, config.points) for number, name in enumerate(names)}
+    return planes | ({ALL: Plane(center, config.span_of_all, config.points_of_all)} if config.seeds > 1 else {})
 
 
 def settings(config: Config) -> Design:
@@ -42,11 +30,21 @@ def settings(config: Config) -> Design:
 
     def listed() -> Iterator[Points]:
         for name in config.conditions:
-            for part, (points, span) in parts(config).items():
-                across, up = axes(config.center or CENTERS[name], points, span)
-                row, column = by_tiles(points)
-                columns = {"x": 10.0 ** across[column], "y": 10.0 ** up[row]}
-                arguments = {"condition": CONDITIONS[name], "steps": config.steps}
+            arguments = {"condition": CONDITIONS[name], "steps": config.steps}
+            for part, plane in parts(config, name).items():
+                columns = {label: 10.0**exponent for label, exponent in zip("xy", plane.by_tiles(), strict=True)}
                 yield Points({"condition": name, "part": part}, columns, arguments, None if part == ALL else 1)
 
     return points_design(listed())
+
+
+def beside(config: Config, remember: Remember) -> dict[str, pd.DataFrame]:
+    """Return the refined pictures, if any: the points that were run, and a grid of those that trained."""
+    planes = {name: parts(config, name)["picture"]._replace(points=config.refine) for name in config.conditions}
+
+    def trains(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        static = {"condition": CONDITIONS[name], "steps": config.steps}
+        how = {"seed": config.seed, "chunk_size": 2 * RUNS_PER_DEVICE, "identity": identity_of}
+        return run_points(simulate, "converged", {"x": 10.0**x, "y": 10.0**y}, static, **how)
+
+    return {"refined": refined_pictures(planes, trains, COARSEST, remember)} if config.refine else {}

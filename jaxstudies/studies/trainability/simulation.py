@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxstudies.networks.data import Dataset
 from jaxstudies.studies.trainability.config import WIDTH, Condition
-from jaxstudies.training import TrainState, start_state, take, train_step
+from jaxstudies.training import TrainState, losses_until_nonfinite, start_state, take, train_step
 
 MOST, LAST = 1e6, 20
 """What a loss counts for at most, and the last losses by whose mean a run is judged."""
@@ -61,38 +61,25 @@ def judged(losses: Float[Array, " steps"]) -> tuple[Bool[Array, ""], Int[Array, 
 
 
 def train(
-    key: Key[Array, ""], x: Float[Array, ""], y: Float[Array, ""], condition: Condition, steps: int, stop: bool = True
+    key: Key[Array, ""], x: Float[Array, ""], y: Float[Array, ""], condition: Condition, steps: int
 ) -> Float[Array, " steps"]:
-    """Return the loss of all examples before each step, NaN from where it is no finite number if it is to stop there.
-
-    From there no run comes back, and it need not be trained further.
-    """
+    """Return the loss of all examples before each step, NaN behind the first that is no finite number."""
     draw_key, batch_key = jax.random.split(key)
     params, data = draw(draw_key, condition.num_examples)
-    offset, drift = (x * (condition.across == name) for name in ("offset", "drift"))
-    rates = Params(x if condition.across == "rates" else y, y)
-    optimizer = optax.stateless(lambda grads, _: jax.tree.map(lambda rate, grad: -rate * grad, rates, grads))
+    by_rates, drift = condition.across == "rates", x * (condition.across == "drift")
+    rates, shifts = Params(x if by_rates else y, y), Params(drift, jnp.zeros_like(x))
+    optimizer = optax.stateless(lambda grads, _: jax.tree.map(lambda g, r, by: by - r * g, grads, rates, shifts))
     model, loss_fn = network(condition.activation), optax.squared_error
     batches = jax.random.randint(batch_key, (steps, condition.batch_size or 1), 0, condition.num_examples)
 
-    def shifted(state: TrainState, by: Float[Array, ""]) -> TrainState:
-        return state._replace(params=state.params._replace(hidden=state.params.hidden + by))
-
-    def step(going: tuple[Int[Array, ""], TrainState, jax.Array]) -> tuple[Int[Array, ""], TrainState, jax.Array]:
-        index, state, losses = going
-        state = shifted(state, drift)
+    def step(state: TrainState, index: Int[Array, ""]) -> tuple[TrainState, Float[Array, ""]]:
         batch = take(data, batches[index]) if condition.batch_size else data
         new, loss = train_step(state, batch, key, model=model, optimizer=optimizer, loss_fn=loss_fn)
-        if condition.batch_size:
-            loss = loss_fn(model[1](state.params, data.inputs), data.targets).mean()
-        return index + 1, new, losses.at[index].set(loss)
+        whole = loss_fn(model[1](state.params, data.inputs), data.targets).mean() if condition.batch_size else loss
+        return new, whole
 
-    def goes_on(going: tuple[Int[Array, ""], TrainState, jax.Array]) -> Bool[Array, ""]:
-        index, _, losses = going
-        return (index < steps) & ((index == 0) | jnp.isfinite(losses[index - 1]) | (not stop))
-
-    start = shifted(start_state(params, optimizer), offset)
-    return jax.lax.while_loop(goes_on, step, (jnp.int32(0), start, jnp.full(steps, jnp.nan)))[2]
+    params = params._replace(hidden=params.hidden + (0 if by_rates else x))
+    return losses_until_nonfinite(step, start_state(params, optimizer), steps)
 
 
 def simulate(
@@ -106,5 +93,5 @@ def simulate(
         `steps` if there is none; and `measure`, which colors the paper's pictures: minus the sum of the losses over
         the first if the run converged, else the sum of their inverses.
     """
-    converged, diverged_at, measure = judged(train(key, x, y, condition, steps))
-    return {"converged": converged, "diverged_at": diverged_at, "measure": measure}
+    names = "converged", "diverged_at", "measure"
+    return dict(zip(names, judged(train(key, x, y, condition, steps)), strict=True))

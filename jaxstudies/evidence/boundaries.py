@@ -1,0 +1,93 @@
+"""What is claimed of the dimension of boundaries: over seeds, over scales, and of what most seeds have in common."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+
+from jaxstudies.engine.planes import unpacked
+from jaxstudies.evidence.boxcounting import BIAS, SMOOTH, count_boxes, dimension
+from jaxstudies.evidence.claims import Claim
+from jaxstudies.evidence.effects import Effect
+from jaxstudies.evidence.intervals import Interval, mean_interval, order_statistics
+
+Grid = Bool[np.ndarray, "points points"]
+GROUPS, LEAST = 5, 3
+"""Groups of seeds whose majorities are taken, and seeds of which there is one at least."""
+
+
+def dimensions(grids: Mapping[int, Grid]) -> pd.Series:
+    """Return the dimension of each seed's boundary."""
+    return pd.Series({seed: dimension(grid) for seed, grid in grids.items()}, dtype=float)
+
+
+def slopes(*windows: Mapping[int, Grid]) -> pd.Series:
+    """Return the slopes between neighboring box sizes, of one window after another: a dimension at each scale."""
+    found = [count_boxes(grid).local for grids in windows for grid in grids.values()]
+    return pd.Series(np.concatenate([np.empty(0), *found]))
+
+
+def majority(grids: Iterable[Grid]) -> Grid:
+    """Return where most seeds are inside."""
+    return np.mean(list(grids), axis=0) > 0.5
+
+
+def groups(grids: Mapping[int, Grid]) -> dict[int, list[Grid]]:
+    """Return the grids of five groups of seeds, or of fewer of three, by the last seed of each."""
+    size, listed = max(len(grids) // GROUPS, LEAST), sorted(grids)
+    cut = [listed[start : start + size] for start in range(0, len(listed) - size + 1, size)]
+    return {group[-1]: [grids[seed] for seed in group] for group in cut}
+
+
+def of_majorities(grids: Mapping[int, Grid]) -> pd.Series:
+    """Return the dimension of the boundary of each group's majority, see `groups`."""
+    return dimensions({last: majority(group) for last, group in groups(grids).items()})
+
+
+def excesses(grids: Mapping[int, Grid]) -> pd.Series:
+    """Return by how much the dimension of each group's majority exceeds the mean of its seeds."""
+    own = {last: np.mean([dimension(grid) for grid in group]) for last, group in groups(grids).items()}
+    return of_majorities(grids) - pd.Series(own, dtype=float)
+
+
+def described(grids: Mapping[int, Grid]) -> Interval:
+    """Return a dimension with its 95 % interval: the mean over seeds, or, of one seed, the median over scales."""
+    if len(grids) > 1:
+        return mean_interval(dimensions(grids).dropna().to_numpy())
+    return order_statistics(slopes(grids).dropna().to_numpy())
+
+
+def fractal(id_: str, words: str, effect: Callable[..., Effect], **more: Any) -> Claim:
+    """Return the claim that a dimension is that of no smooth curve; `more` are other fields of `Claim`."""
+    margin = f"ours: no smooth curve was estimated above {SMOOTH:g}"
+    return Claim(id_, words, effect, (SMOOTH, np.inf), unit="dimension", margin=margin, ends="(]", **more)
+
+
+def smooth(
+    id_: str, words: str, effect: Callable[..., Effect], holds: tuple[float, float] = (0.0, SMOOTH), **more: Any
+) -> Claim:
+    """Return the claim that a dimension is that of a smooth curve, or, with another region, on how it differs."""
+    margin = f"ours: smooth curves were estimated up to {SMOOTH:g}" if holds[1] == SMOOTH else ""
+    return Claim(id_, words, effect, holds, unit="dimension", margin=margin, **more)
+
+
+def stated(id_: str, words: str, effect: Callable[..., Effect], value: float, **more: Any) -> Claim:
+    """Return the claim that a dimension is one that was stated, as near as box-counting finds it."""
+    below, above = BIAS
+    margin = f"ours: known dimensions were estimated up to {below:g} too low, and {above:g} too high"
+    return Claim(id_, words, effect, (value - below, value + above), unit="dimension", margin=margin, **more)
+
+
+def compared(refined: pd.DataFrame, whole: Mapping[str, Grid]) -> pd.DataFrame:
+    """Return the dimensions of refined pictures, and the share of points in which each differs from the whole one.
+
+    Args:
+        refined: What `engine.planes.refined_pictures` returns.
+        whole: The pictures of all points, by name; one of another number of points is compared to nothing.
+    """
+    grids = [unpacked(row.grid, row.points) for row in refined.itertuples()]
+    pairs = [(grid, whole[name]) for grid, name in zip(grids, refined["name"], strict=True)]
+    differ = [np.mean(one != other) if one.shape == other.shape else np.nan for one, other in pairs]
+    return refined.drop(columns="grid").assign(dimension=[dimension(grid) for grid in grids], differ=differ)
