@@ -120,6 +120,7 @@ def depth_claims(config: Config, recipe: str, deep: int) -> list[Claim]:
             method="one network alone; shapes within the shallower ones' range, against their interpolated time",
             population=SHAPES_ALONE,
             not_shown="other machines, and other shapes",
+            figure="time",
         )
 
     steeper = Claim(
@@ -137,6 +138,7 @@ def depth_claims(config: Config, recipe: str, deep: int) -> list[Claim]:
         near_normal=OF_MANY,
         settings={"part": "shapes", "recipe": recipe, "depth": (deep - 1, deep)},
         not_shown="other shapes, and longer budgets",
+        figure="rmse",
     )
     rises = Claim(
         f"time_slope.{end}",
@@ -152,6 +154,7 @@ def depth_claims(config: Config, recipe: str, deep: int) -> list[Claim]:
         population=REPEATED,
         near_normal="a slope over shapes weighs the logarithms of several times",
         not_shown="other machines, and other shapes",
+        figure="time",
     )
     return [steeper, time("time", "parameters"), time("time_by_units", "hidden_units"), rises]
 
@@ -208,6 +211,7 @@ def claims(config: Config) -> list[Claim]:
             near_normal=OF_MANY,
             settings={"part": "shapes", "shape": "512", "recipe": recipe},
             not_shown="longer budgets",
+            figure="rmse",
         )
 
     modern = Claim(
@@ -222,6 +226,7 @@ def claims(config: Config) -> list[Claim]:
         near_normal=OF_MANY,
         settings={"part": "modern"},
         not_shown="what is due to the features",
+        figure="rmse",
     )
     made_of = Claim(
         "made_of",
@@ -234,6 +239,7 @@ def claims(config: Config) -> list[Claim]:
         selection=ALL_FINITE,
         near_normal=OF_MANY,
         not_shown="other features, and longer budgets",
+        figure="rmse",
     )
     listed = [claim for pair in product(config.recipes, (2, 3)) for claim in depth_claims(config, *pair)]
     return with_primary([*listed, *map(stays_far, config.recipes), modern, made_of], "gain.*")

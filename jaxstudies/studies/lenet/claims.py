@@ -86,7 +86,7 @@ def claim_of(id_: str, words: str, effect: Callable[[Selector], pd.Series], weig
     """Return a claim about a weighted sum of what networks reach after the last epoch."""
     sides = " ".join(f"{'+' if w > 0 else '-'} {arm}" for arm, w in weights.items())
     estimator = id_.rsplit(".", 1)[-1]
-    how = {"method": f"{sides}, after the last epoch, same seeds", "selection": NONE_DIVERGED}
+    how = {"method": f"{sides}, after the last epoch, same seeds", "selection": NONE_DIVERGED, "figure": "final"}
     # With running averages a few networks lie far below the others.
     how |= {"near_normal": OF_MANY} if estimator == "precise" else {"estimand": "median"}
     return Claim(id_, f"{words} ({estimator} statistics)", effect, **how, **more)
@@ -128,6 +128,7 @@ def spikes(id_: str, words: str, share: float, of_running: str, margin: str = ""
         method=method,
         margin=margin,
         selection="of networks whose losses are finite with either",
+        figure="loss",
     )
 
 

@@ -71,9 +71,14 @@ def less_coadapted(of: Selector, first: str, second: str) -> pd.Series:
 
 
 claim = partial(Claim, estimand="median", selection=NONE_DIVERGED, primary=False)
-of_precise = partial(claim, source=PRECISE, where="its comparison of both estimates, second hand", ends="(]")
-of_shift = partial(claim, source=SHIFT)
-of_dropout = partial(claim, source=DROPOUT, where="abstract", ends="[)", unit="mean |correlation| of units")
+of_precise = partial(
+    claim, source=PRECISE, where="its comparison of both estimates, second hand", ends="(]", figure="accuracy"
+)
+of_shift = partial(claim, source=SHIFT, figure="final")
+of_units = partial(of_shift, figure="units")
+of_dropout = partial(
+    claim, source=DROPOUT, where="abstract", ends="[)", unit="mean |correlation| of units", figure="units"
+)
 REMEDY, BEHIND_ALL = (
     "its first remedy, second hand",
     "dropout behind all layers of batch norm avoids the shift, and helps",
@@ -102,7 +107,7 @@ PAPERS = (
         method=f"{RESCALED}: after the first epoch minus after the last",
         not_shown="that nothing is left: here the learning rate does not fall towards the end, as theirs does",
     ),
-    of_shift(
+    of_units(
         "variance_shift",
         "dropout before batch norm shifts variances between training and evaluation",
         partial(shift_ratio, arm="bn_dropout"),
@@ -136,7 +141,7 @@ PAPERS = (
         method="bn_dropout minus bn_input, running averages, after the last epoch",
         not_shown="that the shift of variances is the reason, and not the budget",
     ),
-    of_shift(
+    of_units(
         "remedy.shift",
         "dropout behind the last batch norm leaves variances as they are without dropout",
         partial(shift_ratio, arm="bn_dropout_last"),
