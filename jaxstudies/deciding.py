@@ -10,7 +10,7 @@ from jaxstudies.engine.design import Design
 from jaxstudies.evidence.verdicts import SEQUENCE, Verdict
 from jaxstudies.jobs import Job
 from jaxstudies.output import owned, table
-from jaxstudies.results import have_label
+from jaxstudies.selection import have_label
 
 STEPS, LARGEST_STEP = 8, 128
 """Looks until as many seeds as planned, and seeds between two of them, at most; behind, about an eighth more each."""

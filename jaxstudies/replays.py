@@ -22,8 +22,8 @@ from jaxstudies.engine.monte_carlo import Stage, Task
 from jaxstudies.engine.programs import Columns, Launch
 from jaxstudies.jobs import Job
 from jaxstudies.output import live, owned, table
-from jaxstudies.results import have_label, open_labels
 from jaxstudies.runs import code_of, filled_in, study_of
+from jaxstudies.selection import have_label, open_labels
 from jaxstudies.study import EXECUTION, Study
 from jaxstudies.training import TrainState
 from jaxstudies.watching import watching

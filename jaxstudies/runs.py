@@ -26,6 +26,7 @@ from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.verdicts import Verdict, judge_all, sentence
 from jaxstudies.output import files, live, nonfinite, owned, table
 from jaxstudies.output.nonfinite import NonFinite
+from jaxstudies.selection import Selector
 from jaxstudies.study import Results, Study, levels_of, task_of
 
 
@@ -172,7 +173,7 @@ def run(
     kept = list(rows_of(study, filled, code_of(study, filled), how, owned.NAMES))
     runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
     looks = None if how.directory is None else results.looks_of(table.read_provenance(how.directory / owned.RUNS))
-    of = results.Selector(Results(filled, runs, pd.DataFrame(), {}), study.AXES)
+    of = Selector(Results(filled, runs, pd.DataFrame(), {}), study.AXES)
     judged = judge_all(study.CLAIMS, of, looks=looks)
     for verdict in judged[0]:
         print(sentence(verdict))

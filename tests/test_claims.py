@@ -15,7 +15,7 @@ from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.effects import as_effects, by_claim, read_effects, write_effects
 from jaxstudies.evidence.estimands import ESTIMANDS, Estimand, Method
 from jaxstudies.evidence.verdicts import Undecidable, judge, judge_all, sentence, to_json
-from jaxstudies.results import Selector, have_label
+from jaxstudies.selection import Selector, have_label
 from jaxstudies.study import Results
 
 SEEDS = pd.RangeIndex(40, name="seed")

@@ -10,6 +10,7 @@ import pytest
 
 from jaxstudies import results, study
 from jaxstudies.evidence import theory
+from jaxstudies.selection import Selector
 from jaxstudies.studies import depth_scales
 from jaxstudies.studies.depth_scales.claims import in_scales, trainable_depth
 from jaxstudies.studies.depth_scales.config import Config
@@ -85,7 +86,7 @@ def rows_of(accuracies, **labels):
 
 def test_trainable_depth_lies_where_accuracy_falls_through_half():
     runs = pd.DataFrame(rows_of({10: [0.9, 0.2, 0.9, 0.9], 20: [0.7, 0.2, 0.9, 0.5], 40: [0.3, 0.9, 0.8, 0.1]}))
-    of = results.Selector(study.Results(Config(), runs, pd.DataFrame(), {}), {})
+    of = Selector(study.Results(Config(), runs, pd.DataFrame(), {}), {})
     depths = trainable_depth(of, (10, 20, 40), 1.0)
     # Halfway between the logarithms of 20 and 40; at once; not at all; at a depth itself.
     np.testing.assert_allclose(depths, [20 * 2**0.5, 10, 40, 20])

@@ -20,6 +20,7 @@ from jaxstudies.networks import diagnostics, mnist, preparation
 from jaxstudies.networks.data import Dataset, as_inputs
 from jaxstudies.networks.models import Layer, orthonormalize
 from jaxstudies.output import table
+from jaxstudies.selection import Selector
 from jaxstudies.studies import initialization
 from jaxstudies.studies.initialization import draws, simulation
 from jaxstudies.studies.initialization.claims import GLOROT, last_spread
@@ -308,7 +309,7 @@ def test_a_spread_is_that_of_the_last_layer_over_the_first(made_up):
     assert claim.effect.keywords == {"activation": "sigmoid", "init": GLOROT}
     rows = pd.DataFrame({"activation": "tanh", "init": "glorot_normal", "sigma": np.nan, "seed": [0]})
     rows["variance"] = [np.array([[0.04, 0.03, 0.01]])]
-    of = from_table.Selector(Results(initialization.Config(), rows, pd.DataFrame(), {}), initialization.AXES)
+    of = Selector(Results(initialization.Config(), rows, pd.DataFrame(), {}), initialization.AXES)
     assert last_spread(of, "tanh", GLOROT).tolist() == [pytest.approx(0.5)]
     assert made_up["well_distributed.sigmoid"].verdict == "not tested"
 

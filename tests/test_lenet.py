@@ -16,7 +16,6 @@ import optax
 import pandas as pd
 import pytest
 
-from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo, tracing
@@ -29,6 +28,7 @@ from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.normalization import precise_batch_stats
 from jaxstudies.output import plotting, table
 from jaxstudies.output.table import stacked
+from jaxstudies.selection import Selector
 from jaxstudies.studies import lenet
 from jaxstudies.studies.lenet import notebook, simulation
 from jaxstudies.studies.lenet.design import ARMS, load
@@ -335,7 +335,7 @@ def test_a_config_does_not_start_the_backend_and_settings_fill_in_what_it_leaves
 
 
 def selector(runs):
-    return from_table.Selector(Results(None, runs, pd.DataFrame(), {}), lenet.AXES)
+    return Selector(Results(None, runs, pd.DataFrame(), {}), lenet.AXES)
 
 
 def table_of(final):
@@ -442,7 +442,7 @@ def at_budgets(num_epochs, seeds=8):
 
 
 def test_the_notebook_s_budgets_are_its_own_in_claims_table_and_figure():
-    verdicts = {v.id: v for v in judge_all(notebook.CLAIMS, from_table.Selector(at_budgets(15), lenet.AXES))[0]}
+    verdicts = {v.id: v for v in judge_all(notebook.CLAIMS, Selector(at_budgets(15), lenet.AXES))[0]}
     assert verdicts["own_budgets.above"].effect == pytest.approx(1)  # 15 epochs against 5
     assert verdicts["own_budgets.both_bn"].effect == pytest.approx(2)
     assert verdicts["own_budgets.both_dropout"].effect == pytest.approx(1)
@@ -454,7 +454,7 @@ def test_the_notebook_s_budgets_are_its_own_in_claims_table_and_figure():
 
 def test_fewer_epochs_than_the_notebook_s_are_not_held_against_it():
     few = at_budgets(5)
-    verdicts = {v.id: v.verdict for v in judge_all(notebook.CLAIMS, from_table.Selector(few, lenet.AXES))[0]}
+    verdicts = {v.id: v.verdict for v in judge_all(notebook.CLAIMS, Selector(few, lenet.AXES))[0]}
     assert verdicts["own_budgets.above"] == "not tested" and verdicts["own_budgets.input_bn"] != "not tested"
     assert set(lenet.tables(few)["notebook"]["arm"]) == {"raw_bn", "bn_input"}
     assert lenet.tables(at_budgets(2)) == {} == notebook.plot(at_budgets(2), LOOK)

@@ -23,8 +23,8 @@ from jaxstudies.commands import command
 from jaxstudies.engine import tracing
 from jaxstudies.evidence import intervals
 from jaxstudies.output import table
-from jaxstudies.results import Selector
 from jaxstudies.runs import run
+from jaxstudies.selection import Selector
 from jaxstudies.study import Claim, Results, Setting, Study
 
 

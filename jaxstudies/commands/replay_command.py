@@ -20,7 +20,7 @@ from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
 from jaxstudies.output.words import words
 from jaxstudies.replays import Replay, replay
-from jaxstudies.results import have_label
+from jaxstudies.selection import have_label
 
 DESCRIPTION = "Run one run again by the program that made its row; print it, and draw it among all of its setting."
 

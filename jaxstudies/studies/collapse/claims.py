@@ -11,7 +11,7 @@ import pandas as pd
 from jaxstudies.evidence import theory
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES
 from jaxstudies.output.words import words
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.collapse.config import Config
 from jaxstudies.studies.collapse.design import DEEP, DEPTH, INITS, SAFE, TARGETS
 from jaxstudies.studies.dying_relu.claims import COLLAPSE, PAPER, SELECTION, by_other_rules

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.depth_scales.config import Config
 from jaxstudies.studies.depth_scales.simulation import DROPOUT_DEPTH, RELU_VARIANCES
 from jaxstudies.studies.depth_scales.summary import depth_scale

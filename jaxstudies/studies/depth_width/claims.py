@@ -9,7 +9,7 @@ import pandas as pd
 from jaxstudies.evidence.claims import with_primary
 from jaxstudies.evidence.verdicts import Undecidable
 from jaxstudies.output.words import WORDS
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.depth_width.config import Config
 from jaxstudies.studies.depth_width.shapes import choose_shapes
 from jaxstudies.studies.depth_width.summary import known_shapes, summarize

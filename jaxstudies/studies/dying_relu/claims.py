@@ -10,7 +10,7 @@ import pandas as pd
 from jaxstudies.evidence.effects import Effect
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES
 from jaxstudies.output.words import WORDS
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.dying_relu.config import Config
 from jaxstudies.studies.dying_relu.counts import add_partners, has, in_epochs
 from jaxstudies.study import Claim, Results

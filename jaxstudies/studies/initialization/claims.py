@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.evidence.claims import with_primary
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.initialization.config import Config
 from jaxstudies.study import Claim
 

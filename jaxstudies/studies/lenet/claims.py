@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxstudies.evidence.claims import Claim, with_primary
 from jaxstudies.output.words import words
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, SPLITS
 

@@ -17,7 +17,7 @@ from jaxstudies.networks.convnets import HIDDEN_LAYERS
 from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
 from jaxstudies.output.words import words
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.lenet import claims, notebook
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, SPLITS

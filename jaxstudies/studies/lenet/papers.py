@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.lenet import claims, notebook
 from jaxstudies.studies.lenet.claims import (
     ABOVE_0,

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.order_chaos.config import Config
 from jaxstudies.studies.order_chaos.summary import POINT, expected
 from jaxstudies.study import Claim, Results

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.perceptron.config import Config
 from jaxstudies.studies.perceptron.design import MAP_EPOCHS, MAP_RATES
 from jaxstudies.study import Claim

@@ -7,7 +7,7 @@ import pandas as pd
 
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES
 from jaxstudies.output.words import words
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.dying_relu.claims import NOTEBOOK, PROBLEMS
 from jaxstudies.studies.reported.config import REPORTED, Config, Reported
 from jaxstudies.study import Claim

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from jaxstudies.evidence.shares import shares_by
 from jaxstudies.output import plotting, table
 from jaxstudies.output.words import words
-from jaxstudies.results import Selector
+from jaxstudies.selection import Selector
 from jaxstudies.studies.rescue.config import LEARNED, Config
 from jaxstudies.study import Claim, Results
 
