@@ -155,6 +155,9 @@ def configs(name):
     if name == "depth_width":
         drawn["shapes"] = st.sampled_from([("1",), ("1-1-1-1",), ("2,3", "2-2,2-3"), ("512",)])
         drawn["sgd_rates"] = st.just(kind.sgd_rates)
+    if name == "trainability":  # of other lengths, or where points cannot be told apart, they are refused
+        drawn["center"] = st.sampled_from([None, (0.0, 0.0), (-15.0, 15.0)])
+        drawn["span"] = drawn["span_of_all"] = st.sampled_from([1e-9, 0.1, 30.0])
 
     return st.fixed_dictionaries(drawn)
 
