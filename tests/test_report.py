@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from html import unescape
 from pathlib import Path
@@ -204,6 +205,14 @@ def test_a_study_of_the_reader_s_is_on_the_page_like_ours(monkeypatch, tmp_path,
     assert "jaxstudies mine.py --shift 0.0 1.0 --seeds 20 --seed 0<" in text and str(tmp_path) not in text
     assert text.count("a quick look: 1,000 seeds are usual<") == 1
     assert "cannot be judged anew" not in text
+
+
+def test_a_page_is_written_without_jax(tmp_path):
+    code = "import sys; from jaxstudies.commands.main import main; main(sys.argv[1:]); assert 'jax' not in sys.modules"
+    directories = [str(ROOT / "figures" / name) for name in ("born_dead", "order_chaos")]
+    command_ = [sys.executable, "-c", code, "report", *directories, "--out", str(tmp_path / "page.html")]
+    subprocess.run(command_, check=True, cwd=ROOT)
+    assert (tmp_path / "page.html").read_text("utf-8").count('<svg class="cell"') == 180
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """From finished blocks, and from an earlier table with the first seeds, to the rows of a table."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def steps_of(design: Design, shapes: Shapes, most: int) -> Iterator[tuple[tuple[
     A block has the rows of all settings for the next seeds, or, where the settings are very many,
     of some of them; each setting's rows stand together. How many seeds there are changes nothing.
     """
-    row_bytes = sum(a.dtype.itemsize * a.size for a in shapes.values())
+    row_bytes = sum(a.dtype.itemsize * math.prod(a.shape) for a in shapes.values())
     rows = max(min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(row_bytes, 1)), 1)
     number = design.num_settings
     step = Size(min(number, rows), max(rows // number, 1))

@@ -27,7 +27,7 @@ from jaxstudies.engine.programs import Launch
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
 from jaxstudies.errors import Notice, StudyError, warn
 from jaxstudies.output import table
-from jaxstudies.output.table import Shapes
+from jaxstudies.output.table import Shaped, Shapes
 
 RUNS_PER_CPU = 512
 """Runs per CPU core and block, so that tiny networks stay within the caches; a study of larger runs says so."""
@@ -233,7 +233,7 @@ def shapes_of(task: Task) -> Shapes:
             used |= traced.uses_key
     if not used:
         warn("simulate does not use its key, so that all seeds come out alike", KeyUnused)
-    together: Shapes = {}
+    together: dict[str, Shaped] = {}
     for name, shape in (item for shapes in seen.values() for item in shapes.items()):
         other = together.setdefault(name, shape)
         if (other.shape, other.dtype) != (shape.shape, shape.dtype):

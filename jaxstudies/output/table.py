@@ -6,10 +6,10 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
-import jax
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -25,7 +25,23 @@ ARRAY_BYTES = 2**28
 ROWS_READ = 10_000
 """Rows that are read at a time: on the way to what pandas holds they take up several times their bytes."""
 
-Shapes = dict[str, jax.ShapeDtypeStruct]
+
+@runtime_checkable
+class Shaped(Protocol):
+    """What has a shape and a type of numbers, as `jax.ShapeDtypeStruct` has; whoever reads tables needs no JAX."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of its axes."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Type of its numbers."""
+        ...
+
+
+Shapes = Mapping[str, Shaped]
 """Shape and type of each measure."""
 Piece = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
 """Settings (by position), seeds, and measures with axes of seeds and settings first."""
