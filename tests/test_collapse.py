@@ -9,6 +9,7 @@ from test_dying_relu import results_of
 
 from jaxstudies import results
 from jaxstudies.evidence import theory
+from jaxstudies.evidence.effects import by_claim
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES
 from jaxstudies.output import table
 from jaxstudies.studies import collapse, dying_relu
@@ -62,6 +63,18 @@ def test_where_it_is_otherwise_it_is_refuted():
     assert len(shares) == 15 and {verdicts[id_].verdict for id_ in shares} == {"refuted"}
     assert (verdicts["bounds"].verdict, verdicts["safe_region"].verdict) == ("refuted", "refuted")
     assert verdicts["wider.3"].verdict == verdicts["deeper"].verdict == "inconclusive"  # they are alike
+
+
+@pytest.mark.parametrize("rule", [rule for rule in COLLAPSE_RULES if rule != "zero_slope"])
+def test_by_another_rule_claims_are_about_the_networks_that_it_names(rule):
+    """What the rule names is what zero slopes name elsewhere."""
+    some, other = made(as_reported, 100), made(as_reported, 100)
+    shift = COLLAPSE_RULES.index(rule) - ZERO_SLOPE
+    other.runs["collapsed"] = other.runs["collapsed"].map(lambda flags: np.roll(flags, shift, axis=1))
+    own, read = by_claim(results.judge(STUDY, some)[1]), by_claim(results.judge(STUDY, other)[1], rule)
+    assert set(own) == set(read)
+    for id_, effects in own.items():
+        np.testing.assert_array_equal(read[id_][["seed", "value"]], effects[["seed", "value"]])
 
 
 def test_a_network_that_is_not_finite_is_no_constant():

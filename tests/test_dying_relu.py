@@ -20,6 +20,8 @@ from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo
 from jaxstudies.evidence import verdicts
+from jaxstudies.evidence.effects import by_claim
+from jaxstudies.evidence.estimands import counts_of
 from jaxstudies.output import table
 from jaxstudies.studies import dying_relu
 from jaxstudies.studies.dying_relu import counts
@@ -344,6 +346,17 @@ def test_pairs_are_of_the_same_seed_and_finite():
             rows = effects[effects["claim"] == verdict.id]
             assert rows["count"].sum() == len(seeds)
             assert rows.loc[rows["count"] > 1, "seed"].isna().all()
+
+
+def test_readings_are_the_shares_by_the_other_rules():
+    runs = outcomes(("relu", "leaky_relu"), 30)
+    _, effects = from_table.judge(STUDY, Results(dying_relu.Config(), runs, None, {}))
+    for id_, activation, own in (("relu_above_90", "relu", "zero_slope"), ("leaky_83", "leaky_relu", "zero_range")):
+        rows = runs[(runs["activation"] == activation) & ~runs["nonfinite"]]
+        for rule in counts.RULES:
+            read = by_claim(effects, "" if rule == own else rule)[id_]
+            share = np.average(read["value"], weights=counts_of(read))
+            assert share == pytest.approx(collapsed(rows, "trained", rule).mean())
 
 
 def test_claims_about_missing_settings_have_no_effects():
