@@ -1,4 +1,9 @@
-"""Charts of a summary: every setting with its interval, drawn so that each mark says what it is."""
+"""Charts of a summary: every setting with its interval, drawn so that each mark says what it is.
+
+They are SVG that is written here and that a small script answers for, and not a chart library's: nothing has to be
+bundled into the page or compiled in the browser, which the page's security policy forbids; they print, and they are
+there without JavaScript, too.
+"""
 
 import contextlib
 import math
