@@ -17,7 +17,7 @@ from jax.extend.core import jaxprs_in_params
 
 import jaxstudies
 from jaxstudies import training
-from jaxstudies.engine import devices, gather, monte_carlo, programs
+from jaxstudies.engine import devices, gather, monte_carlo, programs, tracing
 from jaxstudies.engine.blocks import make_plans, plan_size
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Points, Setting, make_design, points_design, product_design
@@ -734,3 +734,15 @@ def test_other_errors_of_programs_are_not_hidden(monkeypatch):
     monkeypatch.setattr(programs, "compile_block", lambda *arguments: fail)
     with pytest.raises(RuntimeError, match="something else"):
         run_training()
+
+
+def test_a_setting_of_jax_for_a_while_does_not_outlast_it():
+    class Double:
+        double = True
+
+    for config in (object(), Double()):
+        with jax.enable_x64(True), tracing.precision(config):
+            assert jax.numpy.zeros(1).dtype == "float64"
+        with tracing.precision(config):
+            assert (jax.numpy.zeros(1).dtype == "float64") == hasattr(config, "double")
+        assert jax.numpy.zeros(1).dtype == "float32"

@@ -42,12 +42,14 @@ def jax_settings() -> dict[str, object]:
 @contextmanager
 def precision(config: object) -> Iterator[None]:
     """Compute with 64 bits inside, if a config has a field `double` and it is true; else as JAX is set."""
-    before = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    jax.config.update("jax_enable_x64", before or getattr(config, "double", None) is True)
+    if getattr(config, "double", None) is not True or jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        yield
+        return
+    jax.config.update("jax_enable_x64", True)
     try:
         yield
     finally:
-        jax.config.update("jax_enable_x64", before)
+        jax.config.update("jax_enable_x64", False)
 
 
 class Traced(NamedTuple):
