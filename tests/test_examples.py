@@ -18,10 +18,10 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "scripts" / "examples").glob("
 SMALL = {
     "born_dead": ["--seeds", "40", "--depths", "1", "2", "5", "--widths", "2", "3"],
     "collapse": ["--seeds", "2", "--epochs", "1", "--long-epochs", "1"],
-    "depth_width": ["--seeds", "1", "--epochs", "1", "--shapes", "16,16-16", "--num-examples", "400"],
+    "depth_width": ["--seeds", "1", "--epochs", "1", "--shapes", "8,16,8-8,8-16", "--num-examples", "400"],
     "dying_relu": ["--seeds", "6", "--epochs", "1", "--long-epochs", "0", "--num-examples", "128"],
     "initialization": ["--seeds", "1", "--dataset", "digits", "--activations", "tanh", "--epochs", "1"],
-    "lenet": ["--seeds", "1", "--dataset", "digits", "--epochs", "1", "--arms", "standardized", "bn_input"],
+    "lenet": ["--seeds", "1", "--dataset", "digits", "--epochs", "5", "--arms", "standardized", "bn_input"],
     "order_chaos": ["--seeds", "1", "--dataset", "digits", "--points", "3", "--width", "10"],
     "perceptron": ["--seeds", "20", "--num-test", "50"],
     "reported": ["--seeds", "2", "--epochs", "1", "--inits", "he_normal", "keras_uniform"],

@@ -21,6 +21,7 @@ from jaxstudies.commands import command, flags, options
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine import devices, tracing
 from jaxstudies.engine.monte_carlo import Timing, shapes_of
+from jaxstudies.engine.planes import Plane, refined_pictures
 from jaxstudies.evidence.verdicts import sentence
 from jaxstudies.networks.activations import activation_named
 from jaxstudies.output import plotting
@@ -90,6 +91,10 @@ def beside_of(study, config):
     if study.name == "depth_width":
         alone = pd.DataFrame([network.labels | {"seconds_per_epoch": 1.0} for network in networks(config)])
         return {"alone": alone, "baselines": fit_baselines(config, lambda name, compute: compute())}
+    if study.name == "trainability" and config.refine:
+        planes = {name: Plane((0.0, 0.0), 1.0, config.refine) for name in config.conditions}
+        refined = refined_pictures(planes, lambda name, x, y: x + y < 0.1, 8, lambda name, compute: compute())
+        return {"refined": refined}
     return {}
 
 

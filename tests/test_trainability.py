@@ -254,6 +254,16 @@ def test_a_center_of_another_number_of_values_is_refused(center):
         command.parse(load("trainability"), ["--center", *center])
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(["--span", "1e-9", "--zooms", "9"], "--span 1e-09 (zoom_5): 96"), (["--span", "1e-30"], "--span 1e-30: must")],
+)
+def test_points_that_cannot_be_told_apart_are_refused_by_the_flag(flags, said, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(load("trainability"), [*flags, "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
 def test_two_networks_have_no_majority_of_three():
     noise = np.random.default_rng(0).random((2, 24, 24)) < 0.5
     assert verdicts(list(noise), seeds=2)["smooth.tanh"].verdict == "not tested"

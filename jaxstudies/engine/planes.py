@@ -45,6 +45,11 @@ class Plane(NamedTuple):
         (x, y), half = self.center, self.span / 2
         return x - half, x + half, y - half, y + half
 
+    def check(self, named: str) -> None:
+        """Raise ValueError, which begins with what is `named`, if powers of ten of points are the same."""
+        if min(len(np.unique(10.0**axis)) for axis in self.axes) < self.points:
+            raise ValueError(f"{named}: {self.points} points across cannot be told apart")
+
     def by_tiles(self) -> tuple[Float[np.ndarray, " all"], Float[np.ndarray, " all"]]:
         """Return what all points have across, and upwards, so ordered that squares of any size stand together.
 

@@ -58,9 +58,9 @@ class Config:
     """Points along each axis where all networks are trained, if there are several."""
     center: tuple[Coordinate, Coordinate] | None = None
     """Center of the plane: the decimal logarithm of what is across, and that of the rate upwards (on the boundary)."""
-    span: Annotated[float, Interval(gt=0, le=DECADES)] = 3.0
+    span: Annotated[float, Interval(ge=1e-9, le=DECADES)] = 3.0
     """Length of each axis of the picture, in decades."""
-    span_of_all: Annotated[float, Interval(gt=0, le=DECADES)] = 0.3
+    span_of_all: Annotated[float, Interval(ge=1e-9, le=DECADES)] = 0.3
     """The same, where all networks are trained."""
     steps: Annotated[int, Interval(ge=1, le=10**6)] = 500
     """Steps of gradient descent."""

@@ -20,18 +20,23 @@ ALL = "all"
 def parts(config: Config, condition: str) -> dict[str, Plane]:
     """Return the plane of each part of the design."""
     center = config.center or CONDITIONS[condition].center
-    names = ["picture", *(f"zoom_{number}" for number in range(1, config.zooms + 1))]
-    planes = {name: Plane(center, config.span / ZOOM**number, config.points) for number, name in enumerate(names)}
+    spans = {f"zoom_{i}" if i else "picture": config.span / ZOOM**i for i in range(config.zooms + 1)}
+    planes = {name: Plane(center, span, config.points) for name, span in spans.items()}
     return planes | ({ALL: Plane(center, config.span_of_all, config.points_of_all)} if config.seeds > 1 else {})
 
 
 def settings(config: Config) -> Design:
-    """Return the points, for each condition and part."""
+    """Return the points, for each condition and part.
+
+    Raises:
+        ValueError: Points lie so near one another that their numbers are the same.
+    """
 
     def listed() -> Iterator[Points]:
         for name in config.conditions:
             arguments = {"condition": CONDITIONS[name], "steps": config.steps}
             for part, plane in parts(config, name).items():
+                plane.check(f"--span-of-all {config.span_of_all}" if part == ALL else f"--span {config.span} ({part})")
                 columns = {label: 10.0**exponent for label, exponent in zip("xy", plane.by_tiles(), strict=True)}
                 yield Points({"condition": name, "part": part}, columns, arguments, None if part == ALL else 1)
 
@@ -43,8 +48,8 @@ def beside(config: Config, remember: Remember) -> dict[str, pd.DataFrame]:
     planes = {name: parts(config, name)["picture"]._replace(points=config.refine) for name in config.conditions}
 
     def trains(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        static = {"condition": CONDITIONS[name], "steps": config.steps}
         how = {"seed": config.seed, "chunk_size": 2 * RUNS_PER_DEVICE, "identity": identity_of}
-        return run_points(simulate, "converged", {"x": 10.0**x, "y": 10.0**y}, static, **how)
+        points, static = {"x": 10.0**x, "y": 10.0**y}, {"condition": CONDITIONS[name], "steps": config.steps}
+        return run_points(simulate, "converged", points, static, **how)
 
     return {"refined": refined_pictures(planes, trains, COARSEST, remember)} if config.refine else {}
