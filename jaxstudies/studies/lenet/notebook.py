@@ -51,7 +51,7 @@ REPORTED: dict[ArmName, Reported] = {
     "bn_dropout": Reported(15, 97.95),
 }
 """By the arm that was trained there: "standard normalization" was never given the training set's mean and deviation."""
-BUDGETS = {arm: reported.epochs for arm, reported in REPORTED.items()}
+BUDGETS: dict[ArmName, int] = {arm: reported.epochs for arm, reported in REPORTED.items()}
 
 
 def claim(id_: str, words: str, weights: Weights, problem: int, says: str) -> Claim:
@@ -91,11 +91,8 @@ def reached(results: Results) -> dict[ArmName, np.ndarray]:
     They are with running averages. An arm that was trained for fewer epochs is left out.
     """
     runs = results.runs
-    by_arm: dict[ArmName, np.ndarray] = {
-        arm: curves(runs[runs["arm"] == arm], "accuracy", "running", "test")
-        for arm in BUDGETS
-        if arm in set(runs["arm"])
-    }
+    trained = [arm for arm in BUDGETS if (runs["arm"] == arm).any()]
+    by_arm = {arm: curves(runs[runs["arm"] == arm], "accuracy", "running", "test") for arm in trained}
     return {arm: 100 * seen[:, BUDGETS[arm] - 1] for arm, seen in by_arm.items() if seen.shape[1] >= BUDGETS[arm]}
 
 
