@@ -23,7 +23,6 @@ from jaxstudies.studies.lenet.claims import (
     Weights,
     contrast,
 )
-from jaxstudies.studies.lenet.config import ArmName
 from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Claim, Results
 
@@ -44,14 +43,14 @@ class Reported(NamedTuple):
     accuracy: float
 
 
-REPORTED: dict[ArmName, Reported] = {
+REPORTED: dict[str, Reported] = {
     "raw_bn": Reported(5, 95.11),
     "bn_input": Reported(5, 97.72),
     "dropout": Reported(15, 96.01),
     "bn_dropout": Reported(15, 97.95),
 }
 """By the arm that was trained there: "standard normalization" was never given the training set's mean and deviation."""
-BUDGETS: dict[ArmName, int] = {arm: reported.epochs for arm, reported in REPORTED.items()}
+BUDGETS = {arm: reported.epochs for arm, reported in REPORTED.items()}
 
 
 def claim(id_: str, words: str, weights: Weights, problem: int, says: str) -> Claim:
@@ -85,7 +84,7 @@ CLAIMS = (
 )
 
 
-def reached(results: Results) -> dict[ArmName, np.ndarray]:
+def reached(results: Results) -> dict[str, np.ndarray]:
     """Return final test accuracies, in percent, of the networks of each arm of the notebook, at its budget.
 
     They are with running averages. An arm that was trained for fewer epochs is left out.
