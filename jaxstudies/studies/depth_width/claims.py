@@ -105,22 +105,22 @@ def depth_claims(config: Config, recipe: str, deep: int) -> list[Claim]:
     end = f"{NUMBER[deep]}_over_{NUMBER[deep - 1]}.{recipe}"
     over = f"over {depths.count(deep)} shapes against {depths.count(deep - 1)}"
 
+    of_time = partial(
+        Claim, source=NOTEBOOK, where="problem 4.2", not_shown="other machines, and other shapes", figure="time"
+    )
+
     def time(id_: str, at_equal: str) -> Claim:
-        return Claim(
+        return of_time(
             f"{id_}.{end}",
             f"An epoch takes longer with {words}, at equal {at_equal.replace('_', ' ')} ({by})",
             partial(longer, recipe=recipe, deep=deep, at_equal=at_equal),
             (1.0, np.inf),
-            NOTEBOOK,
-            "median",
+            estimand="median",
             ends="(]",
-            where="problem 4.2",
             says="training time grows with depth",
             unit="times as long",
             method="one network alone; shapes within the shallower ones' range, against their interpolated time",
             population=SHAPES_ALONE,
-            not_shown="other machines, and other shapes",
-            figure="time",
         )
 
     steeper = Claim(
@@ -140,21 +140,17 @@ def depth_claims(config: Config, recipe: str, deep: int) -> list[Claim]:
         not_shown="other shapes, and longer budgets",
         figure="rmse",
     )
-    rises = Claim(
+    rises = of_time(
         f"time_slope.{end}",
         f"An epoch's time rises less steeply with parameters with {words} ({by})",
         partial(steepness, recipe=recipe, deep=deep),
         (-np.inf, 0.0),
-        NOTEBOOK,
         ends="[)",
-        where="problem 4.2",
         says="one layer's time rises most steeply with parameters",
         unit="difference of log-log slopes",
         method="least-squares slope of log seconds on log parameters over shapes, deeper minus shallower, by repeat",
         population=REPEATED,
         near_normal="a slope over shapes weighs the logarithms of several times",
-        not_shown="other machines, and other shapes",
-        figure="time",
     )
     return [steeper, time("time", "parameters"), time("time_by_units", "hidden_units"), rises]
 

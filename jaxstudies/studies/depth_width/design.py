@@ -16,9 +16,9 @@ from jaxstudies.studies.depth_width.simulation import count_parameters
 MODERN = (128, 256, 128)
 """Shape of the network on Fourier features. It has ReLU: sines end up further from the floor."""
 COMPILE_SECONDS = 5.0
-"""Of a program, on a slow machine of two cores."""
+"""Of a program: twice what one training took on a slow machine of two cores, as the search is another."""
 RATES_TRIED = 4
-"""Of a network, about."""
+"""Of a network, as is assumed: the least is three."""
 
 
 class Network(NamedTuple):
@@ -80,8 +80,8 @@ def labels_of(config: Config, network: Network) -> dict[str, object]:
 def run_seconds(config: Config, kind: Kind) -> float:
     """Estimate the seconds of a run: launches and products.
 
-    On a quick machine it was four times too long, and `COMPILE_SECONDS` twice: some shapes that
-    could share a program then do not, which cost seconds of minutes.
+    On a quick machine an epoch was four times as fast, and compiling twice: some shapes that could
+    share a program then do not.
     """
     num_inputs = 2 * config.num_features if kind.features == "fourier" else 2
     parameters = sum((inputs + 1) * outputs for inputs, outputs in pairwise((num_inputs, *kind.widths, 1)))
