@@ -26,7 +26,8 @@ from jaxstudies.evidence.verdicts import sentence
 from jaxstudies.networks.activations import activation_named
 from jaxstudies.output import plotting
 from jaxstudies.studies.depth_width.beside import fit_baselines
-from jaxstudies.studies.depth_width.design import networks
+from jaxstudies.studies.depth_width.design import labels_of, networks
+from jaxstudies.studies.depth_width.timing import REPEATS
 from jaxstudies.studies.initialization import figures as initialization_figures
 from jaxstudies.study import Claim, Results, from_module, load, task_of
 
@@ -89,7 +90,8 @@ def beside_of(study, config):
     if study.name == "lenet":
         return {"steps": pd.DataFrame({"arm": list(config.arms), "ms_per_step": 1.0})}
     if study.name == "depth_width":
-        alone = pd.DataFrame([network.labels | {"seconds_per_epoch": 1.0} for network in networks(config)])
+        timed = [labels_of(config, network) | {"seconds_per_epoch": 1.0} for network in networks(config)]
+        alone = pd.concat([pd.DataFrame(timed).assign(repeat=i) for i in range(REPEATS)])
         return {"alone": alone, "baselines": fit_baselines(config, lambda name, compute: compute())}
     if study.name == "trainability" and config.refine:
         planes = {name: Plane((0.0, 0.0), 1.0, config.refine) for name in config.conditions}
@@ -109,7 +111,7 @@ def answer(study, finished, out):
         paths = plotting.save(figures, out, study.CAPTIONS)
     assert paths and all(path.stat().st_size > 2000 for path in paths)
     # Numbers are made up that no run can have, as accuracies beyond 1.
-    assert all("bounds (" in str(error) for error in wrong)
+    assert all("bounds (" in str(error) for error in wrong), wrong
     return summary, verdicts, figures
 
 
