@@ -1,4 +1,11 @@
 import gc
+import os
+import shutil
+import tempfile
+
+# What commands compile is kept for the tests of one run, and never where the user's is.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["JAXSTUDIES_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxstudies-tests-")
 
 import hypothesis
 import jax
@@ -35,6 +42,11 @@ QUICK |= {
     "engine::test_finished_chunks_are_not_run_again_and_damaged_ones_are",
     "training::test_one_sgd_step_equals_the_hand_formula",
 }
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["JAXSTUDIES_CACHE_DIR"], ignore_errors=True)
 
 
 def pytest_collection_finish(session):

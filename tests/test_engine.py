@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jax.extend.core import jaxprs_in_params
 
 import jaxstudies
 from jaxstudies import training
@@ -110,14 +109,6 @@ def first_seeds(runs, number):
     return runs[runs["seed"] < number].reset_index(drop=True)
 
 
-def primitives(jaxpr):
-    """Yield all operations of a program, those of inner programs as well."""
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for inner in jaxprs_in_params(eqn.params):
-            yield from primitives(inner)
-
-
 def block_program(simulate, levels, num_seeds):
     """Return the operations of the program of a design's first group."""
     group = product_design(simulate, levels).groups[0]
@@ -129,7 +120,7 @@ def block_program(simulate, levels, num_seeds):
 
     seeds = jnp.arange(num_seeds, dtype=jnp.uint32)
     traced = jax.make_jaxpr(block)(jax.random.key(0), seeds, group.mapped, group.fixed)
-    return list(primitives(traced.jaxpr))
+    return list(tracing.equations(traced.jaxpr))
 
 
 def count_programs(monkeypatch):
@@ -740,8 +731,10 @@ def test_a_setting_of_jax_for_a_while_does_not_outlast_it():
     class Double:
         double = True
 
+    # JAX has moved it.
+    enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
     for config in (object(), Double()):
-        with jax.enable_x64(True), tracing.precision(config):
+        with enable_x64(True), tracing.precision(config):
             assert jax.numpy.zeros(1).dtype == "float64"
         with tracing.precision(config):
             assert (jax.numpy.zeros(1).dtype == "float64") == hasattr(config, "double")

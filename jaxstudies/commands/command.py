@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxstudies import configs
+from jaxstudies import compilation_cache, configs
 from jaxstudies.commands import endings, options
 from jaxstudies.commands.answer import report
 from jaxstudies.commands.endings import UsageError
@@ -76,7 +76,7 @@ def _mistake(error: BaseException) -> str | None:
 def _main(study: Study, argv: list[str]) -> None:
     config, seeds, chosen = parse(study, argv)
     out = chosen.out or Path("results") / study.name
-    with tracing.precision(config):
+    with tracing.precision(config), compilation_cache.programs_kept():
         if chosen.plan:
             plan(study, config, seeds, chosen)
         elif chosen.plots_only:

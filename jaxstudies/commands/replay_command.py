@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from jaxstudies import locks
+from jaxstudies import compilation_cache, locks
 from jaxstudies.commands import endings, flags
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine.programs import OutOfMemory
@@ -89,7 +89,8 @@ def main(argv: list[str]) -> None:
     """
     with endings.explained("replay", _mistake, after=""):
         options = flags.parse(Options, argv, prog="jaxstudies replay", description=DESCRIPTION)
-        replayed = replay(options.directory, parse_setting(options.setting), options.seed)
+        with compilation_cache.programs_kept():
+            replayed = replay(options.directory, parse_setting(options.setting), options.seed)
         print(replayed)
         if path := draw(options, replayed):
             print(f"\n{path}")

@@ -71,9 +71,11 @@ def differences(directory: Path, options: Options) -> list[str]:
     """Return what differs in a directory, in lines."""
     found = list(records.verify(directory))
     if options.from_runs:
-        from jaxstudies.commands import recomputed  # it needs JAX
+        from jaxstudies import compilation_cache  # both need JAX
+        from jaxstudies.commands import recomputed
 
-        found += recomputed.differences(directory)
+        with compilation_cache.programs_kept():
+            found += recomputed.differences(directory)
     return found
 
 

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from tqdm import tqdm
 
+from jaxstudies import compilation_cache
 from jaxstudies.engine import memory, prng, tracing
 from jaxstudies.engine.blocks import Block, Plan, Size
 from jaxstudies.engine.design import Group, Simulate
@@ -75,7 +76,7 @@ def compile_block(
     """
     traced = traced or tracing.trace(simulate, group, data)
     mesh = make_mesh(size, devices[:1] if traced.calls_host or is_debugged() else devices)
-    place = partial(_placed, mesh, size, _spread(mesh, data, EVERYWHERE))
+    place = partial(place_block, mesh, size, _spread(mesh, data, EVERYWHERE))
     if is_debugged():
 
         def itself(key, mapped, fixed):
@@ -100,7 +101,7 @@ def _spread(mesh: Mesh, tree: PyTree, spec: PartitionSpec) -> PyTree:
     return jax.device_put(tree, NamedSharding(mesh, spec))
 
 
-def _placed(
+def place_block(
     mesh: Mesh, size: Size, data: dict[str, PyTree], seed: int, first_seed: int, first_setting: int, group: Group
 ) -> tuple:
     """Return the arguments of a program, on its devices."""
@@ -114,7 +115,8 @@ def _placed(
     return key, _spread(mesh, seeds, BY_SEED), _spread(mesh, mapped, BY_SETTING), fixed
 
 
-def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compiled:
+def trace_block(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Traced:
+    """Trace what a program runs, for whatever platform it is lowered."""
     # Each device maps its own runs and nothing is communicated. check_vma must be off: with it, a
     # gradient inside the simulation with respect to anything that no seed has touched yet (a bias
     # of zeros) would be summed over the devices, and seeds would train one another.
@@ -123,10 +125,16 @@ def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compil
     mapped = jax.shard_map(block, mesh=mesh, check_vma=False, **specs)
     # Accelerators would round the factors of matrix products to 8 or 11 bits otherwise.
     with jax.default_matmul_precision("highest"):
-        lowered = prng.lower(jax.jit(mapped).trace(*arguments), mesh.devices.flat[0].platform)
+        return jax.jit(mapped).trace(*arguments)
+
+
+def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compiled:
+    platform = mesh.devices.flat[0].platform
+    with jax.default_matmul_precision("highest"):
+        lowered = prng.lower(trace_block(traced, mesh, arguments), platform)
     # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
     compiled = lowered.compile({"xla_llvm_disable_expensive_passes": True})
-    if mesh.devices.flat[0].platform == "cpu":
+    if platform == "cpu":
         memory.check(compiled, mesh.devices.size)
     return compiled
 
@@ -202,6 +210,7 @@ class Programs:
                     with choice.noting() as kernels:
                         compiled[size] = compile_block(self.simulate, plan.group, self.data, size, self.devices, traced)
                     self.kernels[program] = kernels
+                    compilation_cache.publish()
                     compiling += time.perf_counter() - before
                 values = compiled[size](seed, start, setting, plan.group)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:

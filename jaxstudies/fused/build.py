@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jax
 
+from jaxstudies import compilation_cache
 from jaxstudies.fused.kernel import Kernel, cpu_source, cuda_source, launcher_source
 
 CXX = ("c++", "g++", "clang++")
@@ -136,17 +137,23 @@ def register(kernel: Kernel, num_inputs: int, num_outputs: int, platform: str) -
         NoCompiler: There is none for the platform, or it fails.
     """
     target = architecture() if platform == "cuda" else platform
-    name = "jaxstudies_" + hashlib.sha256(f"{target} {kernel.source}".encode()).hexdigest()[:32]
+    sources = [cpu_source(kernel)]
+    if platform == "cuda":
+        sources = [CUDA_FLAGS, cuda_source(kernel), launcher_source(num_inputs, num_outputs, b"")]
+    made_from = "\n".join([target, *compiler(), CXX_FLAGS, *sources])
+    name = "jaxstudies_" + hashlib.sha256(made_from.encode()).hexdigest()[:32]
     if name in _LOADED:
         return name
+
+    def make(directory: Path) -> Path:
+        source = cpu_source(kernel)
+        if platform == "cuda":
+            image = compile_cuda(cuda_source(kernel), target, directory)
+            source = launcher_source(num_inputs, num_outputs, image)
+        return compile_cpp(source, directory)
+
     try:
-        with tempfile.TemporaryDirectory(prefix="jaxstudies-kernel-") as made:
-            directory = Path(made)
-            source = cpu_source(kernel)
-            if platform == "cuda":
-                image = compile_cuda(cuda_source(kernel), target, directory)
-                source = launcher_source(num_inputs, num_outputs, image)
-            library = ctypes.CDLL(str(compile_cpp(source, directory)))
+        library = compilation_cache.kernel(name, make, lambda path: ctypes.CDLL(str(path)))
     except OSError as error:  # the disk is full, say, or nothing there may be run
         raise NoCompiler(f"a kernel cannot be kept in {tempfile.gettempdir()} ({error.strerror or error})") from error
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(library.run), platform="CUDA" if platform == "cuda" else "cpu")
