@@ -37,6 +37,10 @@ with endings.explained("benchmark", after=""):  # Ctrl-C while they are imported
     from jaxstudies.output.files import writing
 
 
+Part = Literal["right", "whole", "sizes", "peers", "commands", "compiling", "rates", "choices", "models"]
+"""What `accelerator` measures, in this order."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What is timed and where the results go."""
@@ -101,8 +105,10 @@ class AcceleratorOptions:
 
     out: Path = Path("results/benchmark")
     """Directory for accelerator.json."""
-    only: tuple[Literal["right", "models", "sizes", "whole"], ...] | None = None
-    """Parts, if not all."""
+    only: tuple[Part, ...] | None = None
+    """Parts, if not all. right: the main job's outcomes here and on the CPU. whole, sizes, models: kernels and XLA, by
+    chunk, number and kind of networks. peers: a plain vmap. commands: whole commands, cold and with what they compiled
+    before. compiling: what it consists of. rates: studies by chunk. choices: what was chosen on a CPU, and what not."""
 
 
 def measure(options: Options) -> tuple[pd.DataFrame, list[str]]:
