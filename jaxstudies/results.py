@@ -13,10 +13,11 @@ from jaxstudies.arguments import short
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine.design import Design
 from jaxstudies.errors import StudyError
-from jaxstudies.evidence import intervals, records, registration, verdicts
+from jaxstudies.evidence import intervals, records, registration
 from jaxstudies.evidence.claims import Claim, with_own_ids
 from jaxstudies.evidence.effects import write_effects
-from jaxstudies.evidence.verdicts import Verdict, judge_all
+from jaxstudies.evidence.judging import effects_of, is_of_truth_values, judge_all
+from jaxstudies.evidence.verdicts import Verdict
 from jaxstudies.output import files, owned, table
 from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.output.table import Shapes
@@ -207,10 +208,10 @@ def try_claims(study: Study, design: Design, shapes: Shapes) -> None:
         try:
             with np.errstate(all="ignore"):
                 for reading in ("", *claim.readings):
-                    verdicts.effects_of(claim, of, reading)
+                    effects_of(claim, of, reading)
         except StudyError as error:
             cause = error.__cause__
-            if isinstance(cause, StudyError) or type(cause) is NameError or verdicts.is_of_truth_values(cause):
+            if isinstance(cause, StudyError) or type(cause) is NameError or is_of_truth_values(cause):
                 raise
 
 

@@ -23,7 +23,8 @@ from jaxstudies.engine.design import Simulate
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.errors import Notice, warn
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.evidence.verdicts import Verdict, judge_all, sentence
+from jaxstudies.evidence.judging import judge_all
+from jaxstudies.evidence.verdicts import Verdict, sentence
 from jaxstudies.output import files, live, nonfinite, owned, table
 from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.selection import Selector

@@ -19,7 +19,7 @@ from jaxstudies.evidence.boundaries import (
     stated,
 )
 from jaxstudies.evidence.boxcounting import BIAS, CURVES, SMOOTH, count_boxes, dimension, known_dimensions
-from jaxstudies.evidence.verdicts import judge_all
+from jaxstudies.evidence.judging import judge_all
 
 AT = np.arange(96) / 96
 

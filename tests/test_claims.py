@@ -14,7 +14,8 @@ from jaxstudies.evidence import intervals, verdicts
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.effects import as_effects, by_claim, read_effects, write_effects
 from jaxstudies.evidence.estimands import ESTIMANDS, Estimand, Method
-from jaxstudies.evidence.verdicts import Undecidable, judge, judge_all, sentence, to_json
+from jaxstudies.evidence.judging import judge_all
+from jaxstudies.evidence.verdicts import Undecidable, judge, sentence, to_json
 from jaxstudies.selection import Selector, have_label
 from jaxstudies.study import Results
 

@@ -21,7 +21,7 @@ from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo, tracing
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.monte_carlo import Execution
-from jaxstudies.evidence.verdicts import judge_all
+from jaxstudies.evidence.judging import judge_all
 from jaxstudies.networks import diagnostics, mnist
 from jaxstudies.networks.convnets import LeNet5, average_pool, convolve, dropout
 from jaxstudies.networks.data import Dataset

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jaxstudies.commands import main
 from jaxstudies.evidence import effects, records, registration, verdicts
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.evidence.verdicts import judge_all
+from jaxstudies.evidence.judging import judge_all
 from jaxstudies.study import load
 
 STUDY = '''

@@ -18,7 +18,8 @@ from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options, usual_seeds
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import records, registration
-from jaxstudies.evidence.verdicts import Verdict, judge_all, sentence
+from jaxstudies.evidence.judging import judge_all
+from jaxstudies.evidence.verdicts import Verdict, sentence
 from jaxstudies.output import curves, default_figures, nonfinite, owned, plotting, table
 from jaxstudies.output.files import writing
 from jaxstudies.output.table import UnreadableRuns
