@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxstudies.engine.planes import Plane, by_seed, grids, packed, refine_plane, refined_pictures, run_points, unpacked
+from jaxstudies.engine.planes import Plane, by_seed, grids, refine_plane, refined_pictures, run_points
 from jaxstudies.evidence.boxcounting import count_boxes
+from jaxstudies.grids import packed, unpacked
 from jaxstudies.output import planes as pictures
 from jaxstudies.output.planes import Window, ranked
 

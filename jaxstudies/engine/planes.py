@@ -1,8 +1,6 @@
 """Planes of two numbers: square windows of points, their rows as grids, and pictures refined near a boundary."""
 
-import base64
 import itertools
-import zlib
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +13,7 @@ from jaxstudies.engine.design import Design, Group, Simulate
 from jaxstudies.engine.levels import as_data
 from jaxstudies.engine.monte_carlo import Execution, Task, run_design
 from jaxstudies.engine.refinement import Refined, refine
+from jaxstudies.grids import packed
 
 Arrays = dict[str, np.ndarray]
 Remember = Callable[[str, Callable[[], Arrays]], Arrays]
@@ -134,17 +133,6 @@ def refine_plane(
         return np.concatenate(found)
 
     return refine(evaluate, plane.points, coarsest)
-
-
-def packed(grid: Bool[np.ndarray, "points points"]) -> str:
-    """Return a square grid of truth values as text."""
-    return base64.b64encode(zlib.compress(np.packbits(grid).tobytes(), 9)).decode()
-
-
-def unpacked(text: str, points: int) -> Bool[np.ndarray, "points points"]:
-    """Return a square grid from its text."""
-    bits = np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8), count=points**2)
-    return bits.astype(bool).reshape(points, points)
 
 
 def refined_pictures(

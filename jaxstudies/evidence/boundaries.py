@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from jaxstudies.engine.planes import unpacked
 from jaxstudies.evidence.boxcounting import BIAS, SMOOTH, count_boxes, dimension
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.effects import Effect
 from jaxstudies.evidence.intervals import Interval, mean_interval, order_statistics
+from jaxstudies.grids import unpacked
 
 Grid = Bool[np.ndarray, "points points"]
 GROUPS, LEAST = 5, 3

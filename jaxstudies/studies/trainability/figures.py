@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxstudies.engine.planes import Plane, by_seed, grids, unpacked
+from jaxstudies.engine.planes import Plane, by_seed, grids
+from jaxstudies.grids import unpacked
 from jaxstudies.output import planes as pictures
 from jaxstudies.output.planes import Window
 from jaxstudies.output.words import words
