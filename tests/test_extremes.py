@@ -95,7 +95,7 @@ def beside_of(study, config):
         return {"alone": alone, "baselines": fit_baselines(config, lambda name, compute: compute())}
     if study.name == "trainability" and config.refine:
         planes = {name: Plane((0.0, 0.0), 1.0, config.refine) for name in config.conditions}
-        refined = refined_pictures(planes, lambda name, x, y: x + y < 0.1, 8, lambda name, compute: compute())
+        refined = refined_pictures(planes, lambda name, x, y: x + y < 0.1, lambda name, compute: compute())
         return {"refined": refined}
     return {}
 

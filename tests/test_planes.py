@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxstudies.engine.planes import Plane, by_seed, grids, refine_plane, refined_pictures, run_points
+from jaxstudies.engine.planes import Plane, by_seed, coarsest_lattice, grids, refine_plane, refined_pictures, run_points
 from jaxstudies.evidence.boxcounting import count_boxes
 from jaxstudies.grids import packed, unpacked
 from jaxstudies.output import planes as pictures
@@ -71,16 +71,24 @@ def test_a_refined_plane_is_the_whole_one_and_is_kept_on_the_way():
             kept[name] = compute()
         return kept[name]
 
-    inside, evaluated = refine_plane(disc, plane, 8, "disc", remember)
+    inside, evaluated = refine_plane(disc, plane, "disc", remember)
     assert (inside == (np.hypot(across, up[:, None]) < 0.7)).all() and evaluated.mean() < 0.3
     assert len(kept) > 1 and all(name.startswith("disc ") for name in kept)
-    again = refine_plane(lambda x, y: pytest.fail("it was kept"), plane, 8, "disc", remember)
+    again = refine_plane(lambda x, y: pytest.fail("it was kept"), plane, "disc", remember)
     assert (again.inside == inside).all()
+
+
+@pytest.mark.parametrize(
+    ("points", "apart"), [(2, 8), (63, 8), (96, 8), (512, 8), (1023, 8), (1024, 16), (4095, 32), (4096, 64)]
+)
+def test_a_finer_picture_begins_with_no_finer_lattice_than_it_needs(points, apart):
+    """Else a picture of 4,096 x 4,096 would cost its coarsest lattice, a quarter of a million points."""
+    assert coarsest_lattice(points) == apart and apart & (apart - 1) == 0
 
 
 def test_refined_pictures_are_rows_with_their_grids_and_what_they_cost():
     planes = {name: Plane((0.0, 0.0), span, 40) for name, span in (("disc", 2.0), ("far", 0.1))}
-    rows = refined_pictures(planes, lambda name, x, y: disc(x, y), 8, lambda name, compute: compute())
+    rows = refined_pictures(planes, lambda name, x, y: disc(x, y), lambda name, compute: compute())
     assert rows["name"].tolist() == ["disc", "far"] and (rows["points"] == 40).all()
     assert (rows["runs"] == rows["share"] * 1600).all() and rows["share"][1] == 25 / 1600  # the coarsest lattice alone
     across, up = planes["disc"].axes

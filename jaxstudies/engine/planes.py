@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from tqdm import tqdm
 
 from jaxstudies.engine.design import Design, Group, Simulate
 from jaxstudies.engine.levels import as_data
@@ -108,18 +109,13 @@ def run_points(
 
 
 def refine_plane(
-    run: Callable[[np.ndarray, np.ndarray], Bool[np.ndarray, " n"]],
-    plane: Plane,
-    coarsest: int,
-    name: str,
-    remember: Remember,
+    run: Callable[[np.ndarray, np.ndarray], Bool[np.ndarray, " n"]], plane: Plane, name: str, remember: Remember
 ) -> Refined:
     """Return what is true at the points of a plane, of which only those near a boundary are run, see `refine`.
 
     Args:
         run: Returns what is true at points, given what they have across and upwards.
         plane: The plane.
-        coarsest: Points from one of the coarsest lattice to the next, a power of two.
         name: What is kept on the way has names that begin so.
         remember: Keeps what was run.
     """
@@ -127,19 +123,25 @@ def refine_plane(
 
     def evaluate(row: Int[np.ndarray, " n"], column: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         found = []
+        bar.total += len(row)
         for start in range(0, len(row), AT_ONCE):
             at = across[column[start : start + AT_ONCE]], up[row[start : start + AT_ONCE]]
             found.append(remember(f"{name} {next(number)}", lambda at=at: {"inside": run(*at)})["inside"])
+            bar.update(len(at[0]))
         return np.concatenate(found)
 
-    return refine(evaluate, plane.points, coarsest)
+    # How many points there are near the boundary is only seen as it is followed.
+    with tqdm(desc=f"{name}, points so far", total=0, unit="point", delay=1) as bar:
+        return refine(evaluate, plane.points, coarsest_lattice(plane.points))
+
+
+def coarsest_lattice(points: int) -> int:
+    """Return the points from one of the coarsest lattice to the next: 8, or more if that leaves 64 along a side."""
+    return max(8, 2 ** ((points // 64).bit_length() - 1)) if points >= 64 else 8
 
 
 def refined_pictures(
-    planes: Mapping[str, Plane],
-    run: Callable[[str, np.ndarray, np.ndarray], np.ndarray],
-    coarsest: int,
-    remember: Remember,
+    planes: Mapping[str, Plane], run: Callable[[str, np.ndarray, np.ndarray], np.ndarray], remember: Remember
 ) -> pd.DataFrame:
     """Return refined planes as rows: each one's name, points along a side, points that were run and their share, grid.
 
@@ -147,6 +149,6 @@ def refined_pictures(
     """
     rows = []
     for name, plane in planes.items():
-        inside, evaluated = refine_plane(partial(run, name), plane, coarsest, f"refined {name}", remember)
+        inside, evaluated = refine_plane(partial(run, name), plane, f"refined {name}", remember)
         rows.append((name, plane.points, int(evaluated.sum()), evaluated.mean(), packed(inside)))
     return pd.DataFrame(rows, columns=["name", "points", "runs", "share", "grid"])

@@ -11,8 +11,8 @@ from jaxstudies.studies.trainability.config import CONDITIONS, ZOOM, Config
 from jaxstudies.studies.trainability.simulation import simulate
 from jaxstudies.study import identity_of
 
-RUNS_PER_DEVICE, COARSEST = 32, 8
-"""Runs at once, whose hidden layers stay within the caches of a core; points between the coarsest lattice's."""
+RUNS_PER_DEVICE = 32
+"""Runs at once, whose hidden layers stay within the caches of a core."""
 ALL = "all"
 """The part of the design in which all networks are trained; the others are pictures of the first."""
 
@@ -52,4 +52,4 @@ def beside(config: Config, remember: Remember) -> dict[str, pd.DataFrame]:
         points, static = {"x": 10.0**x, "y": 10.0**y}, {"condition": CONDITIONS[name], "steps": config.steps}
         return run_points(simulate, "converged", points, static, **how)
 
-    return {"refined": refined_pictures(planes, trains, COARSEST, remember)} if config.refine else {}
+    return {"refined": refined_pictures(planes, trains, remember)} if config.refine else {}

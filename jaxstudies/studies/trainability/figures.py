@@ -52,6 +52,5 @@ def plot(results: Results) -> dict[str, Figure]:
     figures |= {"networks": pictures.shares_and_dimensions(networks)} if networks else {}
     for row in results.beside["refined"].itertuples() if config.refine else ():
         more = f"; {row.points} x {row.points} points, of which {row.share:.2%} were run"
-        drawn = window(row.name, parts(config, row.name)["picture"], unpacked(row.grid, row.points), more)
-        refined.append([drawn])
+        refined.append([window(row.name, parts(config, row.name)["picture"], unpacked(row.grid, row.points), more)])
     return figures | ({"refined": pictures.strips(refined, 7, cmap="cividis", vmin=0, vmax=1)} if refined else {})
