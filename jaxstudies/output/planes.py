@@ -118,8 +118,14 @@ def by_scale(
         rows: By the title of a panel, windows, of each its span in decades and what is inside; and a dimension that
             others report, if they do.
     """
-    figure, axes = plt.subplots(len(rows), 1, figsize=(8, 0.7 + 3.6 * len(rows)), squeeze=False)
-    for ax, (title, (windows, reported)) in zip(axes[:, 0], rows.items(), strict=True):
+    down, across = -(-len(rows) // 3), min(len(rows), 3)
+    size = 1.5 + 3.5 * across, 0.7 + 3.2 * down
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharex=True, sharey=True)
+    for ax in axes.flat[len(rows) :]:
+        ax.set_axis_off()
+    for ax in axes.flat[max(len(rows) - across, 0) : len(rows)]:
+        ax.tick_params(labelbottom=True)
+    for ax, (title, (windows, reported)) in zip(axes.flat, rows.items(), strict=False):
         for span, inside in windows:
             counts = count_boxes(inside)
             sides = span / len(inside) * np.sqrt(counts.sizes[1:] * counts.sizes[:-1])
@@ -127,6 +133,9 @@ def by_scale(
         if reported is not None:
             ax.axhline(reported, color="black", linestyle=":", label="reported")
         ax.axhline(1, color="0.5", linestyle="--", label="a smooth curve")
-        ax.set(title=title, xlabel="side of a box, in decades", ylabel="dimension at that scale", ylim=(0.85, 2.05))
-        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        ax.set(title=title, ylim=(0.85, 2.05))
+    figure.supxlabel("side of a box, in decades")
+    figure.supylabel("dimension at that scale")
+    lines = {label: line for ax in axes.flat for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    axes[0, -1].legend(lines.values(), lines.keys(), loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -31,7 +31,7 @@ def trained(results: Results) -> dict[tuple, np.ndarray]:
 
 def claims(config: Config) -> list[Claim]:
     """Return the claims on the boundaries of the conditions, over networks, and over scales of the first one."""
-    listed = []
+    listed, drawn = [], "networks" * (config.seeds > 1)
     for name in config.conditions:
         planes = parts(config, name)
         pictures = [part for part in planes if part != ALL]
@@ -40,8 +40,8 @@ def claims(config: Config) -> list[Claim]:
         def of_parts(take, *where, name=name):
             return lambda of: take(*(by_seed(of.shared(trained), name, part) for part in where))
 
-        one = {"estimand": "median", "population": OF_SCALES}
-        many = {"near_normal": "a slope over many boxes", "settings": {"condition": name, "part": ALL}}
+        one = {"estimand": "median", "population": OF_SCALES, "figure": "scales"}
+        many = {"near_normal": "a slope over many boxes", "settings": {"condition": name, "part": ALL}, "figure": drawn}
         of_all, of_scales = (of_parts(boundaries.dimensions, ALL), many), (of_parts(boundaries.slopes, *windows), one)
         effect, how = of_all if config.seeds > 1 else of_scales
         said = {"source": PAPER, "where": "abstract", "says": "fractal over more than ten decades in all of them"}
