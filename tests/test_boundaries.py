@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxstudies.engine.planes import packed
 from jaxstudies.evidence import boundaries
 from jaxstudies.evidence.boundaries import (
     compared,
@@ -20,6 +19,7 @@ from jaxstudies.evidence.boundaries import (
 )
 from jaxstudies.evidence.boxcounting import BIAS, CURVES, SMOOTH, count_boxes, dimension, known_dimensions
 from jaxstudies.evidence.judging import judge_all
+from jaxstudies.grids import packed
 
 AT = np.arange(96) / 96
 
@@ -63,6 +63,17 @@ def test_a_stated_dimension_is_met_as_near_as_known_ones_are_found():
 
     kinds = [verdict(claim(value), found) for value in (known.dimension, 1.2, 1.8)]
     assert kinds == ["supported", "refuted", "refuted"]
+
+
+def test_majorities_of_more_and_more_lie_nearer_to_what_all_share():
+    """Of noise that is each seed's own less and less is left."""
+    planes = lines(30, 0.3)
+    found = boundaries.by_number({"noisy": planes, "alone": {0: planes[0]}}, "kind").set_index("seeds")
+    assert (found["kind"] == "noisy").all() and found["groups"].to_dict() == {1: 30, 3: 10, 5: 6, 10: 3, 30: 1}
+    assert found["dimension"].is_monotonic_decreasing and (found["low"][:4] < found["dimension"][:4]).all()
+    own = dimensions(planes)
+    assert found["dimension"][1] == pytest.approx(own.mean()) and np.isnan(found["low"][30])
+    assert found["dimension"][30] == dimension(majority(planes.values()))
 
 
 GROUPS = [(15, [2, 5, 8, 11, 14]), (100, [19, 39, 59, 79, 99]), (7, [2, 5]), (2, [])]

@@ -294,4 +294,4 @@ def test_planes_without_a_boundary_are_summarized():
     study, ones = load("trainability"), [np.ones((9, 9), bool)] * 2
     of = table_of(ones, config(seeds=2))
     assert results.summary_of(study, of)["dimension"].isna().all()
-    assert set(outcome.tables(of)) == {"scales", "known", "shares"}
+    assert set(outcome.tables(of)) == {"scales", "known", "shares", "majorities"}

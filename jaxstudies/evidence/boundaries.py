@@ -1,6 +1,6 @@
 """What is claimed of the dimension of boundaries: over seeds, over scales, and of what most seeds have in common."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from jaxstudies.grids import unpacked
 Grid = Bool[np.ndarray, "points points"]
 GROUPS, LEAST = 5, 3
 """Groups of seeds whose majorities are taken, and seeds of which there is one at least."""
+NUMBERS = (1, 3, 5, 10, 30, 50, 100, 300, 500, 1000)
+"""Numbers of seeds, of which majorities are taken."""
 
 
 def dimensions(grids: Mapping[int, Grid]) -> pd.Series:
@@ -50,6 +52,28 @@ def excesses(grids: Mapping[int, Grid]) -> pd.Series:
     """Return by how much the dimension of each group's majority exceeds the mean of its seeds."""
     own = {last: np.mean([dimension(grid) for grid in group]) for last, group in groups(grids).items()}
     return of_majorities(grids) - pd.Series(own, dtype=float)
+
+
+def by_number(grids: Mapping[str, Mapping[int, Grid]], name: str) -> pd.DataFrame:
+    """Return the dimension of where most of some seeds are inside: a row for each of NUMBERS, by what `name` says.
+
+    Seeds are cut into as many groups of a number as they fill; an interval is of the mean over these.
+    """
+    rows = []
+    for label, here in grids.items():
+        listed = [here[seed] for seed in sorted(here)]
+        for number in (number for number in NUMBERS if 1 < len(listed) >= number):
+            cut = [listed[start : start + number] for start in range(0, len(listed) - number + 1, number)]
+            found = np.array([dimension(majority(group)) for group in cut])
+            interval = dict(zip(("dimension", "low", "high"), mean_interval(found[~np.isnan(found)]), strict=True))
+            rows.append({name: label, "seeds": number, "groups": len(cut)} | interval)
+    return pd.DataFrame(rows, columns=[name, "seeds", "groups", "dimension", "low", "high"])
+
+
+def boxes(grids: Mapping[tuple, Grid], names: Sequence[str]) -> pd.DataFrame:
+    """Return boxes by their size of each grid, which is known by a value for each name."""
+    rows = [count_boxes(grid).rows().assign(**dict(zip(names, key, strict=True))) for key, grid in grids.items()]
+    return pd.concat(rows, ignore_index=True)
 
 
 def described(grids: Mapping[int, Grid]) -> Interval:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from jaxstudies.engine.planes import by_seed, grids
 from jaxstudies.evidence import boundaries
-from jaxstudies.evidence.boxcounting import count_boxes, dimension, known_dimensions
+from jaxstudies.evidence.boxcounting import dimension, known_dimensions
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.shares import shares_at
 from jaxstudies.studies.trainability.config import Config
@@ -78,10 +78,10 @@ def summarize(results: Results) -> pd.DataFrame:
 
 
 def tables(results: Results) -> dict[str, pd.DataFrame]:
-    """Return boxes by size, estimates of known dimensions, the share of networks that train at each point."""
+    """Return boxes by size, known dimensions, the share that trains at each point, and dimensions of majorities."""
     config, found = results.config, trained(results)
-    scales = [count_boxes(grid).rows().assign(condition=c, part=p, seed=s) for (c, p, s), grid in found.items()]
-    made = {"scales": pd.concat(scales, ignore_index=True)}
+    made = {"scales": boundaries.boxes(found, ("condition", "part", "seed"))}
+    made["majorities"] = boundaries.by_number({c: by_seed(found, c, ALL) for c in config.conditions}, "condition")
     made["known"] = known_dimensions((config.points, config.points_of_all))
     made["shares"] = shares_at(results.runs[results.runs["part"] == ALL], ["condition", "y", "x"], "converged")
     if config.refine:
