@@ -175,12 +175,12 @@ def kernel(name: str, make: Callable[[Path], Path], load: Callable[[Path], Libra
         with contextlib.suppress(OSError):  # it is not there, or damaged
             os.utime(kept)
             return load(kept)
-    with tempfile.TemporaryDirectory(prefix="jaxstudies-kernel-", dir=own) as made:
+    with tempfile.TemporaryDirectory(prefix="jaxstudies-kernel-") as made:
         library = make(Path(made))
-        if kept is not None:
-            with contextlib.suppress(OSError):
-                os.replace(library, kept)
-                library = kept
+        if own is not None and kept is not None:
+            with contextlib.suppress(OSError):  # the disk is full, or nothing there may be run
+                os.replace(shutil.copy(library, own), kept)
+                return load(kept)
         return load(library)
 
 

@@ -182,6 +182,20 @@ def test_a_kernel_is_made_once_and_one_that_cannot_be_loaded_made_again():
     assert len(made) == 3 and not made[-1].exists() and not list(place().glob("process-*"))
 
 
+def test_where_nothing_that_is_kept_may_be_run_a_kernel_is_made_elsewhere(tmp_path):
+    def make(directory):
+        (directory / "kernel.so").write_text("whole")
+        return directory / "kernel.so"
+
+    def load(path):
+        if place() in path.parents:
+            raise OSError("Operation not permitted")
+        return path
+
+    with programs_kept():
+        assert kernel("k1", make, load).name == "kernel.so"
+
+
 def test_what_was_not_used_for_the_longest_time_goes_first_and_nothing_of_the_user_s(tmp_path):
     directory = tmp_path / "cache"
     sizes = {f"{OURS}a/old-cache": 30, f"{OURS}b/older.so": 30, f"{OURS}a/new-cache": 30, f"{OURS}b/new.so": 30}
