@@ -13,7 +13,6 @@ import platform
 import re
 import shutil
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -74,14 +73,12 @@ def programs_kept() -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
-        try:
+        with contextlib.suppress(OSError):  # the disk is full, say, or has no links
             own = Path(stack.enter_context(_own_directory(kept)))
             for entry in kept.glob(ENTRY):
-                os.link(entry, own / entry.name)
-        except OSError:  # the disk is full, say, or has no links
-            yield
-            return
-        stack.enter_context(_caching(own))
+                with contextlib.suppress(FileNotFoundError):  # another process has made room
+                    os.link(entry, own / entry.name)
+            stack.enter_context(_caching(own))
         yield
         publish()
         make_room(kept.parent)
@@ -93,21 +90,16 @@ def _own_directory(kept: Path) -> Iterator[str]:
     import fcntl
 
     for left in kept.glob("process-*"):
-        with contextlib.suppress(OSError):
-            descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if time.time() > os.fstat(descriptor).st_mtime + 60:  # it is not just being made
-                    shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(descriptor)
-    with tempfile.TemporaryDirectory(prefix="process-", dir=kept, ignore_cleanup_errors=True) as own:
-        descriptor = os.open(own, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield own
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(OSError), open(left / "lock", "r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+    made = tempfile.TemporaryDirectory(prefix="process-", dir=kept, ignore_cleanup_errors=True)
+    # Locked before it has the name by which others look for it.
+    with made as own, open(Path(own, "new"), "w+b") as lock:
+        with contextlib.suppress(OSError):  # without locks nothing is removed either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        os.rename(Path(own, "new"), Path(own, "lock"))
+        yield own
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -75,7 +74,7 @@ def test_what_was_being_written_when_a_process_was_killed_is_never_read():
     (left / "jit_wave-1-cache").write_bytes(b"half")
     with programs_kept():
         assert left.exists() and entries() == []  # it might be just being made
-    os.utime(left, (time.time() - 120,) * 2)
+    (left / "lock").touch()
     with programs_kept():
         assert not left.exists() and entries() == []
 
@@ -83,12 +82,42 @@ def test_what_was_being_written_when_a_process_was_killed_is_never_read():
 def test_the_directory_of_a_running_process_stays():
     with programs_kept():
         (own,) = place().glob("process-*")
-        os.utime(own, (time.time() - 120,) * 2)
         running = (
             "from jaxstudies import compilation_cache as c\nwith c.programs_kept(): print(*c.place().glob('process-*'))"
         )
         done = subprocess.run([sys.executable, "-c", running], capture_output=True, text=True, check=True)
-        assert own.exists() and str(own) in done.stdout
+        assert own.exists() and str(own) in done.stdout and len(done.stdout.split()) == 2
+
+
+@pytest.mark.parametrize("function", ["link", "rename"])
+def test_a_disk_that_cannot_keep_anything_stops_nothing(monkeypatch, function):
+    def refused(*arguments):
+        raise OSError("Operation not supported")
+
+    with programs_kept():
+        first, _ = computed()
+    monkeypatch.setattr(os, function, refused)
+    with programs_kept():
+        again, hits = computed()
+    assert hits == 0 and len(entries()) == 1 and not list(place().glob("process-*"))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_what_another_process_removes_meanwhile_is_compiled(monkeypatch):
+    with programs_kept():
+        computed()
+    link = os.link
+
+    def late(source, target):
+        Path(source).unlink()
+        link(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", late)
+        with programs_kept():
+            patched.setattr(os, "link", link)
+            _, hits = computed()
+    assert hits == 0 and len(entries()) == 1
 
 
 def test_a_damaged_program_is_compiled_and_then_kept_anew(recwarn):
