@@ -9,7 +9,7 @@ from jaxstudies.engine.blocks import Plan, Size
 from jaxstudies.study import load, task_of
 
 LONG = {"collapse", "depth_width"}
-"""Studies of many programs."""
+"""Studies of many programs, of which even a small run takes long."""
 
 
 def traced_programs(name, flags):
@@ -34,7 +34,7 @@ def assert_lowered(traced):
         assert "func.func public @main" in traced.lower(lowering_platforms=(platform,)).as_text()
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SMALL])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.faults] * (name in LONG)) for name in SMALL])
 def test_every_program_of_a_small_run_is_lowered_for_cards_and_tpus(name):
     assert [assert_lowered(traced) for traced in traced_programs(name, SMALL[name])]
 

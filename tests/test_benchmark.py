@@ -153,11 +153,12 @@ def accelerator_part(part, out):
     return json.loads((out / "accelerator.json").read_text())[part]
 
 
-SLOW_PARTS = {"right", "models", "sizes", "whole", "commands", "compiling", "peers"}
+LONG = dict.fromkeys(("right", "sizes", "whole", "compiling", "peers"), pytest.mark.slow)
+LONG |= dict.fromkeys(("models", "commands"), pytest.mark.faults)
 
 
 @pytest.mark.parametrize(
-    "part", [pytest.param(part, marks=[pytest.mark.slow] * (part in SLOW_PARTS)) for part in accelerator.PARTS]
+    "part", [pytest.param(part, marks=[LONG[part]] * (part in LONG)) for part in accelerator.PARTS]
 )
 def test_each_part_for_an_accelerator_is_a_hundredth_without_one(part, tmp_path):
     rows = accelerator_part(part, tmp_path)
