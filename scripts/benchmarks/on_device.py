@@ -124,13 +124,14 @@ def compiling(scale: float) -> Iterator[Row]:
             times.append(time.perf_counter())
             if used[0].platform == "gpu":
                 lowered[-1].compile({"xla_gpu_autotune_level": "0"})
-                row["without_autotuning"] = time.perf_counter() - times[-1]
-            yield row | dict(zip(("trace", "lower", "compile"), np.diff(times).tolist(), strict=True))
+                row["without_autotuning_seconds"] = time.perf_counter() - times[-1]
+            names = "trace_seconds", "lower_seconds", "compile_seconds"
+            yield row | dict(zip(names, np.diff(times).tolist(), strict=True))
         began = time.perf_counter()
         with ThreadPoolExecutor(4) as pool:
             # An option that changes nothing, so that nothing is found compiled.
             list(pool.map(lambda each: each.compile({"xla_llvm_disable_expensive_passes": False}), lowered))
-        yield {"study": name, "programs": len(lowered), "in_threads": time.perf_counter() - began}
+        yield {"study": name, "programs": len(lowered), "in_threads_seconds": time.perf_counter() - began}
 
 
 def rates(scale: float) -> Iterator[Row]:
