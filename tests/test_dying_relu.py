@@ -20,7 +20,7 @@ from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo
 from jaxstudies.evidence import verdicts
-from jaxstudies.evidence.effects import by_claim
+from jaxstudies.evidence.effects import as_effects, by_claim
 from jaxstudies.evidence.estimands import counts_of
 from jaxstudies.output import table
 from jaxstudies.studies import dying_relu
@@ -388,7 +388,7 @@ def test_a_share_as_reported_can_be_supported(count):
     """The notebook's own error leaves room within the margin."""
     (claim,) = (c for c in dying_relu.claims(dying_relu.Config()) if c.arguments.get("count") == count)
     found = pd.Series(np.arange(10_000) < 10 * count)
-    assert verdicts.judge(claim.record(), verdicts.as_effects(found, claim.estimand)).verdict == "supported"
+    assert verdicts.judge(claim.record(), as_effects(found, claim.estimand)).verdict == "supported"
 
 
 def test_a_claim_rests_on_its_settings(runs, finished):
