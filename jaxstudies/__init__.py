@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from jaxstudies.evidence.verdicts import Undecidable, Verdict
     from jaxstudies.networks.data import Dataset
     from jaxstudies.networks.models import MLP, initializer
+    from jaxstudies.networks.states import predict
     from jaxstudies.replays import Replay, replay
     from jaxstudies.runs import map_seeds, run
     from jaxstudies.study import Results, Study, main
-    from jaxstudies.training import fit, predict
+    from jaxstudies.training import fit
 
 __version__ = "0.2.0.dev0"
 
@@ -36,7 +37,7 @@ _HOMES = {
     "Setting": "engine.design",
     "Results": "study",
     "fit": "training",
-    "predict": "training",
+    "predict": "networks.states",
     "Dataset": "networks.data",
     "MLP": "networks.models",
     "initializer": "networks.models",

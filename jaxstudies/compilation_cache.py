@@ -13,6 +13,7 @@ import platform
 import re
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -30,6 +31,7 @@ MOST_BYTES = 2**30
 """What is kept in all; what was not used for the longest time goes first."""
 LEAST_SECONDS = 0.3
 """Of compiling, for a program to be kept: others are compiled about as fast as they are read."""
+A_DAY = 86_400.0
 ENTRY = "*-cache"
 """The names of JAX's entries."""
 UNREADABLE = "Error reading persistent compilation cache entry for '(.*?)'"
@@ -90,6 +92,9 @@ def _own_directory(kept: Path) -> Iterator[str]:
     import fcntl
 
     for left in kept.glob("process-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > A_DAY:
+                left.rmdir()  # it is empty only if its process ended before it was locked
         with contextlib.suppress(OSError), open(left / "lock", "r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)

@@ -21,11 +21,11 @@ from jaxstudies.engine.design import Design, Simulate, limited
 from jaxstudies.engine.monte_carlo import Stage, Task
 from jaxstudies.engine.programs import Columns, Launch
 from jaxstudies.jobs import Job
+from jaxstudies.networks.states import TrainState
 from jaxstudies.output import live, owned, table
 from jaxstudies.runs import code_of, filled_in, study_of
 from jaxstudies.selection import have_label, open_labels
 from jaxstudies.study import EXECUTION, Study
-from jaxstudies.training import TrainState
 from jaxstudies.watching import watching
 
 

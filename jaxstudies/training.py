@@ -1,19 +1,13 @@
-"""One training run as a pure function of a key. Nothing here is compiled: the caller does that.
+"""One training run as a pure function of a key. Nothing here is compiled: the caller does that."""
 
-A network is a Linen module, or any pair of pure functions `(init, apply)`: `init(key, inputs)` returns parameters,
-`apply(params, inputs)` predictions for examples in rows.
-"""
-
-import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax.errors import InvalidRngError
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key, PyTree
 
@@ -21,23 +15,10 @@ from jaxstudies.arguments import optional, short, whole
 from jaxstudies.fused.choice import is_debugged
 from jaxstudies.fused.fusing import fuse, trace_step
 from jaxstudies.fused.program import Refused
+from jaxstudies.networks.batches import epoch_batches, take
 from jaxstudies.networks.data import Dataset
+from jaxstudies.networks.states import LossFn, Model, TrainState, init_state, predict_batch
 from jaxstudies.watching import WATCHER
-
-LossFn = Callable[[jax.Array, jax.Array], jax.Array]
-"""Loss of one example from its prediction and its target, of any shape; the mean is minimized."""
-
-Functions = tuple[Callable[..., PyTree], Callable[..., jax.Array]]
-Model = nn.Module | Functions
-"""A Linen module, or `init(key, inputs)` and `apply(params, inputs)`."""
-
-
-class TrainState(NamedTuple):
-    """What a training step changes; `batch_stats` is empty for a network without batch norm."""
-
-    params: PyTree
-    batch_stats: PyTree
-    opt_state: PyTree
 
 
 class Fitted(NamedTuple):
@@ -47,77 +28,6 @@ class Fitted(NamedTuple):
     history: Any
     """The mean training loss of each epoch, shape (epochs,), or, with `observe`, a pair of that and
     what it returned, each with a leading axis of epochs. None if the number of epochs is traced."""
-
-
-def variables(state: TrainState) -> dict[str, PyTree]:
-    """Return the state's variables as a Linen module's `apply` takes them."""
-    return {"params": state.params, "batch_stats": state.batch_stats}
-
-
-def mode(model: nn.Module, train: bool) -> dict[str, Any]:
-    """Return the argument that tells a Linen module whether it is trained, if it has one."""
-    known = inspect.signature(type(model).__call__).parameters
-    said = dict.fromkeys(("train", "training", "is_training"), train)
-    said |= dict.fromkeys(("deterministic", "use_running_average"), not train)
-    return {name: value for name, value in said.items() if name in known}
-
-
-def predict(model: Model, state: TrainState, inputs: Array) -> Array:
-    """Return the predictions for inputs (examples, ...), in evaluation mode.
-
-    Args:
-        model: What was trained, see `fit`.
-        state: The state of its training.
-        inputs: Examples, with the first axis theirs.
-
-    Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> import optax
-        >>> from jaxstudies import MLP, Dataset, fit, initializer, predict
-        >>> x = jnp.linspace(-1, 1, 64)[:, None]
-        >>> model = MLP(1, 8, 1, jnp.tanh, initializer("glorot_normal"))
-        >>> data = Dataset(x, jnp.abs(x))
-        >>> state, losses = fit(jax.random.key(0), model, optax.adam(0.01), optax.squared_error, data, num_epochs=20)
-        >>> predict(model, state, x).shape
-        (64, 1)
-    """
-    if isinstance(model, nn.Module):
-        return cast(Array, model.apply(variables(state), inputs, **mode(model, train=False)))
-    return model[1](state.params, inputs)
-
-
-def predict_blocks(model: Model, state: TrainState, inputs: Array, block_size: int = 1000) -> Array:
-    """Return the same, block by block, which bounds the memory and stays in the caches."""
-    n = inputs.shape[0]
-    size = min(block_size, n)
-    padding = ((0, -n % size), *((0, 0),) * (inputs.ndim - 1))
-    blocks = jnp.pad(inputs, padding).reshape(-1, size, *inputs.shape[1:])
-    outputs = jax.lax.map(lambda block: predict(model, state, block), blocks)
-    return outputs.reshape(-1, *outputs.shape[2:])[:n]
-
-
-def init_state(key: Key[Array, ""], model: Model, optimizer: optax.GradientTransformation, inputs: Array) -> TrainState:
-    """Initialize parameters, batch statistics and optimizer for inputs (examples, ...)."""
-    if not isinstance(model, nn.Module):
-        return start_state(model[0](key, inputs[:1]), optimizer)
-    how = mode(model, train=False)
-    try:
-        initial = model.init(key, inputs[:1], **how)
-    except InvalidRngError:
-        # Dropout that is mapped or scanned sees its own stream alone. It is given only where it is asked for: elsewhere
-        # dropout takes from the stream "params", and what a layer draws after it would be other parameters.
-        initial = model.init({"params": key, "dropout": jax.random.fold_in(key, 0)}, inputs[:1], **how)
-    if other := set(initial) - {"params", "batch_stats"}:
-        raise ValueError(f"model: it keeps {', '.join(sorted(other))}, but fit carries params and batch_stats alone")
-    return start_state(initial.get("params", {}), optimizer, initial.get("batch_stats", {}))
-
-
-def start_state(
-    params: PyTree, optimizer: optax.GradientTransformation, batch_stats: PyTree | None = None
-) -> TrainState:
-    """Return the state in which training starts from given parameters."""
-    return TrainState(params, {} if batch_stats is None else batch_stats, optimizer.init(params))
 
 
 def train_step(
@@ -132,7 +42,7 @@ def train_step(
     """Take one optimizer step on a batch; return the new state and the loss before the step."""
 
     def objective(params):
-        predictions, batch_stats = _predict_batch(model, state._replace(params=params), batch.inputs, dropout_key)
+        predictions, batch_stats = predict_batch(model, state._replace(params=params), batch.inputs, dropout_key)
         return jnp.mean(jax.vmap(loss_fn)(predictions, batch.targets)), batch_stats
 
     (loss, batch_stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
@@ -141,19 +51,6 @@ def train_step(
     optimizer = optax.with_extra_args_support(optimizer)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **known)
     return TrainState(optax.apply_updates(state.params, updates), batch_stats, opt_state), loss
-
-
-def _predict_batch(
-    model: Model, state: TrainState, inputs: Array, dropout_key: Key[Array, ""]
-) -> tuple[jax.Array, PyTree]:
-    """Return the predictions for a batch, and the new batch statistics, in training mode."""
-    if not isinstance(model, nn.Module):
-        return model[1](state.params, inputs), state.batch_stats
-    # Whatever a module calls its draws, but for dropout, it takes from the stream "params".
-    rngs = {"dropout": dropout_key, "params": jax.random.fold_in(dropout_key, 0)}
-    how = {"rngs": rngs, "mutable": ["batch_stats"], **mode(model, train=True)}
-    predictions, updated = model.apply(variables(state), inputs, **how)
-    return predictions, updated.get("batch_stats", {})
 
 
 def losses_until_nonfinite(
@@ -179,33 +76,6 @@ def losses_until_nonfinite(
         return index + 1, state, losses.at[index].set(loss)
 
     return jax.lax.while_loop(goes_on, take_step, (jnp.int32(0), state, jnp.full(num_steps, jnp.nan)))[2]
-
-
-def random_order(key: Key[Array, ""], n: int) -> Int[Array, " n"]:
-    """Return the numbers below n in a random order."""
-    bits = jax.random.bits(key, (n,))
-    digits = max(n - 1, 1).bit_length()
-    if digits > 17:
-        return jnp.argsort(bits)
-    # Sorting random bits shuffles as well as jax.random.permutation, which sorts twice to break
-    # ties. Pairs are sorted five times as slowly as numbers, so both are put into one number. That
-    # leaves 15 random bits or more: the few examples that share theirs stay side by side, the
-    # smaller index first.
-    packed = (bits << digits) | jnp.arange(n, dtype=jnp.uint32)
-    return (jnp.sort(packed) & np.uint32(2**digits - 1)).astype(jnp.int32)
-
-
-def epoch_batches(key: Key[Array, ""], num_examples: int, batch_size: int) -> Int[Array, "steps batch"]:
-    """Return the examples of each step of an epoch: whole batches, at least one.
-
-    What does not fill a batch waits for another epoch's order. One batch of all examples needs no
-    order.
-    """
-    size = min(batch_size, num_examples)
-    if size == num_examples:
-        return jnp.arange(num_examples)[None]
-    order = random_order(key, num_examples)
-    return order[: num_examples // size * size].reshape(-1, size)
 
 
 def fit(
@@ -350,7 +220,7 @@ def _fused(
     def forward(params, batch):
         batch = prepare(batch)
         key = jax.random.key(0)  # what is drawn from it is refused
-        return _predict_batch(model, state_of((params, None)), batch.inputs, key)[0], batch.targets
+        return predict_batch(model, state_of((params, None)), batch.inputs, key)[0], batch.targets
 
     def plain(pair, data, num_epochs):
         trained, kept = train(state_of(pair), data, num_epochs)
@@ -404,25 +274,3 @@ def _epochs(num_epochs: object) -> int | Tracer:
     if num_epochs.shape or not jnp.issubdtype(num_epochs.dtype, jnp.integer):
         raise TypeError(f"num_epochs {short(num_epochs)}: a whole number from 0")
     return num_epochs
-
-
-def take(data: PyTree, examples: Int[Array, " batch"] | slice) -> PyTree:
-    """Return some examples of arrays, of JAX or NumPy, whose first axis is that of examples."""
-    return jax.tree.map(lambda a: jnp.asarray(a)[examples], data)
-
-
-def mean_loss(
-    model: Model, state: TrainState, data: Dataset, loss_fn: LossFn, *, block_size: int = 512
-) -> Float[Array, ""]:
-    """Return the mean loss over all examples, in evaluation mode, block by block as `predict_blocks`."""
-    num_examples = data.inputs.shape[0]
-
-    def add_block(total, start):
-        picks = start + jnp.arange(block_size)
-        block = take(data, jnp.minimum(picks, num_examples - 1))
-        losses = jax.vmap(loss_fn)(predict(model, state, block.inputs), block.targets)
-        losses = losses.reshape(block_size, -1).mean(axis=1)
-        return total + jnp.where(picks < num_examples, losses, 0.0).sum(), None
-
-    total, _ = jax.lax.scan(add_block, jnp.zeros(()), jnp.arange(0, num_examples, block_size))
-    return total / num_examples

@@ -74,6 +74,11 @@ def test_what_was_being_written_when_a_process_was_killed_is_never_read():
     (left / "jit_wave-1-cache").write_bytes(b"half")
     with programs_kept():
         assert left.exists() and entries() == []  # it might be just being made
+    (empty := left.with_name("process-empty")).mkdir()
+    for path in (left, empty):
+        os.utime(path, (0, 0))
+    with programs_kept():
+        assert left.exists() and not empty.exists()
     (left / "lock").touch()
     with programs_kept():
         assert not left.exists() and entries() == []

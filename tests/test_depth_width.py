@@ -16,8 +16,10 @@ from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.evidence import intervals
 from jaxstudies.networks import data
+from jaxstudies.networks.batches import random_order
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.models import FeedForward, fourier_features, initializer
+from jaxstudies.networks.states import init_state, predict_blocks, variables
 from jaxstudies.output import table
 from jaxstudies.studies import depth_width
 from jaxstudies.studies.depth_width import figures, simulation
@@ -30,7 +32,7 @@ from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, make
 from jaxstudies.studies.depth_width.search import walk
 from jaxstudies.studies.depth_width.summary import WHO, with_times
 from jaxstudies.study import Results
-from jaxstudies.training import fit, init_state, predict_blocks, random_order, train_step, variables
+from jaxstudies.training import fit, train_step
 
 STUDY = studies.from_module(depth_width, "depth_width")
 SMALL = ["--seeds", "2", "--shapes", "16-16", "--epochs", "2", "--modern-epochs", "1", "--num-examples", "2000"]

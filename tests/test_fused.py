@@ -26,7 +26,7 @@ from jaxstudies.fused.fusing import trace_step
 from jaxstudies.fused.kernel import cuda_source, write
 from jaxstudies.fused.layout import Inputs, aval_leaf
 from jaxstudies.fused.program import Refused
-from jaxstudies.training import init_state
+from jaxstudies.networks.states import init_state
 
 pytestmark = pytest.mark.skipif(choice.missing() is not None, reason=f"no kernels here: {choice.missing()}")
 HE = initializer("he_normal")

@@ -26,6 +26,7 @@ from jaxstudies.networks import diagnostics, mnist
 from jaxstudies.networks.convnets import LeNet5, average_pool, convolve, dropout
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.normalization import precise_batch_stats
+from jaxstudies.networks.states import start_state, variables
 from jaxstudies.output import plotting, table
 from jaxstudies.output.table import stacked
 from jaxstudies.selection import Selector
@@ -37,7 +38,7 @@ from jaxstudies.studies.lenet.papers import PAPERS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
 from jaxstudies.study import Results
-from jaxstudies.training import start_state, train_step, variables
+from jaxstudies.training import train_step
 
 STUDY = studies.from_module(lenet, "lenet")
 

@@ -18,12 +18,13 @@ from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine.planes import Plane, grids
 from jaxstudies.evidence.boxcounting import dimension
 from jaxstudies.networks.data import Dataset
+from jaxstudies.networks.states import start_state
 from jaxstudies.studies.trainability import design, outcome
 from jaxstudies.studies.trainability.config import CONDITIONS, Config
 from jaxstudies.studies.trainability.design import beside
 from jaxstudies.studies.trainability.simulation import Params, draw, judged, network, simulate, train
 from jaxstudies.study import Results, load
-from jaxstudies.training import fit, start_state
+from jaxstudies.training import fit
 
 KEY = jax.random.key(3)
 FUNCTIONS = {

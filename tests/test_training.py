@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from jaxstudies import training
+from jaxstudies.networks import batches, states
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.models import MLP, initializer, leaky_relu
 from jaxstudies.networks.normalization import precise_batch_stats
@@ -42,7 +43,7 @@ def stepped(key, model, optimizer, data):
 
     @jax.jit
     def run(data):
-        state = training.init_state(key, model, optimizer, data.inputs)
+        state = states.init_state(key, model, optimizer, data.inputs)
         how = {"model": model, "optimizer": optimizer, "loss_fn": squared_error}
         return state, *training.train_step(state, data, jax.random.key(2), **how)
 
@@ -64,11 +65,11 @@ def test_one_sgd_step_equals_the_hand_formula():
 @pytest.mark.parametrize("num_examples", [1, 7, 8, 20])
 def test_mean_loss_in_blocks_is_the_mean_over_all_examples(num_examples):
     data, model = linear_data(num_examples), Noisy()
-    state = training.init_state(jax.random.key(0), model, optax.sgd(0.1), data.inputs)
-    got = training.mean_loss(model, state, data, squared_error, block_size=8)
-    predictions = model.apply(training.variables(state), data.inputs)
-    np.testing.assert_allclose(predictions, training.predict(model, state, data.inputs))
-    blocks = training.predict_blocks(model, state, data.inputs, block_size=8)
+    state = states.init_state(jax.random.key(0), model, optax.sgd(0.1), data.inputs)
+    got = states.mean_loss(model, state, data, squared_error, block_size=8)
+    predictions = model.apply(states.variables(state), data.inputs)
+    np.testing.assert_allclose(predictions, states.predict(model, state, data.inputs))
+    blocks = states.predict_blocks(model, state, data.inputs, block_size=8)
     np.testing.assert_allclose(blocks, predictions, rtol=1e-5)
     expected = jnp.mean((predictions - data.targets) ** 2)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
@@ -143,7 +144,7 @@ def test_batch_statistics_and_dropout_act_in_training_only():
     moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), born.batch_stats, after.batch_stats)
     assert all(jax.tree.leaves(moved))
     assert history[0] != history[1]  # nothing but dropout and the order can tell them apart
-    a, b = (model.apply(training.variables(after), data.inputs) for _ in range(2))
+    a, b = (model.apply(states.variables(after), data.inputs) for _ in range(2))
     np.testing.assert_array_equal(a, b)
 
 
@@ -167,7 +168,7 @@ def test_runs_with_one_shuffle_key_share_the_order(batch_size):
         batch_size=batch_size,
     )
     # With no learning and one network, the losses differ by the order alone.
-    state = training.init_state(jax.random.key(0), Affine(), optax.sgd(0.0), data.inputs)
+    state = states.init_state(jax.random.key(0), Affine(), optax.sgd(0.0), data.inputs)
     first, same, other = (
         fit(jax.random.key(key), state=state, shuffle_key=jax.random.key(shuffle))[1]
         for key, shuffle in ((1, 9), (2, 9), (1, 8))
@@ -178,19 +179,19 @@ def test_runs_with_one_shuffle_key_share_the_order(batch_size):
 
 
 def test_a_full_batch_is_not_shuffled():
-    np.testing.assert_array_equal(training.epoch_batches(jax.random.key(0), 10, 12), jnp.arange(10)[None])
+    np.testing.assert_array_equal(batches.epoch_batches(jax.random.key(0), 10, 12), jnp.arange(10)[None])
 
 
 @pytest.mark.parametrize("num_examples", [1, 2, 7, 1000, 2**17 + 1])
 def test_a_random_order_is_a_permutation(num_examples):
-    order = training.random_order(jax.random.key(0), num_examples)
+    order = batches.random_order(jax.random.key(0), num_examples)
     np.testing.assert_array_equal(jnp.sort(order), jnp.arange(num_examples))
 
 
 def test_all_orders_of_four_are_as_frequent():
     number, orders = 24_000, 24
     keys = jax.random.split(jax.random.key(3), number)
-    drawn = np.asarray(jax.jit(jax.vmap(lambda key: training.random_order(key, 4)))(keys))
+    drawn = np.asarray(jax.jit(jax.vmap(lambda key: batches.random_order(key, 4)))(keys))
     counts = np.unique(drawn, axis=0, return_counts=True)[1]
     assert len(counts) == orders
     # Chi squared with 23 degrees of freedom: beyond 58.6 in 6 of 100,000, as four standard errors.
@@ -202,7 +203,7 @@ def test_every_place_of_a_packed_order_is_uniform():
     """In the largest packed order examples share 15 random bits, and the smaller goes first."""
     n, number = 2**17, 40
     keys = jax.random.split(jax.random.key(5), number)
-    orders = np.asarray(jax.jit(jax.vmap(lambda key: training.random_order(key, n)))(keys))
+    orders = np.asarray(jax.jit(jax.vmap(lambda key: batches.random_order(key, n)))(keys))
     quarter = orders[:, : n // 4].astype(float)
     # Means of draws without replacement: variance (n^2 / 12) (1 - 1/4) / (n / 4) each.
     error = (n**2 / 12 * 0.75 / (n / 4) / number) ** 0.5
@@ -214,7 +215,7 @@ def test_a_function_of_the_step_gives_the_batches_of_an_array():
 
     def batch_of(step):
         rows = (step % 8) * 8 + jnp.arange(8)
-        return training.take(data, rows)
+        return batches.take(data, rows)
 
     fit = partial(training.fit, jax.random.key(0), Affine(), optax.sgd(0.1), squared_error)
     _, history = fit(batch_of, num_epochs=3, num_steps=8)
@@ -298,7 +299,7 @@ def test_however_a_network_is_told_that_it_is_trained_dropout_is_active_then_alo
     state = fit(jax.random.key(0)).state
     first, other = (fit(jax.random.key(k), state=state).history for k in (1, 2))
     assert first != other  # one batch of all examples: dropout alone tells them apart
-    a, b = (training.predict(model, state, data.inputs) for _ in range(2))
+    a, b = (states.predict(model, state, data.inputs) for _ in range(2))
     np.testing.assert_array_equal(a, b)
 
 
@@ -322,7 +323,7 @@ def test_flax_s_own_layers_are_models():
     data = Dataset(inputs, inputs)
     for model in (nn.Sequential([nn.Dense(4), nn.tanh, nn.Dense(inputs.shape[1])]), nn.BatchNorm()):
         fitted = training.fit(jax.random.key(0), model, optax.sgd(0.1), squared_error, data, num_epochs=2)
-        assert training.predict(model, fitted.state, data.inputs).shape[0] == len(data.inputs)
+        assert states.predict(model, fitted.state, data.inputs).shape[0] == len(data.inputs)
         assert bool(fitted.state.batch_stats) == isinstance(model, nn.BatchNorm)
 
 
@@ -449,7 +450,7 @@ def test_numpy_data_give_the_numbers_of_jax_arrays(batch_size):
             training.fit(key, Affine(), optax.adam(0.1), squared_error, data, num_epochs=3, batch_size=batch_size)
             for data in (arrays, copies)
         )
-        losses = [training.mean_loss(Affine(), ours.state, data, squared_error) for data in (arrays, copies)]
+        losses = [states.mean_loss(Affine(), ours.state, data, squared_error) for data in (arrays, copies)]
         return (ours, losses[0]), (theirs, losses[1])
 
     jax.tree.map(np.testing.assert_array_equal, *train(jax.random.key(0)))
@@ -506,8 +507,8 @@ def test_a_plain_dense_layer_and_a_pair_of_functions_train_alike():
         for model in (layer, (init, apply))
     )
     np.testing.assert_allclose(module.history, pair.history, rtol=1e-6)
-    outputs = training.predict(layer, module.state, data.inputs)
-    np.testing.assert_allclose(training.predict((init, apply), pair.state, data.inputs), outputs, rtol=1e-5, atol=1e-6)
+    outputs = states.predict(layer, module.state, data.inputs)
+    np.testing.assert_allclose(states.predict((init, apply), pair.state, data.inputs), outputs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

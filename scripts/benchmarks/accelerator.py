@@ -29,9 +29,10 @@ from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.fused import choice
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.models import MLP, initializer
+from jaxstudies.networks.states import init_state
 from jaxstudies.output import files
 from jaxstudies.studies import dying_relu
-from jaxstudies.training import fit, init_state
+from jaxstudies.training import fit
 
 Row = dict[str, Any]
 EXAMPLES, BATCH = 3000, 64

@@ -27,8 +27,8 @@ from jaxstudies.engine.blocks import Plan, Size
 from jaxstudies.engine.design import Group
 from jaxstudies.engine.monte_carlo import Task
 from jaxstudies.networks import convnets
+from jaxstudies.networks.batches import epoch_batches
 from jaxstudies.networks.originals import DATA_DIR_VARIABLE
-from jaxstudies.training import epoch_batches
 
 Row = dict[str, Any]
 SCRIPTS = Path(__file__).parent.parent

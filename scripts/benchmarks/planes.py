@@ -20,11 +20,12 @@ from jaxstudies import study as studies
 from jaxstudies.engine import monte_carlo
 from jaxstudies.engine.devices import choose_devices
 from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.networks.states import start_state
 from jaxstudies.output import plotting
 from jaxstudies.studies import trainability
 from jaxstudies.studies.trainability.config import CONDITIONS
 from jaxstudies.studies.trainability.simulation import Params, draw, judged, network
-from jaxstudies.training import fit, start_state
+from jaxstudies.training import fit
 
 BLOCK = 128
 NAMES = "converged", "diverged_at", "measure"

@@ -13,12 +13,14 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxstudies.engine.design import Setting
 from jaxstudies.networks import mnist
 from jaxstudies.networks.activations import activation_named
+from jaxstudies.networks.batches import random_order
 from jaxstudies.networks.convnets import dropout
 from jaxstudies.networks.data import Dataset, as_inputs
 from jaxstudies.networks.diagnostics import all_finite
 from jaxstudies.networks.models import Layer, affine, weights
+from jaxstudies.networks.states import predict_blocks
 from jaxstudies.studies.depth_scales.config import Config
-from jaxstudies.training import fit, predict_blocks, random_order
+from jaxstudies.training import fit
 
 DROPOUT_DEPTH = 40
 """Hidden layers with dropout at most: with one in ten dropped, no scale is longer than five layers."""

@@ -10,11 +10,12 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from jaxstudies.networks.models import FeedForward, Layer, fourier_features, leaky_relu, zero_bias
+from jaxstudies.networks.states import TrainState, predict_blocks, start_state
 from jaxstudies.studies.depth_width.config import Config, Kind
 from jaxstudies.studies.depth_width.padding import Widths, draw_layers, make_bounds
 from jaxstudies.studies.depth_width.problem import MAP_SIDE, Problem, cusp_errors, make_splits, rmse, standardized
 from jaxstudies.studies.depth_width.search import Walk, walk
-from jaxstudies.training import TrainState, fit, predict_blocks, start_state
+from jaxstudies.training import fit
 
 AXES = {"cusp_rmse": ("distance",), "curve": ("epoch",), "map": ("x2", "x1"), "tried": ("rate",)}
 

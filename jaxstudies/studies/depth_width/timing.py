@@ -12,12 +12,14 @@ import optax
 import pandas as pd
 from tqdm import tqdm
 
+from jaxstudies.networks.batches import epoch_batches
 from jaxstudies.networks.data import Dataset
+from jaxstudies.networks.states import TrainState
 from jaxstudies.studies.depth_width.config import Config
 from jaxstudies.studies.depth_width.design import Network, labels_of, networks
 from jaxstudies.studies.depth_width.problem import problem_of
 from jaxstudies.studies.depth_width.simulation import first_state, make_bounds, make_model, make_optimizer
-from jaxstudies.training import TrainState, epoch_batches, fit
+from jaxstudies.training import fit
 
 REPEATS = 7
 """Times that each network is timed."""

@@ -10,8 +10,9 @@ import optax
 from jaxstudies.networks import diagnostics
 from jaxstudies.networks.data import TARGETS, Dataset, grid_inputs, uniform_inputs
 from jaxstudies.networks.models import MLP, initializer, leaky_relu, switch
+from jaxstudies.networks.states import TrainState, init_state, mean_loss, variables
 from jaxstudies.studies.dying_relu.config import Config
-from jaxstudies.training import TrainState, fit, init_state, mean_loss, variables
+from jaxstudies.training import fit
 
 LOSSES = {"mse": optax.losses.squared_error, "mae": lambda y, target: jnp.abs(y - target)}
 DORMANCY = (0.0, 0.025, 0.1)

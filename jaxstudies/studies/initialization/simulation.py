@@ -9,13 +9,15 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxstudies.networks.activations import Activation, activation_named, with_slope
+from jaxstudies.networks.batches import random_order
 from jaxstudies.networks.data import Dataset, as_inputs
 from jaxstudies.networks.diagnostics import Backward, backpropagate
 from jaxstudies.networks.mnist import Digits
 from jaxstudies.networks.models import SCAN_UNROLL
+from jaxstudies.networks.states import predict_blocks
 from jaxstudies.studies.initialization.config import Config
 from jaxstudies.studies.initialization.draws import NUM_CLASSES, Networks, build, draw_matrices, lsuv_scales
-from jaxstudies.training import fit, predict_blocks, random_order
+from jaxstudies.training import fit
 
 STAGES = ("born", "trained")
 MOMENTS = ("mean", "variance", "second_moment", "saturation", "dead")

@@ -19,9 +19,10 @@ from jaxstudies.networks import diagnostics
 from jaxstudies.networks.convnets import HIDDEN_LAYERS, LeNet5
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.normalization import precise_batch_stats
+from jaxstudies.networks.states import TrainState, predict, variables
 from jaxstudies.studies.lenet.config import Config
 from jaxstudies.studies.lenet.design import Dropout, Images, data, settings
-from jaxstudies.training import Fitted, TrainState, fit, predict, variables
+from jaxstudies.training import Fitted, fit
 
 SPLITS = ("train", "validation", "test")
 ESTIMATORS = ("running", "precise")

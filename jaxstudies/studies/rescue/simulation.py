@@ -13,8 +13,9 @@ from jaxstudies.engine.design import Setting
 from jaxstudies.networks import diagnostics
 from jaxstudies.networks.data import TARGETS, Dataset, grid_inputs, uniform_inputs
 from jaxstudies.networks.models import MLP, FeedForward, Layer, affine, initializer, leaky_relu, weights, zero_bias
+from jaxstudies.networks.states import predict, start_state, variables
 from jaxstudies.studies.rescue.config import HOW, REMEDIES, Config, Remedy
-from jaxstudies.training import fit, predict, start_state, variables
+from jaxstudies.training import fit
 
 AXES = {"constant": ("stage",)}
 

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxstudies.networks.batches import take
 from jaxstudies.networks.data import Dataset
+from jaxstudies.networks.states import TrainState, start_state
 from jaxstudies.studies.trainability.config import WIDTH, Condition
-from jaxstudies.training import TrainState, losses_until_nonfinite, start_state, take, train_step
+from jaxstudies.training import losses_until_nonfinite, train_step
 
 MOST, LAST = 1e6, 20
 """What a loss counts for at most, and the last losses by whose mean a run is judged."""
