@@ -601,8 +601,7 @@ def test_fused_kernels_compile_for_cards_that_are_not_here_and_spill_little(name
     assert int(stack.split()[0]) <= most
 
 
-@pytest.mark.slow
-@given(
+DRAWN = given(
     depth=st.integers(1, 4),
     width=st.integers(1, 10),
     activation=st.sampled_from([nn.relu, jnp.tanh, nn.gelu, nn.silu, jnp.sin, nn.elu]),
@@ -614,14 +613,27 @@ def test_fused_kernels_compile_for_cards_that_are_not_here_and_spill_little(name
     scanned=st.booleans(),
     looped=st.booleans(),
 )
-@settings(max_examples=15, deadline=None)
-def test_fused_training_is_that_of_xla_for_networks_drawn_at_random(
-    depth, width, activation, optimizer, loss, inputs, batch_size, networks, scanned, looped
-):
+
+
+def agrees_with_xla(depth, width, activation, optimizer, loss, inputs, batch_size, networks, scanned, looped):
     model = MLP(depth, width, 1, activation, HE) if scanned else Dense(depth, width, activation)
     how = {"batch_size": batch_size, "networks": networks, "inputs": inputs, "num_epochs": 1}
     with patch.dict(choice.MOST_UNROLLED, cpu=0 if looped else 64):
         agree(model, OPTIMIZERS[optimizer], tolerance=2e-3, loss_fn=LOSSES[loss], **how)
+
+
+@pytest.mark.slow
+@DRAWN
+@settings(max_examples=5, deadline=None)
+def test_fused_training_is_that_of_xla_for_networks_drawn_at_random(**drawn):
+    agrees_with_xla(**drawn)
+
+
+@pytest.mark.faults
+@DRAWN
+@settings(max_examples=100, deadline=None)
+def test_fused_training_is_that_of_xla_for_many_networks_drawn_at_random(**drawn):
+    agrees_with_xla(**drawn)
 
 
 def test_a_long_run_says_what_fused_kernels_would_save(monkeypatch, capsys):

@@ -78,7 +78,7 @@ def check_a_killed_run(server, uninterrupted, out, seed, study=TOY, most=MOST_OP
 @pytest.mark.slow
 def test_killed_runs_go_on_and_lose_nothing(server, uninterrupted, tmp_path):
     seed = killed = 0
-    while killed < 50:
+    while killed < 15:
         killed += check_a_killed_run(server, uninterrupted, tmp_path / str(seed), seed)
         seed += 1
 
