@@ -255,7 +255,7 @@ def test_a_process_that_waits_for_others_can_be_stopped(tmp_path, stop, status):
 @pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_connected_processes_that_are_stopped_go_on(server, tmp_path, stop, status):
     """All at once, as Ctrl-C in a terminal or a batch system stops them."""
-    own = ["--seeds", "4000", "--chunk-size", "8", "--devices", "1", "--out", str(tmp_path)]
+    own = ["--seeds", "1000", "--chunk-size", "8", "--devices", "1", "--out", str(tmp_path)]
     flags = [*own, "--distributed", "--num-processes", "2", "--coordinator", f"127.0.0.1:{free_port()}"]
     asked = [[sys.executable, "-c", RUN.format(here=str(HERE)), *flags, "--process-id", str(i)] for i in (0, 1)]
     processes = [subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) for words in asked]
@@ -271,7 +271,7 @@ def test_connected_processes_that_are_stopped_go_on(server, tmp_path, stop, stat
     assert before >= 20
     (status,), (output,) = run_together(server, ("toy", own))
     assert status == 0, output
-    assert pq.read_table(tmp_path / "runs.parquet").num_rows == 8000
+    assert pq.read_table(tmp_path / "runs.parquet").num_rows == 2000
 
 
 @pytest.mark.parametrize(

@@ -529,7 +529,7 @@ def test_bad_flags_in_one_line(capsys, tmp_path):
 
 @pytest.mark.slow
 def test_killed_run_resumes_at_the_last_finished_chunk(tmp_path):
-    flags = ["--arms", "plain", "--seeds", "12", "--chunk-size", "2", "--epochs", "6"]
+    flags = ["--arms", "plain", "--seeds", "12", "--chunk-size", "2", "--epochs", "3"]
     flags += ["--dataset", "digits", "--out", str(tmp_path)]
     call = [sys.executable, str(ROOT / "scripts" / "lenet.py"), *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
