@@ -1,6 +1,5 @@
 import gc
 import os
-import re
 import shutil
 import tempfile
 
@@ -43,12 +42,6 @@ QUICK |= {
     "engine::test_finished_chunks_are_not_run_again_and_damaged_ones_are",
     "training::test_one_sgd_step_equals_the_hand_formula",
 }
-
-
-def pytest_configure(config):
-    """Let tests that run what they compile once, on small data, be compiled in half the time."""
-    if not {"slow", "faults"} & set(re.findall(r"(?<!not )\b\w+", config.option.markexpr)):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 
 
 def pytest_unconfigure(config):
