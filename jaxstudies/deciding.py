@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxstudies import finishing, growth, jobs, results
 from jaxstudies.engine.design import Design
+from jaxstudies.errors import StudyError
 from jaxstudies.evidence.verdicts import SEQUENCE, Verdict
 from jaxstudies.jobs import Job
 from jaxstudies.output import owned, table
@@ -73,12 +74,14 @@ def look(job: Job, before: np.ndarray) -> Look:
     """Judge the claims on what is there, and see which settings have stopped, given those that had."""
     finished, origin = results.read(job.study, job.directory)
     # What an effect raises is told at the end, and the others go on.
-    verdicts, effects = results.judge(job.study, finished, [], results.looks_of(origin | {"until_decided": True}))
+    wrong: list[StudyError] = []
+    verdicts, effects = results.judge(job.study, finished, wrong, results.looks_of(origin | {"until_decided": True}))
     seeded = set(effects["claim"][effects["seed"].notna()]) | {v.id for v in verdicts if not v.n}
     design = job.task.design
     growing = (before == 0) & (own_limits(design) > origin["num_seeds"])
     undecided = [v for v in verdicts if v.id in seeded and may_be_decided(v, design, growing)]
-    going = np.zeros(design.num_settings, bool)
+    # It may raise for want of seeds, and which settings it rests on is not known.
+    going = np.full(design.num_settings, bool(wrong))
     for verdict in undecided:
         going |= settings_of(design, verdict.asked)
     stop = ~going & (before == 0)

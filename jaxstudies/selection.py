@@ -48,6 +48,27 @@ def open_labels(columns: Mapping[str, pd.Series | np.ndarray]) -> str:
     return "; ".join(f"{name}: {said[name]}" for name, found in known.items() if len(found) > 1)
 
 
+class BySeed(pd.Series):
+    """A measure by seed. Comparisons, as arithmetic, are of the seeds that both sides have: a setting may stop."""
+
+    @property
+    def _constructor(self) -> type["BySeed"]:
+        return BySeed
+
+
+def _compared(name: str) -> Callable[[pd.Series, object], pd.Series]:
+    def compare(self: pd.Series, other: object) -> pd.Series:
+        if isinstance(other, pd.Series):
+            self, other = self.align(other, join="inner")
+        return getattr(pd.Series, name)(self, other)
+
+    return compare
+
+
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+    setattr(BySeed, _name, _compared(_name))
+
+
 T = TypeVar("T")
 
 
@@ -113,7 +134,7 @@ class Selector:
             except IndexError as error:
                 sizes = dict(zip(self._axes[measure], np.shape(values.dropna().iloc[0]), strict=True))
                 raise Unanswerable(f"{measure} with {picks}: an index within its axes, {sizes}") from error
-        return _wide(values)
+        return BySeed(_wide(values))
 
 
 def as_outcomes(column: pd.Series) -> pd.Series:

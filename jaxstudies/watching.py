@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from jaxstudies.errors import StudyError
+
 Observe = Callable[[Any], PyTree]
 """Takes the state of training and returns arrays."""
 
@@ -18,22 +20,28 @@ class Watcher:
 
     def __init__(self, observe: Observe):
         self.observe = observe
-        self.seen: list[dict[int, PyTree]] = []
+        self.seen: list[dict[int, list[PyTree]]] = []
 
     def next_fit(self) -> Callable[[int | Array, Any], None]:
         """Return what is called with the epochs that are over and the state, while `fit` is traced."""
-        kept: dict[int, PyTree] = {}
+        kept: dict[int, list[PyTree]] = {}
         self.seen.append(kept)
 
         def keep(index, values):
-            kept[int(index)] = jax.tree.map(np.asarray, values)
+            kept.setdefault(int(index), []).append(jax.tree.map(np.asarray, values))
 
         return lambda index, state: jax.debug.callback(keep, index, self.observe(state))
 
     def histories(self) -> list[PyTree]:
-        """Return what was seen of each `fit`: arrays with a leading axis of epochs, the first before training."""
+        """Return what was seen of each `fit` that ran: arrays with a leading axis of epochs, the first before training.
+
+        Raises:
+            StudyError: A `fit` is mapped or looped, and which of its networks a state is of cannot be told.
+        """
         jax.effects_barrier()
-        ordered = ([kept[index] for index in sorted(kept)] for kept in self.seen)
+        if any(len(values) > 1 for kept in self.seen for values in kept.values()):
+            raise StudyError("observe: a `fit` trains several networks, under `jax.vmap`, `lax.map` or in a loop")
+        ordered = ([kept[index][0] for index in sorted(kept)] for kept in self.seen if kept)
         return [jax.tree.map(lambda *leaves: np.stack(leaves), *values) for values in ordered]
 
 

@@ -136,11 +136,42 @@ def test_an_end_belongs_to_the_region_or_not(monkeypatch, ends, interval, verdic
     assert judged(NORMAL, (0.0, 1.0), estimand="given", ends=ends).verdict == verdict
 
 
-@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_values_that_are_all_equal_are_no_evidence(value):
-    for n in (1, 2, 4, 100):
-        got = judged(pd.Series([value] * n), (0.0, 1.0), near_normal="a test")
-        assert got.verdict == "inconclusive" and got.why
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("estimand", ["mean", "geometric_mean"])
+@pytest.mark.parametrize("looks", [None, [10, 100]])
+def test_values_that_are_all_equal_are_no_evidence(value, estimand, looks):
+    """Their mean is off by rounding, and it must not lie outside of what is all there is."""
+    value += 0.01 * (estimand == "geometric_mean")
+    for n in (1, 2, 4, 31, 50, 100):
+        values = pd.Series([value] * n)
+        for holds in ((0.0, 1.0), (0.0, value), (value, 2.0)):
+            record = claim(values, holds, near_normal="a test", estimand=estimand).record()
+            got = judge(record, as_effects(values), looks)
+            assert got.verdict == "inconclusive" and got.why
+
+
+@pytest.mark.parametrize("estimand", ["mean", "geometric_mean"])
+@pytest.mark.parametrize("looks", [None, [10, 60]])
+def test_infinite_values_leave_a_mean_open(estimand, looks):
+    values = pd.Series(np.r_[np.linspace(0.9, 1.1, 30), np.full(30, np.inf)])
+    record = claim(values, (0, 2), near_normal="a test", estimand=estimand).record()
+    assert judge(record, as_effects(values), looks).verdict == ("supported" if looks else "inconclusive")
+    assert judge(record, as_effects(values[::-1].reset_index(drop=True)), looks).verdict == "inconclusive"
+
+
+def test_a_verdict_is_said_whatever_its_estimate():
+    values = pd.Series(np.r_[np.linspace(10, 12, 31), np.full(31, np.inf)])
+    got = judge(claim(values, (5, np.inf), estimand="median").record(), as_effects(values))
+    assert got.verdict == "supported" and sentence(got).startswith("Supported: ")
+    mean = judge(claim(values, (5, 20)).record(), as_effects(values))
+    assert mean.verdict == "inconclusive" and sentence(mean).startswith("Inconclusive: ")
+
+
+def test_bounds_that_are_broken_after_the_look_that_decided_are_told():
+    values = pd.Series(np.r_[np.linspace(0.4, 0.6, 200), np.full(100, 7.0)])
+    record = claim(values, (0.1, 0.9), bounds=(0.0, 1.0)).record()
+    with pytest.raises(StudyError, match="an effect is 7"):
+        judge(record, as_effects(values), [200, 300])
 
 
 @pytest.mark.parametrize(("estimand", "effect", "arguments", "interval", "n"), CASES)

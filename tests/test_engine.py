@@ -351,6 +351,24 @@ def test_settings_with_the_same_labels_are_refused():
         make_design(draw, [Setting({"scale": 1.0}, {"scale": 1.0})] * 2)
     with pytest.raises(ValueError, match="the same label"):
         product_design(draw, {"scale": (1.0, 2.0, 1.0)})
+    for levels in ((1, "1"), (0.5, "0.5")):  # beside text a number is its text
+        with pytest.raises(ValueError, match="the same label"):
+            product_design(draw, {"name": levels})
+        with pytest.raises(ValueError, match="the same label"):
+            make_design(draw, [Setting({"name": level}, {"scale": 1.0}) for level in levels])
+    with pytest.raises(ValueError, match="the same label"):
+        make_design(draw, [Setting({}, {"scale": 1.0})] * 2)
+
+
+@pytest.mark.parametrize("number", [0, -5, 2.5, "3"])
+def test_seeds_of_a_setting_are_a_whole_number(number):
+    with pytest.raises((TypeError, ValueError), match=f"num_seeds {number!r}: a whole number from 1"):
+        make_design(draw, [Setting({"scale": 1.0}, {"scale": 1.0}, number)])
+
+
+def test_no_label_is_called_seed():
+    with pytest.raises(ValueError, match="'seed', which is the column of the seeds"):
+        make_design(draw, [Setting({"seed": 7}, {"scale": 1.0})])
 
 
 def test_settings_given_as_columns_are_those_given_one_by_one():
@@ -716,6 +734,20 @@ def test_without_memory_for_a_run_on_each_device_it_is_said(monkeypatch):
     memory_for(0, monkeypatch, "run")
     with pytest.raises(programs.OutOfMemory, match="one run on each of"):
         run_training()
+
+
+def test_a_run_that_calls_the_host_has_one_device_to_run_out_of_memory_on(monkeypatch):
+    def told(key, scale):
+        jax.debug.callback(lambda: None)
+        return draw(key, scale)
+
+    whole = run(told, {"scale": (1.0, 2.0)}, 2)
+    sizes = memory_for(1, monkeypatch, "run")
+    pd.testing.assert_frame_equal(run(told, {"scale": (1.0, 2.0)}, 2), whole)
+    assert (1, 1) in sizes
+    memory_for(0, monkeypatch, "run")
+    with pytest.raises(programs.OutOfMemory, match="one run on each of 1 devices"):
+        run(told, {"scale": (1.0,)}, 1)
 
 
 def test_other_errors_of_programs_are_not_hidden(monkeypatch):

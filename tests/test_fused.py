@@ -411,6 +411,15 @@ def with_apply(apply):
     return (lambda key, inputs: jnp.ones((2, 1))), apply
 
 
+def seen(w, x):
+    jax.debug.callback(lambda: None)
+    return x @ w
+
+
+def by_place(batch):
+    return Dataset(batch.inputs, jnp.linspace(0, 1, len(batch.inputs))[:, None])
+
+
 REFUSED = {
     "random numbers in training": {"model": Dropped()},
     "batch statistics couple": {"model": Normalized()},
@@ -418,6 +427,12 @@ REFUSED = {
     "coupled by dot_general": {"model": with_apply(lambda w, x: x @ x.T @ (x @ w))},
     "their places in it matter": {"model": with_apply(lambda w, x: x @ w + jnp.arange(len(x))[:, None])},
     "coupled by rev": {"model": with_apply(lambda w, x: x[::-1] @ w)},
+    "the number of examples in a batch is part": {"model": with_apply(lambda w, x: x @ w / x.shape[0])},
+    "is part of what is computed": {"model": with_apply(lambda w, x: (x @ w) ** x.shape[0])},
+    "place in the batch alone": {"model": line(), "prepare": by_place},
+    "differ by their place": {"model": with_apply(lambda w, x: jnp.arange(len(x))[:, None] * w[:1])},
+    "make it raise TypeError": {"model": with_apply(lambda w, x: x.reshape(8, 2) @ w), "batch_size": 8},
+    "callbacks": {"model": with_apply(seen)},
     "the primitive sort": {"model": with_apply(lambda w, x: jnp.sort(x, axis=1) @ w)},
     "the primitive cumsum": {"model": with_apply(lambda w, x: jnp.cumsum(x, axis=1) @ w)},
     "the primitive gather": {"model": with_apply(lambda w, x: jnp.take(x, jnp.array([1, 0]), axis=1) @ w)},

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -355,6 +356,8 @@ def test_arrays_are_named_by_their_content():
     data = {"x": np.arange(6.0).reshape(2, 3), "y": (np.arange(3), np.float32(1))}
     name = provenance.array_digest(data)
     assert provenance.array_digest(jax.tree.map(np.copy, data)) == name
+    small = {"x": jnp.arange(3, dtype=jnp.bfloat16), "y": jnp.float8_e4m3fn(1)}
+    assert provenance.array_digest(small) != provenance.array_digest(small | {"x": 1 + small["x"]})
     fortran = data | {"x": np.asfortranarray(data["x"])}
     assert provenance.array_digest(fortran) == name
     changed = data["x"].copy()

@@ -335,6 +335,32 @@ def test_a_replay_shows_what_the_caller_wants_to_see(grown, capsys):
     assert "It differs from its row by up to" in said or "to the bit" in said
 
 
+@pytest.mark.parametrize("each", [jax.vmap, lambda f: functools.partial(jax.lax.map, f)], ids=["vmap", "map"])
+def test_networks_that_a_replay_cannot_tell_apart_are_not_mixed(each):
+    model = lambda key, inputs: jax.random.normal(key, (1, 1)), lambda w, inputs: inputs @ w
+
+    def several(key):
+        one = lambda key: fit(key, model, optax.sgd(0.1), optax.squared_error, LINE, num_epochs=2).history[-1]  # noqa: E731
+        return {"loss": each(one)(jax.random.split(key, 3))}
+
+    with pytest.raises(StudyError, match="observe: a `fit` trains several networks"):
+        jaxstudies.replay({}, {}, 0, simulate=several, observe=lambda state: state.params)
+
+
+def test_a_replay_sees_the_fit_that_ran():
+    model = lambda key, inputs: jax.random.normal(key, (1, 1)), lambda w, inputs: inputs @ w
+
+    def either(key, scale):
+        def run(rate):
+            return fit(key, model, optax.sgd(rate), optax.squared_error, LINE, num_epochs=2).state.params[0, 0]
+
+        return {"w": jax.lax.cond(scale > 1, lambda: run(0.1), lambda: run(0.2))}
+
+    seen = jaxstudies.replay({"scale": 2.0}, {}, 0, simulate=either, observe=lambda state: state.params[0, 0])
+    (history,) = seen.observed
+    np.testing.assert_allclose(history[-1], seen.values["w"], 1e-6)
+
+
 def test_a_replay_sees_epochs_whose_number_is_traced_and_every_fit():
     def twice(key, epochs):
         model = lambda key, inputs: jax.random.normal(key, (1, 1)), lambda w, inputs: inputs @ w

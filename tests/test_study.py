@@ -285,6 +285,19 @@ def test_outcomes_subtract(runs):
     np.testing.assert_array_equal(first - second, paired[0.1] - paired[0.2])
 
 
+def test_comparisons_are_of_the_seeds_that_both_have(runs):
+    """As arithmetic is: a setting may have stopped."""
+    fewer = runs[(runs["rate"] != 0.2) | (runs["seed"] < 2)]
+    first, second = (select(fewer, {}, "x", rate=rate, name="a") for rate in (0.1, 0.2))
+    assert len(first) > len(second) == 2
+    for less, more in ((first < second, second > first), (first - 0 <= second, second >= first)):
+        np.testing.assert_array_equal(less.index, [0, 1])
+        np.testing.assert_array_equal(less, more)
+    np.testing.assert_array_equal(first < second, first.to_numpy()[:2] < second.to_numpy())
+    assert (first == second).index.equals((first != second).index)
+    assert (first < 0).index.equals(first.index)
+
+
 def test_settings_that_are_not_there_are_empty(runs):
     assert len(select(runs, {}, "x", rate=9.0, name="a")) == 0
     assert len(select(runs, {"path": ("step",)}, "path", rate=9.0, name="a", step=0)) == 0

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -120,7 +119,7 @@ def say_verdicts(verdicts: list[Verdict], everything: bool) -> None:
     """Print a sentence for each claim that matters, or for all; of those that the runs do not test, the names."""
     width = min(shutil.get_terminal_size((100, 20)).columns, 120)
     print()
-    tested = [v for v in verdicts if v.verdict != "not tested" and np.isfinite(v.effect)]
+    tested = [v for v in verdicts if v.verdict != "not tested"]
     for verdict in tested:
         if verdict.primary or everything:
             said = sentence(verdict).replace("n = ", "n\u00a0=\u00a0")  # a line does not end there

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import PyTree
 
+from jaxstudies.arguments import optional
 from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.levels import as_data, check_static, is_mapped, is_same, label, label_column, shape_of, stack
 from jaxstudies.errors import Notice, warn
@@ -106,9 +107,9 @@ def check_levels(name: str, values: tuple, static: bool) -> bool:
     """Return whether the levels of a factor are mapped; numbers are if any of them is a float."""
     if not values:
         raise ValueError(f"{name}: a factor needs a level")
-    if len(set(labels := [label(value) for value in values])) < len(values):
-        twice = next(text for text in labels if labels.count(text) > 1)
-        raise ValueError(f"{name}: two of its levels have the same label, {twice}")
+    labels = pd.Series(label_column(map(label, values)))  # where they are mixed with text, a number is its text
+    if len(twice := labels[labels.duplicated()]):
+        raise ValueError(f"{name}: two of its levels have the same label, {twice.iloc[0]}")
     if static:
         for value in values:
             check_static(name, value)
@@ -159,9 +160,11 @@ def make_design(simulate: Simulate, settings: Iterable[Setting]) -> Design:
     names = list(listed[0].labels)
     if any(list(setting.labels) != names for setting in listed):
         raise ValueError("settings: all must have the same labels, in the same order")
-    rows = [tuple(label(setting.labels[name]) for name in names) for setting in listed]
-    if len(set(rows)) < len(rows):
-        raise ValueError("settings: two have the same labels, so that their rows could not be told")
+    if "seed" in names:
+        raise ValueError("settings: a label 'seed', which is the column of the seeds")
+    labels = {name: label_column(label(setting.labels[name]) for setting in listed) for name in names}
+    check_told_apart(pd.DataFrame(labels, range(len(listed))))
+    listed = [setting._replace(num_seeds=optional("num_seeds", setting.num_seeds, 1)) for setting in listed]
     _, behind = parameters(simulate)
     members: dict[tuple, list[int]] = {}
     for i, setting in enumerate(listed):
@@ -169,7 +172,13 @@ def make_design(simulate: Simulate, settings: Iterable[Setting]) -> Design:
     for name in behind:
         _say_what_is_made_anew(name, [setting.arguments[name] for setting in listed if name in setting.arguments])
     groups = [_group([listed[i] for i in places], places, behind) for places in members.values()]
-    return Design({n: label_column(row[i] for row in rows) for i, n in enumerate(names)}, groups)
+    return Design(labels, groups)
+
+
+def check_told_apart(labels: pd.DataFrame) -> None:
+    """Raise ValueError if two settings have the same labels; without any label there is one."""
+    if labels.duplicated().any() or (labels.columns.empty and len(labels) > 1):
+        raise ValueError("settings: two have the same labels, so that their rows could not be told")
 
 
 class Points(NamedTuple):
@@ -212,8 +221,7 @@ def points_design(parts: Iterable[Points]) -> Design:
     if start == 0:
         raise ValueError("settings: there must be at least one")
     table = pd.concat(labels, ignore_index=True)
-    if table.duplicated().any():
-        raise ValueError("settings: two have the same labels, so that their rows could not be told")
+    check_told_apart(table)
     return Design({str(name): column.to_numpy() for name, column in table.items()}, groups)
 
 

@@ -215,7 +215,7 @@ class Programs:
                     compiling += time.perf_counter() - before
                 values = compiled[size](seed, start, setting, plan.group)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
-                self.sizes[program] = halve(size, self.devices, error)
+                self.sizes[program] = halve(size, self.devices[:1] if exact else self.devices, error)
                 compiled.clear()
                 _kept.clear()
                 continue

@@ -42,7 +42,7 @@ class Claim:
     - `share`, of outcomes (1 or 0): Clopper and Pearson; a beta-binomial sequence.
     - `share_difference`, of a difference of outcomes of the same seeds (1, 0 or -1): from exact intervals; by betting.
     - `share_against`, a share less another that was stated as `arguments={"count": 996, "of": 1000}`: from exact
-      intervals; a beta-binomial sequence, less Wilson's interval.
+      intervals; a beta-binomial sequence, less an exact interval.
     - `quantile_difference`, of columns `value` and `other`, at `arguments={"quantile": 0.05}`: order statistics, both
       times.
 

@@ -169,7 +169,7 @@ ESTIMANDS = {
     "share_against": Estimand(
         always("difference from a stated share, from exact intervals", hits, intervals.difference_of_shares, 20),
         always(
-            "difference from a stated share, beta-binomial sequence less a Wilson interval",
+            "difference from a stated share, beta-binomial sequence less an exact interval",
             hits,
             sequences.difference_from_stated_share,
         ),

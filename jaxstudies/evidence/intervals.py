@@ -119,6 +119,8 @@ def mean_interval(values: Values, level: float = 0.95) -> Interval:
     """Return a mean with Student's t interval; with fewer than two values the ends are NaN."""
     if len(values) < 2:
         return float(values[0]) if len(values) else np.nan, np.nan, np.nan
+    if np.ptp(values) == 0:  # the mean of equal numbers is off by rounding, and so is their deviation from 0
+        return (float(values[0]),) * 3
     moments = [np.mean(values)], [np.std(values, ddof=1)], [len(values)]
     (mean,), (low,), (high,) = t_intervals(*moments, level)
     return float(mean), float(low), float(high)
@@ -131,9 +133,8 @@ def mean_intervals(values: Values, level: float = 0.95) -> np.ndarray:
 
 @np.errstate(all="ignore")
 def geometric_mean(values: Values, level: float = 0.95) -> Interval:
-    """Return the geometric mean of the positive finite numbers, with Student's t interval of the logs."""
-    logs = np.log(values)
-    mean, low, high = np.exp(mean_interval(logs[np.isfinite(logs)], level))
+    """Return the geometric mean of positive numbers, with Student's t interval of the logs; NaN if one is infinite."""
+    mean, low, high = np.exp(mean_interval(np.log(values), level))
     return float(mean), float(low), float(high)
 
 

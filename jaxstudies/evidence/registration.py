@@ -91,8 +91,8 @@ def _stopped_so(rule: Mapping, origin: Mapping) -> bool:
     """Return whether runs ended by a rule: at a number of seeds, without a look before, or when claims were decided."""
     if rule["until_decided"]:
         return bool(origin.get("until_decided"))
-    alone = len(origin["stages"]) == 1 and not origin.get("until_decided")
-    return alone and origin["num_seeds"] == rule["seeds"]
+    seen = {stage["num_seeds"] for stage in origin["stages"]} | {*origin.get("seen", ()), origin["num_seeds"]}
+    return seen == {rule["seeds"]} and len(origin["stages"]) == 1 and not origin.get("until_decided")
 
 
 def in_words(registered: Mapping | None) -> str:

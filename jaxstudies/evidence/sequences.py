@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxstudies.evidence.intervals import NO_DATA, Interval, Intervals, Values, clipped, wilson
+from jaxstudies.evidence.intervals import NO_DATA, Interval, Intervals, Values, clipped, exact_share
 
 PRIOR = 0.5
 """Both parameters of the beta distribution that is mixed over: Jeffreys' prior."""
@@ -73,11 +73,11 @@ def share(count: int, n: int, level: float = 0.95) -> Interval:
 
 
 def difference_from_stated_share(found: int, n: int, count: int, of: int, level: float = 0.95) -> Interval:
-    """Return found / n - count / of, where n grows and the other is fixed: Wilson's interval.
+    """Return found / n - count / of, where n grows and the other is fixed: its exact interval.
 
     Each interval errs with half the probability with which their difference may.
     """
-    (p, low, high), (q, other_low, other_high) = share(found, n, half(level)), wilson(count, of, half(level))
+    (p, low, high), (q, other_low, other_high) = share(found, n, half(level)), exact_share(count, of, half(level))
     return p - q, low - other_high, high - other_low
 
 
@@ -207,15 +207,16 @@ def normal_mean(values: Values, level: float = 0.95) -> Interval:
     """Return the mean of values that are near normal, whatever their deviation, see `normal_means`."""
     if not len(values):
         return NO_DATA
+    if np.ptp(values) == 0:  # see `mean_interval`
+        return (float(values[0]),) * 3
     (mean,), (low,), (high,) = normal_means([np.mean(values)], [np.var(values)], [len(values)], level)
     return float(mean), float(low), float(high)
 
 
 @np.errstate(all="ignore")
 def normal_mean_of_logs(values: Values, level: float = 0.95) -> Interval:
-    """Return the geometric mean of the positive finite numbers, whose logarithms are near normal."""
-    logs = np.log(values)
-    mean, low, high = np.exp(normal_mean(logs[np.isfinite(logs)], level))
+    """Return the geometric mean of positive numbers, whose logarithms are near normal; NaN if one is infinite."""
+    mean, low, high = np.exp(normal_mean(np.log(values), level))
     return float(mean), float(low), float(high)
 
 

@@ -112,15 +112,8 @@ class Judged(NamedTuple):
 
 
 def measured(record: Mapping, method: Method, effects: pd.DataFrame, levels: Iterable[float]) -> Iterator[Measured]:
-    """Yield the interval of a claim's effects at each level.
-
-    Raises:
-        StudyError: An effect lies beyond the bounds that were stated.
-    """
+    """Yield the interval of a claim's effects at each level."""
     n, values = int(counts_of(effects).sum()), effects["value"]
-    if record["bounds"] is not None and n and not values.between(*record["bounds"]).all():
-        beyond = values[~values.between(*record["bounds"])].iloc[0]
-        raise StudyError(f"bounds {tuple(record['bounds'])}: an effect is {beyond:g}")
     taken, are_equal = method.take(effects), values.nunique() == 1
     possible = record["bounds"] if record["estimand"] == "mean" else None
     few = f"{n} values are too few, {method.least} at least are needed" if n else "no run tests it"
@@ -170,7 +163,13 @@ def judge(
         looks: Numbers of seeds at which verdicts were seen, the last one that of all; None if they are seen for the
             first time. Where there are several, the verdict falls at the first that decides, and stays.
         level: Of the interval, if not that of the claim.
+
+    Raises:
+        StudyError: An effect lies beyond the bounds that were stated, be it after the look that decided.
     """
+    values = effects["value"]
+    if record["bounds"] is not None and not (within := values.between(*record["bounds"])).all():
+        raise StudyError(f"bounds {tuple(record['bounds'])}: an effect is {values[~within].iloc[0]:g}")
     estimand, level = ESTIMANDS[record["estimand"]], record["level"] if level is None else level
     method = method_of(record, looks)
     said: dict[str, Any] = {name: record[name] for name in Verdict._fields if name in record}
@@ -265,17 +264,18 @@ def judge_records(
 
 def sentence(verdict: Verdict) -> str:
     """Return a verdict as a sentence."""
+    estimate = "no estimate" if np.isnan(verdict.effect) else f"{verdict.effect:.4g}"
     ends = f"[{verdict.low:.4g}, {verdict.high:.4g}]"
     known = ends if np.isfinite((verdict.low, verdict.high)).any() else "(no interval)"
     unit = f" {verdict.unit}" if verdict.unit else ""
     of = f", {verdict.selection}" if verdict.selection else ""
     said = f"{verdict.verdict.capitalize()}: {verdict.claim}{of} ({verdict.source})"
-    if verdict.verdict == "not tested" or not np.isfinite(verdict.effect):
+    if verdict.verdict == "not tested":
         return f"Not tested: {verdict.claim}{of} ({verdict.source})."
     more = f"; {verdict.why}" if verdict.why else ""
     fell = f", decided at {verdict.seeds:,} seeds" if verdict.seeds is not None else ""
     family = " (inconclusive as one of a family)" if verdict.family_verdict not in ("", verdict.verdict) else ""
-    return f"{said}: {verdict.effect:.4g} {known}{unit}, n = {verdict.n:,}{fell}{more}{family}."
+    return f"{said}: {estimate} {known}{unit}, n = {verdict.n:,}{fell}{more}{family}."
 
 
 def to_json(verdicts: Iterable[Verdict]) -> list[dict]:

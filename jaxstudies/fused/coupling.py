@@ -1,9 +1,12 @@
 """Whether the examples of a batch go through a network without knowing of one another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend import core
 
 from jaxstudies.fused.emission import INLINED, REDUCTIONS, SAME, closed, live, scan_sizes, shape_of, unknown
@@ -31,6 +34,35 @@ def check(jaxpr: core.Jaxpr, batched: Sequence[bool]) -> None:
     outs = _through(jaxpr, [Along(0 if each else None) for each in batched])
     if any(out.batch not in (None, 0) for out in outs):
         raise Refused("predictions whose first axis is not that of the examples")
+    if any(out.batch is None and 0 not in out.constant for out in outs):
+        raise Refused("predictions or targets that differ by their place in the batch alone")
+
+
+def check_size(one: core.ClosedJaxpr, other: core.ClosedJaxpr) -> None:
+    """Check that what a network makes of a batch does not depend on how many examples there are.
+
+    Args:
+        one: What it makes of a batch.
+        other: What it makes of a batch of another size.
+
+    Raises:
+        Refused: They differ in more than shapes.
+    """
+    if list(_numbers_in(one)) != list(_numbers_in(other)):
+        raise Refused("the number of examples in a batch is part of what is computed")
+
+
+def _numbers_in(traced: core.ClosedJaxpr) -> Iterator[object]:
+    """Yield the primitives of what was traced, and the numbers that it computes with."""
+    for const in traced.consts:
+        is_known = not isinstance(const, Tracer) and not jnp.issubdtype(const.dtype, jax.dtypes.extended)
+        yield np.shape(const), np.asarray(const).tobytes() if is_known else b""
+    for eqn in live(traced.jaxpr):
+        yield eqn.primitive.name, eqn.params.get("y")  # the latter is an exponent
+        yield [str(atom.val) for atom in eqn.invars if isinstance(atom, core.Literal)]
+        for inner in jax.tree.leaves(list(eqn.params.values())):
+            if isinstance(inner, core.Jaxpr | core.ClosedJaxpr):
+                yield from _numbers_in(closed(inner))
 
 
 def _through(jaxpr: core.Jaxpr, args: Sequence[Along]) -> list[Along]:

@@ -1,6 +1,7 @@
 """Training made into a kernel, or what stands in the way of that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -106,6 +107,9 @@ def trace_step(
     together, shapes = trace(forward, params, batch)
     if batch_size > 1:
         coupling.check(together.jaxpr, [i >= num_params for i in range(len(together.jaxpr.invars))])
+        larger = jax.tree.map(lambda a: jax.ShapeDtypeStruct((batch_size + 1, *a.shape[1:]), a.dtype), batch)
+        with _alone(f"{batch_size + 1} examples"):
+            coupling.check_size(together, trace(forward, params, larger)[0])
     expected = [(1, *shape.shape[1:]) for shape in jax.tree.leaves(shapes)]
 
     def objective(params: Any, example: Any) -> jax.Array:
@@ -121,9 +125,23 @@ def trace_step(
         return optax.apply_updates(params, updates), new
 
     example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), batch)
-    gradient, _ = trace(jax.value_and_grad(objective), params, example)
+    with _alone("one example"):
+        gradient, _ = trace(jax.value_and_grad(objective), params, example)
     change, _ = trace(update, params, opt_state, params, jax.ShapeDtypeStruct((), jnp.float32))
+    if any(traced.jaxpr.effects for traced in (together, gradient, change)):
+        raise Refused("callbacks")
     return Step(gradient, change, num_params)
+
+
+@contextmanager
+def _alone(examples: str) -> Iterator[None]:
+    """Refuse what another number of examples makes raise: it may be trained as it is."""
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:  # whatever the user's own code raises
+        raise Refused(f"{examples} in place of a batch make it raise {type(error).__name__}") from error
 
 
 def _no_value(params: Any) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies.evidence import theory
-from jaxstudies.evidence.intervals import geometric_mean, mean_interval, mean_intervals
+from jaxstudies.evidence.intervals import Interval, Values, geometric_mean, mean_interval, mean_intervals
 from jaxstudies.networks.activations import on_arrays
 from jaxstudies.output.table import stacked
 from jaxstudies.studies.initialization.config import Config
@@ -48,6 +48,11 @@ def theory_second_moments(rows: pd.DataFrame, config: Config) -> np.ndarray:
     return np.mean(moments, axis=1)
 
 
+def mean_size(values: Values) -> Interval:
+    """Return the geometric mean, with its interval, of those sizes that neither vanished nor overflowed."""
+    return geometric_mean(values[(values > 0) & np.isfinite(values)])
+
+
 def summarize(results: Results) -> pd.DataFrame:
     """Return a row per setting, stage and layer.
 
@@ -60,7 +65,7 @@ def summarize(results: Results) -> pd.DataFrame:
     for labels, stage, rows in by_setting(results):
         seen = {name: at_stage(rows, name, stage) for name in MOMENTS + GRADIENTS}
         means = {name: values.mean(axis=0) for name, values in seen.items()}
-        sizes = {name: np.array([geometric_mean(layer) for layer in seen[name].T]) for name in GRADIENTS}
+        sizes = {name: np.array([mean_size(layer) for layer in seen[name].T]) for name in GRADIENTS}
         moment, moment_low, moment_high = mean_intervals(seen["second_moment"])
         table = pd.DataFrame(labels | {"layer": np.arange(len(moment)) + 1, "n": len(rows), "second_moment": moment})
         table["theory_second_moment"] = theory_second_moments(rows, results.config) if stage == "born" else np.nan
@@ -79,7 +84,7 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
     for labels, stage, rows in by_setting(results):
         grad, grad_l2, slope = (at_stage(rows, name, stage) for name in ("grad", "grad_l2", "slope"))
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio, ratio_l2 = (geometric_mean(values[:, 0] / values[:, -1]) for values in (grad, grad_l2))
+            ratio, ratio_l2 = (mean_size(values[:, 0] / values[:, -1]) for values in (grad, grad_l2))
         row = {"n": len(rows)} | dict(zip(("ratio_first_last", "low", "high"), ratio, strict=True))
         row |= {"slope": mean_interval(slope[np.isfinite(slope)])[0], "ratio_first_last_l2": ratio_l2[0]}
         if stage == "trained":

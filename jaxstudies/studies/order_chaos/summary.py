@@ -27,7 +27,8 @@ def summarize(results: Results) -> pd.DataFrame:
     """Return a row per point: measured variance and gradient factor with interval, and theory."""
     listed = []
     for point, rows in results.runs.groupby(POINT, sort=False):
-        factor = geometric_mean(np.exp(rows["log_factor"].to_numpy(float)))
+        logs = rows["log_factor"].to_numpy(float)
+        factor = geometric_mean(np.exp(logs[np.isfinite(logs)]))
         q, chi = expected(*point)
         listed.append((*point, len(rows), rows["q"].mean(), q, *factor, chi, float(theory.depth_scale(chi))))
     names = ["n", "variance", "theory_variance", "gradient_factor", "low", "high", "chi", "depth_scale"]
