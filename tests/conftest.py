@@ -29,7 +29,7 @@ devices.use_all_cores()
 # Figures have a quarter of the pixels.
 plotting.STYLE["savefig.dpi"] = 100
 
-# What together sees every room in under a minute on two cores: files, and single tests of longer ones.
+# What together sees every room in a minute or two on two cores: files, and single tests of longer ones.
 QUICK = {"baselines", "claims", "intervals", "main", "mnist", "provenance", "readme", "references", "study", "table"}
 QUICK |= {
     "theory",

@@ -1,6 +1,7 @@
 """The map of born-dead networks, held against theory and against networks of each depth."""
 
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -113,6 +114,12 @@ def test_a_map_of_one_depth_or_width_shows_it(depths, widths):
         corners = mesh.get_coordinates()
         assert np.ptp(corners[..., 0]) >= 1 and np.ptp(corners[..., 1]) >= 1
         assert corners.shape == (len(depths) + 1, len(widths) + 1, 2)
+        assert len(ax.lines) == 2
+    plt.close(figure)
+    # Of an initialization that is not symmetric theory says nothing.
+    unbounded = Results(replace(config, init="rai"), runs.assign(init="rai"), pd.DataFrame(), {})
+    (figure,) = born_dead.plot(unbounded).values()
+    assert not any(ax.lines for ax in figure.axes)
     plt.close(figure)
 
 

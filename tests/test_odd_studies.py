@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -143,6 +144,19 @@ def test_what_else_of_a_study_goes_wrong_is_one_line_and_the_rest_is_written(tmp
     assert stop.value.code == 2
     assert f"{name} raised RuntimeError: no (line" in capsys.readouterr().err.splitlines()[-1]
     assert {"claims.json", "summary.csv", "times.csv"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_what_a_study_adds_to_its_runs_or_reads_goes_wrong_in_a_line(tmp_path, capsys):
+    def missing(*arguments):
+        return Path("nowhere.csv").read_text()
+
+    for name, said in (("derive", "derive raised FileNotFoundError: "), ("data", "data: ")):
+        with pytest.raises(SystemExit) as stop:
+            command.main(
+                dataclasses.replace(toy.STUDY, **{name: missing}), ["--seeds", "3", "--out", str(tmp_path / name)]
+            )
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert stop.value.code == 2 and said in line and "nowhere.csv" in line
 
 
 def test_a_name_that_is_none_trains_nothing():

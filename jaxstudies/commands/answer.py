@@ -38,6 +38,10 @@ def report(study: Study, out: Path, options: Options) -> None:
         wrong = nonfinite.count(table.stored_rows(out / owned.RUNS), study.PADDED)
     except UnreadableRuns as error:
         raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
+    except (UsageError, DirectoryError, StudyError):
+        raise
+    except Exception as error:  # whatever is wrong with a study's `derive`
+        raise UsageError(_raised(study, "derive", error)) from error
     print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)
     mistakes: list[str] = []
     attempt = partial(_attempt, study, mistakes)
@@ -101,12 +105,17 @@ def _attempt(study: Study, mistakes: list[str], name: str, compute: Callable[[],
     except StudyError as error:
         mistakes.append(f"{name}: {error}")
     except Exception as error:  # whatever is wrong with it
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if study.path and Path(frame.filename).parent == study.path.parent]
-        place = f" (line {own[-1].lineno} of {Path(own[-1].filename).name})" if own else ""
-        text = " ".join(str(error).split())[:300]
-        mistakes.append(f"{name} raised {type(error).__name__}{': ' if text else ''}{text}{place}")
+        mistakes.append(_raised(study, name, error))
     return None
+
+
+def _raised(study: Study, name: str, error: Exception) -> str:
+    """Return in a line what a study's own code raised, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if study.path and Path(frame.filename).parent == study.path.parent]
+    place = f" (line {own[-1].lineno} of {Path(own[-1].filename).name})" if own else ""
+    text = " ".join(str(error).split())[:300]
+    return f"{name} raised {type(error).__name__}{': ' if text else ''}{text}{place}"
 
 
 def _save(stem: str, figure: Figure, caption: str, out: Path, pdf: bool) -> list[str]:

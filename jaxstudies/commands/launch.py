@@ -54,6 +54,8 @@ def launch(
         job = jobs.prepare(study, config, out, seeds.seeds, seeds.seed, execution)
     except (TypeError, ValueError) as error:
         raise UsageError(str(error).replace("chunk_size", "--chunk-size")) from error
+    except OSError as error:  # a file that the study reads
+        raise UsageError(f"data: {error}") from error
     if options.shard is not None:
         _run_shard(job, parse_share(options.shard), report)
     elif peers is not None:

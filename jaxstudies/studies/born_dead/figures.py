@@ -20,6 +20,10 @@ CAPTIONS = {
 }
 
 
+BOUNDS = (0.1, "--"), (0.01, "-")
+"""Probabilities of being born dead whose safe widths are drawn, and how."""
+
+
 def precision(cells: pd.DataFrame) -> str:
     """Return the networks per cell, and half the width of the widest interval."""
     half = 100 * (cells["high"] - cells["low"]).max() / 2
@@ -53,20 +57,22 @@ def plot(results: Results) -> dict[str, Figure]:
     born = panels[0][1]
     figure, axes = plt.subplots(1, len(panels), figsize=(3.1 * len(panels) + 1.2, 5.4), sharey=True, squeeze=False)
     depths, widths = np.sort(born["depth"].unique()), np.sort(born["width"].unique())
+    is_bounded = born["theory_high"].notna().any()
     for ax, (title, rows, column) in zip(axes[0], panels, strict=True):
         cells = rows.pivot(index="depth", columns="width", values=column)
         places = edges_around(cells.columns.to_numpy()), edges_around(cells.index.to_numpy())
         mesh = ax.pcolormesh(*places, cells.to_numpy(float), vmin=0, vmax=1, cmap="viridis")
         ax.set_facecolor("0.6")  # where no network is finite
         ax.set_xticks(cells.columns)
-        for probability, style in ((0.1, "--"), (0.01, "-")):
+        for probability, style in BOUNDS if is_bounded else ():
             line = theory.safe_width(depths, probability)
             ax.plot(line, depths, style, color="white", lw=1.6, label=f"P ≤ {probability:.0%}")
         ax.set(title=title, xlabel="width (units per layer)", xlim=(widths[0] - 0.5, widths[-1] + 0.5))
     axes[0, 0].set_ylabel("depth (hidden layers)")
     axes[0, 0].yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    legend = axes[0, 0].legend(title="theory: safe\nright of", loc="upper right", handlelength=1.2)
-    plt.setp([legend.get_title(), *legend.get_texts()], color="white", fontsize=8)
+    if is_bounded:
+        legend = axes[0, 0].legend(title="theory: safe\nright of", loc="upper right", handlelength=1.2)
+        plt.setp([legend.get_title(), *legend.get_texts()], color="white", fontsize=8)
     figure.colorbar(mesh, ax=axes[0, -1], label="share of networks")
     activation, init, target, rule = map(words, born[["activation", "init", "target", "rule"]].iloc[0])
     title = f"Dead {activation} networks by depth and width\n({init}, {target}; {rule}; "
