@@ -120,7 +120,8 @@ def mean_interval(values: Values, level: float = 0.95) -> Interval:
     if len(values) < 2:
         return float(values[0]) if len(values) else np.nan, np.nan, np.nan
     if np.ptp(values) == 0:  # the mean of equal numbers is off by rounding, and so is their deviation from 0
-        return (float(values[0]),) * 3
+        value = float(values[0])
+        return value, value, value
     moments = [np.mean(values)], [np.std(values, ddof=1)], [len(values)]
     (mean,), (low,), (high,) = t_intervals(*moments, level)
     return float(mean), float(low), float(high)

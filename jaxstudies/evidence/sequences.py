@@ -208,7 +208,8 @@ def normal_mean(values: Values, level: float = 0.95) -> Interval:
     if not len(values):
         return NO_DATA
     if np.ptp(values) == 0:  # see `mean_interval`
-        return (float(values[0]),) * 3
+        value = float(values[0])
+        return value, value, value
     (mean,), (low,), (high,) = normal_means([np.mean(values)], [np.var(values)], [len(values)], level)
     return float(mean), float(low), float(high)
 
