@@ -27,7 +27,7 @@ AT = np.arange(96) / 96
 def lines(number, noise=0.0):
     """Return half planes, whose points are turned over with a probability."""
     rng = np.random.default_rng(0)
-    half = [AT[:, None] < 0.5 + rng.normal(0, 0.02) + 0.2 * (AT - rng.random()) for _ in range(number)]
+    half = [AT[:, None] < 0.5 + rng.uniform(-0.9, 0.9) * (AT - rng.random()) for _ in range(number)]
     return {seed: plane ^ (rng.random(plane.shape) < noise) for seed, plane in enumerate(half)}
 
 
