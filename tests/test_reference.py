@@ -39,4 +39,4 @@ def test_the_reference_is_built_from_docstrings(tmp_path):
     page = (tmp_path / "jaxstudies.html").read_text("utf-8")
     for name in jaxstudies.__all__:
         assert f'id="{name}"' in page
-    assert "Wilson" in page and 'id="Study.CAPTIONS"' in page
+    assert "less an exact interval" in page and 'id="Study.CAPTIONS"' in page
