@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.stats import binomtest, ttest_1samp
 
 from jaxstudies.evidence import intervals
+from jaxstudies.studies.initialization.summary import mean_size
 
 TRIALS = 2000
 LEAST = 0.95 - 4 * (0.95 * 0.05 / TRIALS) ** 0.5 - 0.01
@@ -166,10 +167,12 @@ def test_geometric_mean_is_the_mean_of_logarithms_and_covers():
     assert measured == expected
 
 
-def test_what_has_no_logarithm_is_left_out_of_the_geometric_mean():
+@pytest.mark.parametrize("odd", [0.0, np.inf, np.nan])
+def test_what_has_no_logarithm_is_not_left_out_of_a_geometric_mean(odd):
+    """It would be if what is left were taken for all; a summary that leaves it out says so."""
     values = np.array([1.0, 2.0, 4.0])
-    odd = np.array([0.0, 1.0, -3.0, 2.0, np.nan, 4.0, np.inf])
-    assert intervals.geometric_mean(odd) == intervals.geometric_mean(values)
+    assert np.isnan(intervals.geometric_mean(np.r_[values, odd])[1:]).all()
+    assert mean_size(np.r_[values, odd]) == intervals.geometric_mean(values)
 
 
 def test_difference_of_quantiles_of_pairs():
