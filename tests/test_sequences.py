@@ -54,11 +54,11 @@ def test_a_difference_from_a_stated_share_errs_at_any_look_in_one_of_twenty_runs
     rng = np.random.default_rng(10)
     seen = np.cumsum(rng.binomial(100, 0.95, size=(RUNS, len(LOOKS))), axis=1)
     _, low, high = sequences.shares(seen, LOOKS, sequences.half(0.95))
-    _, least, most = intervals.wilson_intervals(rng.binomial(1000, 0.95, (RUNS, 1)), 1000, sequences.half(0.95))
+    exact = np.array([intervals.exact_share(count, 1000, sequences.half(0.95)) for count in range(1001)])
+    _, least, most = exact[rng.binomial(1000, 0.95, (RUNS, 1))].transpose(2, 0, 1)
     assert ((low - most > 0) | (high - least < 0)).any(1).mean() < ERRORS
     one = sequences.difference_from_stated_share(int(seen[0, 5]), int(LOOKS[5]), 950, 1000)
-    stated = intervals.wilson(950, 1000, sequences.half(0.95))
-    assert one[1:] == pytest.approx((low[0, 5] - stated[2], high[0, 5] - stated[1]))
+    assert one[1:] == pytest.approx((low[0, 5] - exact[950, 2], high[0, 5] - exact[950, 1]))
 
 
 @pytest.mark.slow
