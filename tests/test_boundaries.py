@@ -11,6 +11,7 @@ from jaxstudies.evidence.boundaries import (
     dimensions,
     excesses,
     fractal,
+    group_size,
     majority,
     of_majorities,
     slopes,
@@ -76,22 +77,35 @@ def test_majorities_of_more_and_more_lie_nearer_to_what_all_share():
     assert found["dimension"][30] == dimension(majority(planes.values()))
 
 
-GROUPS = [(15, [2, 5, 8, 11, 14]), (100, [19, 39, 59, 79, 99]), (7, [2, 5]), (2, [])]
+GROUPS = [(15, [2, 5, 8, 11, 14]), (100, [19, 39, 59, 79, 99]), (7, [2, 5]), (2, []), (29, [4, 9, 14, 19, 24])]
 
 
 @pytest.mark.parametrize(("seeds", "last"), GROUPS)
 def test_majorities_are_of_five_groups_or_of_groups_of_three(seeds, last):
-    planes = {seed: AT[:20, None] + 0 * AT[:20] < 0.01 * (seed % 7) for seed in range(seeds)}
-    found = excesses(dict(reversed(planes.items())))
-    assert found.index.tolist() == of_majorities(planes).index.tolist() == last
+    planes, size = {seed: AT[:20, None] + 0 * AT[:20] < 0.01 * (seed % 7) for seed in range(seeds)}, group_size(seeds)
+    found = excesses(dict(reversed(planes.items())), size)
+    assert found.index.tolist() == of_majorities(planes, size).index.tolist() == last
+
+
+def test_claims_on_majorities_say_of_how_many():
+    """With more seeds than were planned there are more groups, each of as many."""
+    planes = lines(20, 0.2)
+    claims = boundaries.smooth_in_majorities(
+        "noisy", "seeds are inside", 4, lambda take: lambda of: take(planes), near_normal="yes"
+    )
+    (own, less), _ = judge_all(claims, lambda *_: None)
+    assert own.claim == "where most of 4 seeds are inside has a smooth boundary (noisy)"
+    assert less.claim == "where most of 4 seeds are inside has a smoother boundary than each of them (noisy)"
+    assert own.n == less.n == 5 and own.not_shown == less.not_shown == "majorities of more than 4"
+    assert (own.effect, less.effect) == (of_majorities(planes, 4).mean(), excesses(planes, 4).mean())
 
 
 def test_a_majority_is_where_more_than_half_are_and_its_excess_is_over_its_own_seeds():
     planes = lines(15, 0.2)
     three = [planes[seed] for seed in (3, 4, 5)]
     assert (majority(three) == (np.sum(three, axis=0) >= 2)).all()
-    assert of_majorities(planes)[5] == dimension(majority(three))
-    assert excesses(planes)[5] == pytest.approx(dimension(majority(three)) - np.mean([dimension(p) for p in three]))
+    assert of_majorities(planes, 3)[5] == dimension(majority(three))
+    assert excesses(planes, 3)[5] == pytest.approx(dimension(majority(three)) - np.mean([dimension(p) for p in three]))
     assert not majority([planes[0] | True, planes[0] & False]).any()  # a half is no majority
 
 

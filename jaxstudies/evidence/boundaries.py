@@ -1,6 +1,7 @@
 """What is claimed of the dimension of boundaries: over seeds, over scales, and of what most seeds have in common."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from jaxstudies.grids import unpacked
 
 Grid = Bool[np.ndarray, "points points"]
 GROUPS, LEAST = 5, 3
-"""Groups of seeds whose majorities are taken, and seeds of which there is one at least."""
+"""Groups of seeds that are planned, and seeds of which a majority is taken at least."""
 NUMBERS = (1, 3, 5, 10, 30, 50, 100, 300, 500, 1000)
 """Numbers of seeds, of which majorities are taken."""
 
@@ -36,22 +37,27 @@ def majority(grids: Iterable[Grid]) -> Grid:
     return np.mean(list(grids), axis=0) > 0.5
 
 
-def groups(grids: Mapping[int, Grid]) -> dict[int, list[Grid]]:
-    """Return the grids of five groups of seeds, or of fewer of three, by the last seed of each."""
-    size, listed = max(len(grids) // GROUPS, LEAST), sorted(grids)
+def group_size(planned: int) -> int:
+    """Return of how many seeds majorities are taken: a fifth of those that are planned, three at least."""
+    return max(planned // GROUPS, LEAST)
+
+
+def groups(grids: Mapping[int, Grid], size: int) -> dict[int, list[Grid]]:
+    """Return the grids of groups of so many seeds, by the last seed of each."""
+    listed = sorted(grids)
     cut = [listed[start : start + size] for start in range(0, len(listed) - size + 1, size)]
     return {group[-1]: [grids[seed] for seed in group] for group in cut}
 
 
-def of_majorities(grids: Mapping[int, Grid]) -> pd.Series:
+def of_majorities(grids: Mapping[int, Grid], size: int) -> pd.Series:
     """Return the dimension of the boundary of each group's majority, see `groups`."""
-    return dimensions({last: majority(group) for last, group in groups(grids).items()})
+    return dimensions({last: majority(group) for last, group in groups(grids, size).items()})
 
 
-def excesses(grids: Mapping[int, Grid]) -> pd.Series:
+def excesses(grids: Mapping[int, Grid], size: int) -> pd.Series:
     """Return by how much the dimension of each group's majority exceeds the mean of its seeds."""
-    own = {last: np.mean([dimension(grid) for grid in group]) for last, group in groups(grids).items()}
-    return of_majorities(grids) - pd.Series(own, dtype=float)
+    own = {last: np.mean([dimension(grid) for grid in group]) for last, group in groups(grids, size).items()}
+    return of_majorities(grids, size) - pd.Series(own, dtype=float)
 
 
 def by_number(grids: Mapping[str, Mapping[int, Grid]], name: str) -> pd.DataFrame:
@@ -102,6 +108,26 @@ def stated(id_: str, words: str, effect: Callable[..., Effect], value: float, **
     below, above = BIAS
     margin = f"ours: known dimensions were estimated up to {below:g} too low, and {above:g} too high"
     return Claim(id_, words, effect, (value - below, value + above), unit="dimension", margin=margin, **more)
+
+
+def smooth_in_majorities(
+    name: str, inside: str, size: int, effect_of: Callable[..., Callable[..., Effect]], **more: Any
+) -> list[Claim]:
+    """Return the claims that the boundary of what most of so many seeds share is smooth, and smoother than theirs.
+
+    Args:
+        name: Of the condition, in their identifiers and in parentheses.
+        inside: What seeds are, and do inside, in the plural, as in "networks train".
+        size: Seeds of a majority.
+        effect_of: Makes an effect from a function of the grids by seed.
+        more: Other fields of `Claim`.
+    """
+    more["not_shown"] = f"majorities of more than {size}"
+    where = f"where most of {size} {inside} has a"
+    own, excess = (effect_of(partial(take, size=size)) for take in (of_majorities, excesses))
+    words, smoother = f"{where} smooth boundary ({name})", f"{where} smoother boundary than each of them ({name})"
+    less = {"holds": (-2.0, 0.0), "ends": "[)", "primary": False}
+    return [smooth(f"smooth.{name}", words, own, **more), smooth(f"smoother.{name}", smoother, excess, **less, **more)]
 
 
 def compared(refined: pd.DataFrame, whole: Mapping[str, Grid]) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """What became of the runs: the dimension of the boundaries, and what is claimed of it."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -31,18 +33,18 @@ def trained(results: Results) -> dict[tuple, np.ndarray]:
 
 def claims(config: Config) -> list[Claim]:
     """Return the claims on the boundaries of the conditions, over networks, and over scales of the first one."""
-    listed, drawn = [], "networks" * (config.seeds > 1)
+    listed, drawn, size = [], "networks" * (config.seeds > 1), boundaries.group_size(config.seeds)
     for name in config.conditions:
         planes = parts(config, name)
         pictures = [part for part in planes if part != ALL]
         windows = [part for part in pictures if planes[part].span >= SMALLEST]
 
-        def of_parts(take, *where, name=name):
+        def of_parts(take, where, name=name):
             return lambda of: take(*(by_seed(of.shared(trained), name, part) for part in where))
 
         one = {"estimand": "median", "population": OF_SCALES, "figure": "scales"}
         many = {"near_normal": "a slope over many boxes", "settings": {"condition": name, "part": ALL}, "figure": drawn}
-        of_all, of_scales = (of_parts(boundaries.dimensions, ALL), many), (of_parts(boundaries.slopes, *windows), one)
+        of_all, of_scales = (of_parts(boundaries.dimensions, [ALL]), many), (of_parts(boundaries.slopes, windows), one)
         effect, how = of_all if config.seeds > 1 else of_scales
         said = {"source": PAPER, "where": "abstract", "says": "fractal over more than ten decades in all of them"}
         words = f"the boundary is a fractal ({name})"
@@ -50,17 +52,14 @@ def claims(config: Config) -> list[Claim]:
         for part in windows:
             words = f"so it is at the scales of a window of {planes[part].span:g} decades ({name})"
             at = one | said | {"primary": False, "settings": {"condition": name, "part": part}}
-            listed.append(boundaries.fractal(f"{part}.{name}", words, of_parts(boundaries.slopes, part), **at))
+            listed.append(boundaries.fractal(f"{part}.{name}", words, of_parts(boundaries.slopes, [part]), **at))
         if (value := REPORTED.get(name)) is not None:
             said |= {"where": SECOND_HAND, "says": f"a dimension of {value:g}, for one network", "primary": False}
             words = f"its dimension is {value:g} ({name})"
             # As it is in the paper: over the box sizes of all pictures of a zoom.
-            scales = of_parts(boundaries.slopes, *pictures)
+            scales = of_parts(boundaries.slopes, pictures)
             listed.append(boundaries.stated(f"reported.{name}", words, scales, value, **one, **said))
-        words = f"where most networks train has a smooth boundary ({name})"
-        listed.append(boundaries.smooth(f"smooth.{name}", words, of_parts(boundaries.of_majorities, ALL), **many))
-        words, less = f"it has a smoother one than where one network does ({name})", of_parts(boundaries.excesses, ALL)
-        listed.append(boundaries.smooth(f"smoother.{name}", words, less, (-2.0, 0.0), ends="[)", primary=False, **many))
+        listed += boundaries.smooth_in_majorities(name, "networks train", size, partial(of_parts, where=[ALL]), **many)
     return listed
 
 
