@@ -26,10 +26,16 @@ def is_finished(job: Job) -> bool:
     """
     current, aside = job.directory / owned.RUNS, job.directory / f"runs-{job.digest}.parquet"
     for path in (current, aside):
-        if origin_of(path).get("digest") != job.digest or not table.is_readable(path):
+        there = origin_of(path)
+        if there.get("digest") != job.digest or not table.is_readable(path):
             continue
+        seen = looked_at(job)
         with files.writing(job.directory):
-            if path == aside:
+            if not results.seen_at(there) >= set(seen):  # others of the same were seen while it lay aside
+                brought = there | {"seen": seen}
+                table.write_runs(current, table.stored_blocks(path), brought, lambda: set_aside(job))
+                aside.unlink(missing_ok=True)
+            elif path == aside:
                 set_aside(job)
                 os.replace(aside, current)
         job.chunks.remove()  # a run that was killed between its last two steps has left them
@@ -109,7 +115,7 @@ def looked_at(job: Job) -> list[int]:
         there = origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
         there |= {"config": without_execution(there.get("config", {}))}
         if all(there.get(name) == job.identity[name] for name in asked):
-            seen |= set(results.looks_of(there) or [there["num_seeds"]])
+            seen |= results.seen_at(there)
     return sorted(seen)
 
 

@@ -98,17 +98,20 @@ def judge(
     return judge_all(claims_of(study, results.config), Selector(results, study.AXES), wrong, looks)
 
 
+def seen_at(origin: Mapping) -> set[int]:
+    """Return all numbers of seeds at which the runs of a table, or others of the same in its directory, were seen."""
+    return {origin["num_seeds"], *(stage["num_seeds"] for stage in origin["stages"]), *origin.get("seen", ())}
+
+
 def looks_of(origin: Mapping) -> list[int] | None:
     """Return the numbers of seeds at which the runs of a table were looked at; None if their number was set before.
 
-    A run that grew was looked at where each of its stages ended, and one that is cut from more was seen as a whole;
-    `seen` are numbers at which other runs of the same were looked at in the directory.
+    A run that grew was looked at where each of its stages ended, and one that is cut from more was seen as a whole.
     """
-    number = origin["num_seeds"]
-    seen = {*(stage["num_seeds"] for stage in origin["stages"]), *origin.get("seen", ())}
+    number, seen = origin["num_seeds"], seen_at(origin)
     if seen == {number} and not origin.get("until_decided"):
         return None
-    return sorted({n for n in seen if n < number} | {number})
+    return sorted(n for n in seen if n <= number)
 
 
 @np.errstate(all="ignore")  # of runs that diverged the table says NaN or infinity, and no warning need
@@ -120,8 +123,14 @@ def summary_of(study: Study, results: Results) -> pd.DataFrame:
 @np.errstate(all="ignore")
 def tables_of(study: Study, results: Results) -> dict[str, pd.DataFrame]:
     """Return the study's further tables, and what it computes beside the runs; raise StudyError if one is none."""
-    own = {str(name): _frame(f"tables, {name!r}", rows) for name, rows in study.tables(results).items()}
-    return own | results.beside | {"times": results.times}
+    return frames("tables", study.tables(results)) | results.beside | {"times": results.times}
+
+
+def frames(name: str, tables: object) -> dict[str, pd.DataFrame]:
+    """Return what a function of a study's returns as tables by name; raise StudyError if it is none."""
+    if not isinstance(tables, Mapping):
+        raise StudyError(f"{name} returned {short(tables)}: DataFrames by name")
+    return {str(key): _frame(f"{name}, {key!r}", rows) for key, rows in tables.items()}
 
 
 def _frame(name: str, rows: object) -> pd.DataFrame:

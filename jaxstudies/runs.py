@@ -95,7 +95,8 @@ def map_seeds(
     by_name = functools.partial(_call_by_place, simulate, names)
     study = study_of({}, by_name, dict(zip(names, shared, strict=True)))
     if how.directory is not None:
-        return table.to_arrays(rows_of(study, study.Config(), [simulate], how))
+        with rows_of(study, study.Config(), [simulate], how) as blocks:
+            return table.to_arrays(blocks)
     task, kept = task_of(study, study.Config(), how.num_seeds, how.seed, how.execution), Memory()
     with stoppable(how):
         monte_carlo.shapes_of(task)
@@ -171,17 +172,18 @@ def run(
     filled = filled_in(config)
     arguments.names("data", data or {})
     study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))
-    kept = list(rows_of(study, filled, code_of(study, filled), how, owned.NAMES))
-    runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
-    looks = None if how.directory is None else results.looks_of(table.read_provenance(how.directory / owned.RUNS))
-    of = Selector(Results(filled, runs, pd.DataFrame(), {}), study.AXES)
-    judged = judge_all(study.CLAIMS, of, looks=looks)
-    for verdict in judged[0]:
-        print(sentence(verdict))
-    if (found := nonfinite.count(kept)).runs:
-        print(nonfinite.in_words(found))
-    if how.directory is not None:
-        keep_results(study, filled, runs, judged, found, how.directory)
+    with rows_of(study, filled, code_of(study, filled), how, owned.NAMES) as blocks:
+        kept = list(blocks)
+        runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
+        looks = None if how.directory is None else results.looks_of(table.read_provenance(how.directory / owned.RUNS))
+        of = Selector(Results(filled, runs, pd.DataFrame(), {}), study.AXES)
+        judged = judge_all(study.CLAIMS, of, looks=looks)
+        for verdict in judged[0]:
+            print(sentence(verdict))
+        if (found := nonfinite.count(kept)).runs:
+            print(nonfinite.in_words(found))
+        if how.directory is not None:
+            keep_results(study, filled, runs, judged, found, how.directory)
     return runs
 
 
@@ -274,15 +276,17 @@ def code_of(study: Study, config: Dataclass) -> list[object]:
     return [study.simulate, list(levels_of(study, config, study.data(config)).items())]
 
 
+@contextlib.contextmanager
 def rows_of(
     study: Study, config: Dataclass, code: list[object], how: How, files_left: Iterable[str] = (owned.RUNS,)
-) -> Iterable[pa.Table]:
-    """Run a study, in a directory if there is one; return its rows."""
+) -> Iterator[Iterable[pa.Table]]:
+    """Run a study, in a directory if there is one; yield its rows, while no other run may write there."""
     where = how.directory
     if where is None:
         task = task_of(study, config, how.num_seeds, how.seed, how.execution)
         with stoppable(how):
-            return monte_carlo.run_design(task, shapes=jobs.trace(study, task))[0]
+            yield monte_carlo.run_design(task, shapes=jobs.trace(study, task))[0]
+        return
     owned.prepare(where, files_left)
     digest = live.object_digest(code)
     if digest is None:
@@ -291,7 +295,7 @@ def rows_of(
     with stoppable(how), locks.sole_writer(where):
         if not growth.is_finished(job):
             finishing.finish(growth.grow(job))
-    return table.stored_blocks(where / owned.RUNS)
+        yield table.stored_blocks(where / owned.RUNS)
 
 
 def keep_results(

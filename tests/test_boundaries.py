@@ -95,7 +95,7 @@ def test_claims_on_majorities_say_of_how_many():
     )
     (own, less), _ = judge_all(claims, lambda *_: None)
     assert own.claim == "where most of 4 seeds are inside has a smooth boundary (noisy)"
-    assert less.claim == "where most of 4 seeds are inside has a smoother boundary than each of them (noisy)"
+    assert less.claim == "where most of 4 seeds are inside has a smoother one than each, in the mean (noisy)"
     assert own.n == less.n == 5 and own.not_shown == less.not_shown == "majorities of more than 4"
     assert (own.effect, less.effect) == (of_majorities(planes, 4).mean(), excesses(planes, 4).mean())
 

@@ -12,7 +12,7 @@ from jaxstudies.engine.design import label_column
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import intervals, verdicts
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.evidence.effects import as_effects, by_claim, read_effects, write_effects
+from jaxstudies.evidence.effects import as_effects, by_claim, first_seeds, read_effects, write_effects
 from jaxstudies.evidence.estimands import ESTIMANDS, Estimand, Method
 from jaxstudies.evidence.judging import judge_all
 from jaxstudies.evidence.verdicts import Undecidable, judge, sentence, to_json
@@ -590,3 +590,34 @@ def test_several_settings_are_told_by_the_labels_that_are_left_open():
     runs = pd.DataFrame({"a": 1, "b": [None, *range(20)], "seed": 0, "x": 1.0})
     with pytest.raises(KeyError, match=r"have these labels \(b: None, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, ...\)"):
         selector(runs, {})("x", a=1)
+
+
+def test_seeds_without_a_number_are_told_unless_a_selection_leaves_them_out():
+    """Of a setting in which three of forty runs diverged, a mean is that of the others."""
+    diverged = NORMAL.where(~NORMAL.index.isin([3, 5, 8]))
+    for effect in (diverged, pd.DataFrame({"seed": NORMAL.index, "value": diverged, "count": 1})):
+        (found,), effects = judge_all(claim(effect), lambda *_: None)
+        assert (found.n, found.absent, len(effects)) == (37, 3, 37)
+        assert "n = 37 (3 without a number)" in sentence(found)
+        assert to_json([found])[0]["absent"] == 3
+    (selected,), _ = judge_all(claim(diverged, selection="of those that learned"), lambda *_: None)
+    assert selected.absent == 3 and "without" not in sentence(selected)
+    (whole,), _ = judge_all(claim(NORMAL), lambda *_: None)
+    assert whole.absent == 0 and "absent" not in to_json([whole])[0]
+
+
+@pytest.mark.parametrize("kind", [float, "Int64"])
+@pytest.mark.parametrize(("number", "n"), [(3, 3), (4, None), (5, None), (50, None)])
+def test_the_first_seeds_are_not_known_where_they_are_counted_without_one(kind, number, n):
+    """Seeds 0 to 3 have rows of their own; a fifth row stands for six further ones."""
+    rows = pd.DataFrame({"seed": [0, 1, 2, 3, None], "value": 1.0, "count": [1, 1, 1, 1, 6]}).astype({"seed": kind})
+    found = first_seeds(rows, number)
+    assert n is found is None or len(found) == n
+    assert first_seeds(rows[4:], number) is None and len(first_seeds(rows[:0], number)) == 0
+
+
+def test_an_effect_may_have_columns_and_an_index_of_any_name():
+    rows = pd.DataFrame({"seed": range(40), "value": NORMAL, "reading": "own", "claim": 3, "lr": 0.1})
+    for effect in (rows, rows.set_index("seed", drop=False), rows.set_index(["lr", "seed"], drop=False)):
+        (found,), effects = judge_all(claim(effect), lambda *_: None)
+        assert found.n == 40 and (effects["claim"] == "id").all() and len(by_claim(effects)["id"]) == 40

@@ -228,6 +228,19 @@ def test_code_and_fresh_runs_do_not_make_one_forget_what_was_seen(coins):
 
 
 @pytest.mark.slow
+def test_a_table_that_is_brought_back_knows_what_was_seen_while_it_lay_aside(coins):
+    run("--seeds", "20")
+    run("--seeds", "20", "--sides", "1")
+    run("--seeds", "40")
+    assert left(coins / "out")["rule"]["looks"] == [20, 40]
+    run("--seeds", "20")
+    assert left(coins / "out")["rule"] == {"name": "sequence", "looks": [20]}
+    assert origin(coins / "out")["seen"] == [20, 40]
+    run("--seeds", "40")
+    assert left(coins / "out")["rule"]["looks"] == [20, 40]
+
+
+@pytest.mark.slow
 def test_it_ends_where_nothing_more_can_be_decided(coins, capsys):
     """A pair of which one setting is not there, an effect that raises, settings with few seeds of their own."""
     both = 'of("heads", p=0.5, sides=1) - of("heads", p=7.0)'

@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from reading import texts_of
 
-from jaxstudies import finishing, results, studies
+from jaxstudies import finishing, locks, results, run, studies
 from jaxstudies.commands import command, flags, options
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine import devices, tracing
 from jaxstudies.engine.monte_carlo import Timing, shapes_of
 from jaxstudies.engine.planes import Plane, refined_pictures
+from jaxstudies.errors import DirectoryError
 from jaxstudies.evidence.verdicts import sentence
 from jaxstudies.networks.activations import activation_named
 from jaxstudies.output import plotting
@@ -375,6 +376,39 @@ def unfit():
     ax.plot([0, 1])
     ax.xaxis.set_major_formatter(fails(ValueError("no ticks")))
     return figure
+
+
+def test_nobody_else_writes_while_runs_are_read_judged_and_drawn(ran, tmp_path):
+    """A second run into the directory would otherwise put its table between a first one's verdicts."""
+    shutil.copytree(ran, tmp_path / "study")
+    refused = []
+
+    def try_there(directory):
+        with pytest.raises(DirectoryError, match="another run is writing there"), locks.sole_writer(directory):
+            pass
+        refused.append(directory.name)
+
+    def effect(of):
+        try_there(tmp_path / "called")
+        return of("x")
+
+    command.main(
+        own_study(plot=lambda results: try_there(tmp_path / "study")),
+        ["--plots-only", "--out", str(tmp_path / "study")],
+    )
+    claim = Claim("small", "x is small", effect, (-9, 9))
+    run({}, lambda key: {"x": jax.random.normal(key)}, num_seeds=5, claims=claim, directory=tmp_path / "called")
+    assert set(refused) == {"study", "called"}
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"), [(3, "beside returned 3: DataFrames"), ({"b": [1]}, "beside, 'b': [1] is no DataFrame")]
+)
+def test_what_lies_beside_the_runs_is_tables_or_told_in_a_line(returned, said, tmp_path, capsys):
+    study = own_study(beside=lambda config, remember: returned)
+    with pytest.raises(SystemExit) as stop:
+        command.main(study, ["--seeds", "3", "--out", str(tmp_path)])
+    assert stop.value.code == 2 and said in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("which", LEFT_OUT)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxstudies import compilation_cache, configs
+from jaxstudies import compilation_cache, configs, locks
 from jaxstudies.commands import endings, options
 from jaxstudies.commands.answer import report
 from jaxstudies.commands.endings import UsageError
@@ -81,7 +81,9 @@ def _main(study: Study, argv: list[str]) -> None:
             plan(study, config, seeds, chosen)
         elif chosen.plots_only:
             check_stored(study, argv, out)
-            report(study, out, chosen)
+            with locks.sole_writer(out):
+                check_stored(study, argv, out)  # another run may have ended there
+                report(study, out, chosen)
         else:
             owned.prepare(out, owned.NAMES)
             launch(study, config, seeds, chosen, out, functools.partial(report, study, out, chosen))

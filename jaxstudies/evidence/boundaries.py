@@ -125,7 +125,7 @@ def smooth_in_majorities(
     more["not_shown"] = f"majorities of more than {size}"
     where = f"where most of {size} {inside} has a"
     own, excess = (effect_of(partial(take, size=size)) for take in (of_majorities, excesses))
-    words, smoother = f"{where} smooth boundary ({name})", f"{where} smoother boundary than each of them ({name})"
+    words, smoother = f"{where} smooth boundary ({name})", f"{where} smoother one than each, in the mean ({name})"
     less = {"holds": (-2.0, 0.0), "ends": "[)", "primary": False}
     return [smooth(f"smooth.{name}", words, own, **more), smooth(f"smoother.{name}", smoother, excess, **less, **more)]
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from jaxstudies.arguments import short
 from jaxstudies.errors import StudyError
-from jaxstudies.evidence.estimands import ESTIMANDS
+from jaxstudies.evidence.estimands import ESTIMANDS, counts_of
 from jaxstudies.output.files import write_atomic
 
 Effect: TypeAlias = pd.Series | pd.DataFrame
@@ -21,6 +21,15 @@ how many seeds a row stands; without it no seed stands twice."""
 
 def as_effects(effect: Any, estimand: str = "mean") -> pd.DataFrame:
     """Return an effect by seed as rows without missing numbers, in the order of seeds, with `seed` among the columns.
+
+    Raises:
+        StudyError: See `with_absent`.
+    """
+    return with_absent(effect, estimand)[0]
+
+
+def with_absent(effect: Any, estimand: str = "mean") -> tuple[pd.DataFrame, int]:
+    """Return what `as_effects` does, and for how many seeds the effect is no number, which are left out.
 
     Raises:
         StudyError: It is no series or frame by seed, lacks a column that the estimand takes, has something else than
@@ -33,6 +42,7 @@ def as_effects(effect: Any, estimand: str = "mean") -> pd.DataFrame:
         if rows.index.nlevels > 1 or rows.index.name not in (None, "seed"):
             raise StudyError(f"its effect is indexed by {', '.join(map(str, rows.index.names))}: by seed alone")
         rows = rows.rename_axis("seed").reset_index()
+    rows = rows.reset_index(drop=True)  # which may be called as a column is
     columns = ESTIMANDS[estimand].columns
     for name in columns:
         if name not in rows:
@@ -43,13 +53,15 @@ def as_effects(effect: Any, estimand: str = "mean") -> pd.DataFrame:
     if len(seeds) and not (seeds.dtype.kind in "iuf" and (seeds % 1 == 0).all()):
         raise StudyError(f"its effect is indexed by {short(seeds.iloc[0])}: by seed, a whole number")
     numbers_of = [name for name in ("value", "other") if name in rows]
-    rows = rows.dropna(subset=numbers_of)
+    every = rows[[name for name in ("seed", "value", "other", "count") if name in rows]]
+    rows = every.dropna(subset=numbers_of)
+    absent = int(counts_of(every).sum() - counts_of(rows).sum())
     rows = rows.assign(**{name: _as_numbers(rows[name]) for name in numbers_of})
     # Of rows that are counted a seed may have several.
     if "count" not in rows and (twice := rows["seed"].dropna().duplicated()).any():
         seed = int(rows["seed"].dropna()[twice].iloc[0])
         raise StudyError(f"its effect has seed {seed} twice, and a run counts once: combine settings seed by seed")
-    return rows.sort_values("seed", kind="stable") if rows["seed"].notna().all() else rows
+    return rows.sort_values("seed", kind="stable") if rows["seed"].notna().all() else rows, absent
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:
@@ -68,10 +80,10 @@ def first_seeds(effects: pd.DataFrame, number: int) -> pd.DataFrame | None:
     seeds = effects["seed"]
     if not seeds.isna().any() and seeds.is_monotonic_increasing:  # as `as_effects` has them: nothing is copied
         return effects.iloc[: int(seeds.searchsorted(number))]
-    if (seeds < number).all() or not len(seeds):
-        return effects
-    alone = seeds.notna().all() or number <= seeds.max()
-    return effects[(seeds < number).fillna(False).to_numpy(bool)] if alone else None
+    known = seeds.dropna()
+    if len(known) < len(seeds) and (not len(known) or number > known.max()):
+        return None
+    return effects[(seeds < number).fillna(False).to_numpy(bool)]
 
 
 def up_to(effects: pd.DataFrame, number: int) -> pd.DataFrame:

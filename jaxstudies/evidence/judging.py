@@ -3,17 +3,29 @@
 import contextlib
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim, with_own_ids
-from jaxstudies.evidence.effects import as_effects
+from jaxstudies.evidence.effects import with_absent
 from jaxstudies.evidence.verdicts import Undecidable, Verdict, judge, judge_records
 
 
-def effects_of(claim: Claim, of: Callable[..., pd.Series], reading: str = "") -> tuple[pd.DataFrame, str]:
-    """Return a claim's effects by seed, see `as_effects`, and why these cannot decide it, if so.
+class Taken(NamedTuple):
+    """A claim's effects, and what is to be said of them."""
+
+    effects: pd.DataFrame
+    """By seed, see `as_effects`."""
+    undecidable: str
+    """Why they cannot decide it, if so."""
+    absent: int
+    """Seeds whose effect is no number, and that are left out."""
+
+
+def effects_of(claim: Claim, of: Callable[..., pd.Series], reading: str = "") -> Taken:
+    """Take a claim's effects.
 
     With the name of a reading, the effects are those under it.
 
@@ -25,7 +37,8 @@ def effects_of(claim: Claim, of: Callable[..., pd.Series], reading: str = "") ->
             effect, why = (claim.readings[reading] if reading else claim.effect)(of), ""
         except Undecidable as error:
             effect, why = error.effect, str(error)
-        return as_effects(effect, claim.estimand), why
+        effects, absent = with_absent(effect, claim.estimand)
+        return Taken(effects, why, absent)
 
 
 @contextlib.contextmanager
@@ -76,9 +89,10 @@ def judge_all(
         record = claim.record()
         take_asked()
         try:
-            effects, undecidable = effects_of(claim, of)
+            effects, undecidable, absent = effects_of(claim, of)
             asked = take_asked() or None  # what was kept from before asks for nothing
             record |= {"undecidable": undecidable, "asked": [record["settings"]] if record["settings"] else asked}
+            record["absent"] = absent
             with _naming(claim):
                 judge(record, effects, looks)
             read = [_read(claim, name, of, record, looks) for name in claim.readings]
@@ -99,7 +113,7 @@ def _read(
     claim: Claim, reading: str, of: Callable[..., pd.Series], record: Mapping, looks: Sequence[int] | None
 ) -> pd.DataFrame:
     """Return the effects of a claim under a reading, once they can be judged; none if they cannot decide it."""
-    effects, undecidable = effects_of(claim, of, reading)
+    effects, undecidable, _ = effects_of(claim, of, reading)
     with _naming(claim, reading):
         judge(record, effects, looks)
     return (effects[:0] if undecidable else effects).assign(claim=claim.id, reading=reading)

@@ -91,6 +91,8 @@ class Verdict(NamedTuple):
     """Labels of the settings that it rests on; None if that is all."""
     figure: str = ""
     readings: Sequence[str] = ()
+    absent: int = 0
+    """Seeds whose effect is no number, and that are left out."""
 
 
 class Measured(NamedTuple):
@@ -275,7 +277,9 @@ def sentence(verdict: Verdict) -> str:
     more = f"; {verdict.why}" if verdict.why else ""
     fell = f", decided at {verdict.seeds:,} seeds" if verdict.seeds is not None else ""
     family = " (inconclusive as one of a family)" if verdict.family_verdict not in ("", verdict.verdict) else ""
-    return f"{said}: {estimate} {known}{unit}, n = {verdict.n:,}{fell}{more}{family}."
+    # Of a selection it is what was asked for.
+    absent = f" ({verdict.absent:,} without a number)" if verdict.absent and not verdict.selection else ""
+    return f"{said}: {estimate} {known}{unit}, n = {verdict.n:,}{absent}{fell}{more}{family}."
 
 
 def to_json(verdicts: Iterable[Verdict]) -> list[dict]:

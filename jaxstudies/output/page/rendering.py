@@ -44,6 +44,7 @@ ABOUT = {
     "interval": "interval",
     "margin": "margin",
     "population": "population",
+    "absent": "seeds without a number",
     "not_shown": "not shown",
     "why": "why",
 }
