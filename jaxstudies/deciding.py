@@ -99,7 +99,8 @@ def until_decided(job: Job, planned: int, most: int, tell: Callable[[Look], None
         most: Seeds of a setting at most.
         tell: Is called at each look.
     """
-    job = job._replace(until_decided=True, shapes=jobs.trace(job.study, job.task))
+    flow = {"seeds": planned, "max_seeds": most}
+    job = job._replace(until_decided=flow, shapes=jobs.trace(job.study, job.task))
     seen, limits = None, np.zeros(job.task.design.num_settings, np.int64)
     there = growth.origin_of(job.directory / owned.RUNS)
     if growth.is_alike(job, there) and table.is_readable(job.directory / owned.RUNS):

@@ -59,7 +59,7 @@ def finish(job: Job, share: Share = ALONE) -> None:
         "environment": environment,
         "stages": stages,
         "limits": job.limits,
-        "until_decided": job.until_decided or before.get("until_decided", False),
+        "until_decided": job.until_decided or before.get("until_decided"),
         "seen": growth.looked_at(job),
         "begun": before.get("begun") or job.begun,
         # Inside the table's own file: a table that is brought back brings them along.

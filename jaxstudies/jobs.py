@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -42,8 +42,8 @@ class Job(NamedTuple):
     """Of what a run returns, once it is traced."""
     limits: tuple[tuple[int, int], ...] = ()
     """Of settings that have stopped, see `Stage.limits`."""
-    until_decided: bool = False
-    """Whether it is looked at until its claims are decided."""
+    until_decided: Mapping[str, int] | None = None
+    """How many seeds were planned, and are taken at most, if it is looked at until its claims are decided."""
     begun: str = ""
     """When it was, before anything of it was run."""
     base: Design | None = None

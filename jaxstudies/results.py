@@ -209,7 +209,7 @@ def try_claims(study: Study, design: Design, shapes: Shapes) -> None:
         zeros = np.zeros((number, *shape.shape), shape.dtype)
         columns[name] = zeros if zeros.ndim == 1 else list(zeros)
     try:
-        runs = study.derive(pd.DataFrame(columns))
+        runs = (study.derive or pd.DataFrame)(pd.DataFrame(columns))
     except Exception:  # of zeros it may not be able to derive anything
         return
     of = Selector(Results(None, runs, pd.DataFrame(), {}), study.AXES)

@@ -166,6 +166,8 @@ def run(
     """
     arguments.function("simulate", simulate)
     how = checked(num_seeds, seed, directory, chunk_size, num_devices, progress)
+    if not isinstance(claims, Iterable | Claim):
+        raise TypeError(f"claims: {arguments.short(claims)} is no Claim, and no list of them")
     claims = [claims] if isinstance(claims, Claim) else list(claims)
     if odd := [claim for claim in claims if not isinstance(claim, Claim)]:
         raise TypeError(f"claims: {arguments.short(odd[0])} is no Claim")

@@ -88,7 +88,7 @@ class Study:
     """Measures that are filled up with NaN where a setting has less of them."""
     RUNS_PER_DEVICE: int | None = None
     """Runs at once on a CPU core, where they are large."""
-    derive: Callable[[pd.DataFrame], pd.DataFrame] = lambda runs: runs
+    derive: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     """Adds columns that follow from those recorded."""
     condense: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     """Turns rows into fewer with a `count`, for tables that do not fit into memory."""

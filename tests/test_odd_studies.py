@@ -157,6 +157,9 @@ def test_what_a_study_adds_to_its_runs_or_reads_goes_wrong_in_a_line(tmp_path, c
             )
         line = capsys.readouterr().err.splitlines()[-1]
         assert stop.value.code == 2 and said in line and "nowhere.csv" in line
+    with pytest.raises(SystemExit) as stop:
+        command.main(dataclasses.replace(toy.STUDY, data=missing), ["--plan"])
+    assert stop.value.code == 2 and "data: " in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_name_that_is_none_trains_nothing():

@@ -555,6 +555,8 @@ def test_other_wrong_arguments_are_refused_in_a_line(tmp_path):
         run({"scale": (1.0, 2.0)}, scaled, num_seeds=1, data={"scale": 1.0})
     with pytest.raises(TypeError, match="claims: 3 is no Claim"):
         untyped(run)({}, draw, num_seeds=1, claims=[3])
+    with pytest.raises(TypeError, match="claims: 3 is no Claim"):
+        untyped(run)({}, draw, num_seeds=1, claims=3)
     (tmp_path / "file").touch()
     with pytest.raises(DirectoryError, match="file: is a file; name a directory"):
         map_seeds(draw, num_seeds=1, directory=tmp_path / "file")

@@ -287,6 +287,19 @@ def test_without_a_pair_of_rules_there_are_no_differences_to_draw():
     plt.close(figure)
 
 
+@pytest.mark.parametrize(("epochs", "said"), [([5, 10], "10 epochs each"), ([50, 200], "perceptron 50, hinge 200")])
+def test_differences_are_said_to_be_of_the_budgets_that_they_are_of(epochs, said):
+    columns = {"num_train": 1, "learning_rate": 0.1, "margin": 1.0}
+    rows = pd.DataFrame(
+        list(itertools.product(["hinge", "perceptron"], epochs, range(4))), columns=["rule", "epochs", "seed"]
+    )
+    rows = rows.assign(**columns, accuracy=np.random.default_rng(0).random(len(rows))).astype({"epochs": float})
+    figure = plot_accuracy(rows)
+    labels = figure.axes[1].get_legend_handles_labels()[1]
+    assert labels[0].startswith(said) and len(labels) == len({*epochs} & {50, 200}) / 2 + 1
+    plt.close(figure)
+
+
 @pytest.mark.slow
 def test_script_runs_small(tmp_path, capsys):
     argv = ["--seeds", "40", "--convergence-epochs", "60", "--num-test", "50"]

@@ -342,6 +342,17 @@ def test_the_command_on_the_page_asks_for_the_same_configuration(name):
     assert configs.to_json(config) | vars(seeds) == asked | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
 
 
+@pytest.mark.parametrize(("flow", "flags"), [(True, 75), ({"seeds": 40, "max_seeds": 80}, 40)])
+def test_the_command_of_a_run_until_decided_says_what_was_planned(flow, flags):
+    """Older runs do not say it."""
+    config = {"rules": ["hinge"], "seeds": 75}
+    origin = {"study": "perceptron", "config": config, "num_seeds": 75, "seed": 0, "until_decided": flow}
+    words = shlex.split(page.repeating.command_of(origin, Path()))
+    _, seeds, options = command.parse(load("perceptron"), words[2:])
+    assert options.until_decided and seeds.seeds == flags
+    assert options.max_seeds == (None if flow is True else 80)
+
+
 def test_a_claim_names_the_runs_it_rests_on(tmp_path):
     asked = [{"a": 1}, {"a": 1}, {"b": "x y", "c": None}, {"d": 2}]
     leave(tmp_path / "x", [VERDICT | {"asked": asked}, VERDICT | {"asked": None}], config={}, num_seeds=3, seed=0)

@@ -506,6 +506,9 @@ def test_the_command_line_replays_a_file_s_run_and_draws_it(tmp_path, capsys, mo
         replay_command.main(["results/own", "7"])
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and "2 settings have these labels (scale: 1.0, 2.0)" in line
+    monkeypatch.setattr(table, "ARRAY_BYTES", 0)  # of a long table, arrays of the first rows alone are read
+    replay_command.main(["results/own", "7", "scale=2.0"])
+    assert "replay-7-scale=2.0.png" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

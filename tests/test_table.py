@@ -231,6 +231,16 @@ def test_of_a_long_table_the_arrays_of_the_first_rows_are_read(path, monkeypatch
     assert_equal(runs[: last + 1], whole[: last + 1])
 
 
+def test_of_a_long_table_all_arrays_are_there_for_what_is_derived_of_them(path, monkeypatch):
+    whole = write(path, 4, 4, 4)
+    monkeypatch.setattr(table, "ARRAY_BYTES", 500)
+
+    def derive(runs):
+        return runs.assign(total=[np.nan if curve is None else np.sum(curve) for curve in runs["curve"]])
+
+    assert_equal(table.read_runs(path, derive)[["total"]], derive(whole)[["total"]])
+
+
 @pytest.mark.parametrize(
     ("shape", "error", "named"),
     [

@@ -4,8 +4,9 @@ A shared run has two passes. In the first each process computes its share of the
 finds all of them puts the run together, as if it went on with its own.
 """
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -44,18 +45,25 @@ def connect(options: Options) -> Peers | None:
     return peers
 
 
+@contextlib.contextmanager
+def _by_flags() -> Iterator[None]:
+    """Say by flags what is wrong with arguments, or with a file that the study reads."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error).replace("chunk_size", "--chunk-size")) from error
+    except OSError as error:
+        raise UsageError(f"data: {error}") from error
+
+
 def launch(
     study: Study, config: Dataclass, seeds: Seeds, options: Options, out: Path, report: Callable[[], None]
 ) -> None:
     """Run a study into a directory, or go on with it; then call `report`, if all is there."""
     peers = connect(options)
     execution = Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE)
-    try:
+    with _by_flags():
         job = jobs.prepare(study, config, out, seeds.seeds, seeds.seed, execution)
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error).replace("chunk_size", "--chunk-size")) from error
-    except OSError as error:  # a file that the study reads
-        raise UsageError(f"data: {error}") from error
     if options.shard is not None:
         _run_shard(job, parse_share(options.shard), report)
     elif peers is not None:
@@ -145,10 +153,8 @@ def plan(study: Study, config: Dataclass, seeds: Seeds, options: Options) -> Non
     connect(options)
     execution = Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE)
     most = options.max_seeds or LOOKS_FURTHEST * seeds.seeds
-    try:
+    with _by_flags():
         made = planning.make(study, config, seeds.seeds, most, seeds.seed, execution)
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error).replace("chunk_size", "--chunk-size")) from error
     print(planning.in_words(made, most))
 
 

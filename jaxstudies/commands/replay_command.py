@@ -3,10 +3,12 @@
 import ast
 import contextlib
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import tyro
 
 from jaxstudies import compilation_cache, locks
@@ -59,9 +61,8 @@ def parse_setting(words: tuple[str, ...]) -> dict[str, object]:
 def draw(options: Options, replayed: Replay) -> Path | None:
     """Draw a run among those of its setting; return the figure's path, None where there is nothing to draw."""
     path = options.directory / owned.RUNS
-    runs = table.read_runs(path)
-    for name, value in replayed.setting.items():
-        runs = runs[have_label(runs[name], value)]
+    # Few rows at a time: arrays of all settings need not fit into memory.
+    runs = pd.concat([_of_setting(block, replayed.setting) for block in table.read_blocks(path)], ignore_index=True)
     plotting.use_style()
     labels = [f"{words(name)} {words(value)}" for name, value in replayed.setting.items()]
     title = textwrap.fill(", ".join([f"seed {replayed.seed}", *labels]), 70)
@@ -75,6 +76,12 @@ def draw(options: Options, replayed: Replay) -> Path | None:
         owned.add(options.directory, file)
         (drawn,) = plotting.save({Path(file).stem: figure}, options.directory, {Path(file).stem: portrait.CAPTION})
     return drawn
+
+
+def _of_setting(runs: pd.DataFrame, setting: Mapping[str, object]) -> pd.DataFrame:
+    for name, value in setting.items():
+        runs = runs[have_label(runs[name], value)]
+    return runs
 
 
 def _mistake(error: BaseException) -> str | None:

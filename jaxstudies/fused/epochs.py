@@ -15,10 +15,8 @@ from jax.interpreters import mlir
 from jaxstudies.errors import Notice, warn
 from jaxstudies.fused import build, choice
 from jaxstudies.fused.kernel import Kernel, write
-from jaxstudies.fused.layout import Inputs, Leaf, Step
+from jaxstudies.fused.layout import BLOCK, Inputs, Leaf, Step
 
-BLOCK = 16
-"""Networks that lie side by side in memory on a CPU, so that each block of them has a place of its own."""
 Flat = tuple[jax.Array, ...]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxstudies.fused import loops
 from jaxstudies.fused.emission import evaluate
-from jaxstudies.fused.layout import Inputs, Leaf, Step, names
+from jaxstudies.fused.layout import BLOCK, Inputs, Leaf, Step, names
 from jaxstudies.fused.program import Kind, Number, Program, Refused, check_size, spread
 from jaxstudies.fused.update import write_update
 
@@ -205,12 +205,12 @@ static XLA_FFI_Error* launch(const XLA_FFI_CallFrame* frame, void** in, void** o
 
 def cpu_source(kernel: Kernel) -> str:
     """Return all that a C++ compiler needs beside the headers of XLA."""
-    return _text("prelude.h") + kernel.source.replace("// handler\n", _text("handler.h"))
+    return _prelude() + kernel.source.replace("// handler\n", _text("handler.h"))
 
 
 def cuda_source(kernel: Kernel) -> str:
     """Return all that CUDA's compiler needs."""
-    return _text("prelude.h") + kernel.source.partition(HANDLER)[0] + "#endif\n"
+    return _prelude() + kernel.source.partition(HANDLER)[0] + "#endif\n"
 
 
 def launcher_source(num_inputs: int, num_outputs: int, image: bytes) -> str:
@@ -219,6 +219,10 @@ def launcher_source(num_inputs: int, num_outputs: int, image: bytes) -> str:
     lines = [f"#define {name} {value}" for name, value in sizes.items()]
     lines.append(f"alignas(16) static const unsigned char IMAGE[] = {{{','.join(map(str, image))}}};")
     return "\n".join(["#include <stddef.h>", *lines, _text("handler.h")])
+
+
+def _prelude() -> str:
+    return f"#define BLOCK {BLOCK}\n{_text('prelude.h')}"
 
 
 def _text(name: str) -> str:

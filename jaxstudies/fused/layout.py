@@ -9,6 +9,9 @@ from jax.extend import core
 
 from jaxstudies.fused.program import Kind, Number, kind_of, type_of
 
+BLOCK = 16
+"""Networks that lie side by side in memory on a CPU, so that each block of them has a place of its own."""
+
 
 class Step(NamedTuple):
     """One step of training as two functions of one network, traced.

@@ -44,7 +44,6 @@ EACH void store(unsigned char* p, bool x) { *p = x; }
 typedef float v __attribute__((vector_size(4 * L), aligned(4), may_alias));
 typedef int iv __attribute__((vector_size(4 * L), aligned(4), may_alias));
 typedef iv m;
-#define BLOCK 16  // networks that lie side by side in memory
 EACH size_t first(size_t lane, size_t numbers) { return lane / BLOCK * BLOCK * numbers + lane % BLOCK; }
 #define V(x) (v{} + (float)(x))
 #define IV(x) (iv{} + (int)(x))

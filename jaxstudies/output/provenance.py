@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 import jaxstudies
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-NUMERICAL = ("jax", "flax", "optax")
+NUMERICAL = ("jax", "jaxlib", "flax", "optax")
 """Packages whose version decides numbers."""
 
 

@@ -247,7 +247,7 @@ def read_blocks(path: Path, arrays: bool = True) -> Iterator[pd.DataFrame]:
 
 def read_runs(
     path: Path,
-    derive: Callable[[pd.DataFrame], pd.DataFrame] = lambda runs: runs,
+    derive: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
     condense: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """Return a table of runs, with the columns that `derive` adds, or raise `UnreadableRuns`.
@@ -256,8 +256,10 @@ def read_runs(
     and again. Rows have a `count`, at first 1. Those that were written first, as one block, are left as they are.
     """
     if condense is None:
-        return pd.concat(map(derive, read_blocks(path, arrays=False)), ignore_index=True)
-    blocks = (derive(block).assign(count=1) for block in read_blocks(path))
+        # What `derive` makes of arrays, it makes of all.
+        blocks = map(derive, read_blocks(path)) if derive else read_blocks(path, arrays=False)
+        return pd.concat(blocks, ignore_index=True)
+    blocks = ((derive(block) if derive else block).assign(count=1) for block in read_blocks(path))
     kept, condensed, number, first = [], [], 0, stored_sizes(path)[0]
     for block in blocks:
         number += len(block)

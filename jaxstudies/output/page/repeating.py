@@ -24,6 +24,9 @@ def command_of(origin: dict, directory: Path) -> str:
         return ""
     study = os.path.relpath((directory / origin["file"]).resolve()) if origin.get("file") else origin["study"]
     config = origin["config"] | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
+    if flows := origin.get("until_decided"):
+        config |= flows if isinstance(flows, dict) else {}  # older runs do not say how many were planned
+        config |= {"until_decided": True}
     words = ["jaxstudies", study]
     for name, value in config.items():
         flag, values = name.replace("_", "-"), value if isinstance(value, list) else [value]
@@ -31,7 +34,7 @@ def command_of(origin: dict, directory: Path) -> str:
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif value is not None:
             words += [f"--{flag}", *map(str, values)]
-    return shlex.join([*words, *(["--until-decided"] if origin.get("until_decided") else [])])
+    return shlex.join(words)
 
 
 def replays_of(section: "Section", claim: Mapping, seed: int = 0) -> list[str]:

@@ -153,17 +153,21 @@ def draw_errors(ax: Axes, study: pd.DataFrame) -> None:
 def draw_gains(ax: Axes, study: pd.DataFrame) -> None:
     """Draw the distributions of hinge's accuracy minus the perceptron's."""
     longest = study["epochs"].max()
-    cells = [(50.0, 200.0, "perceptron 50, hinge 200 epochs")]
-    cells += [(longest, longest, f"{int(longest):,} epochs each")] if np.isfinite(longest) else []
+    cells = [(50.0, 200.0)] * {50.0, 200.0}.issubset(study["epochs"])
+    cells += [(longest, longest)] if np.isfinite(longest) else []
     ax.set_title("paired differences")
     if not {"perceptron", "hinge"} <= set(study["rule"]):
         ax.set_axis_off()
         return
     # The colors that no rule has.
-    for color, (p_epochs, h_epochs, budgets) in zip(plotting.COLORS[5:], cells, strict=False):
+    for color, (p_epochs, h_epochs) in zip(plotting.COLORS[5:], cells, strict=False):
         chosen = lines(study, {"perceptron": p_epochs, "hinge": h_epochs})
-        pair = {rule: rows.set_index("seed")["accuracy"] for rule, _, rows in chosen}
-        gain = finite_of(pair["hinge"] - pair["perceptron"])
+        pair = {rule: rows.set_index("seed") for rule, _, rows in chosen}
+        first, second = (pair[rule]["epochs"].max() for rule in ("perceptron", "hinge"))
+        budgets = (
+            f"{first:,.0f} epochs each" if first == second else f"perceptron {first:,.0f}, hinge {second:,.0f} epochs"
+        )
+        gain = finite_of(pair["hinge"]["accuracy"] - pair["perceptron"]["accuracy"])
         if not len(gain):
             ax.plot([], [], color=color, label=f"{budgets}: {plotting.NOTHING_FINITE}")
             ax.set_xlim(-0.11, 0.11)
