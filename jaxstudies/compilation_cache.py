@@ -32,6 +32,7 @@ MOST_BYTES = 2**30
 LEAST_SECONDS = 0.3
 """Of compiling, for a program to be kept: others are compiled about as fast as they are read."""
 A_DAY = 86_400.0
+"""In seconds: a process that makes its cache takes no longer."""
 ENTRY = "*-cache"
 """The names of JAX's entries."""
 UNREADABLE = "Error reading persistent compilation cache entry for '(.*?)'"

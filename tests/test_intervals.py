@@ -1,6 +1,7 @@
 """Every interval agrees with its formula, and covers as often as it says."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from scipy import stats
 from scipy.stats import binomtest, ttest_1samp
 
 from jaxstudies.evidence import intervals
+from jaxstudies.evidence.shares import shares_by
 from jaxstudies.studies.initialization.summary import mean_size
 
 TRIALS = 2000
@@ -230,3 +232,14 @@ def test_a_higher_level_is_a_wider_interval(level):
         usual = function(*arguments)
         assert estimate == usual[0]
         assert (high - low > usual[2] - usual[1]) == (level > 0.95)
+
+
+@pytest.mark.parametrize("names", [["rule"], ["rule", "width"]])
+def test_shares_are_of_groups_of_any_labels_in_their_order(names):
+    """A label may be None, as where a rule has no margin."""
+    labels = pd.DataFrame({"rule": [None, "b", None, "a", "b"], "width": [2, 1, 2, 1, 1]})[names]
+    found = shares_by(pd.DataFrame({"dead": [True, False, False, True, True]}), np.array([0, 0, 0, 1, 0]), labels)
+    assert found["rule"].tolist()[1:] == ["b", "a"] and pd.isna(found["rule"][0])
+    assert found["n"].tolist() == [2, 2, 0] and found["nonfinite"].tolist() == [0, 0, 1]
+    assert found["dead"].tolist()[:2] == [0.5, 0.5] and np.isnan(found["dead"][2])
+    assert found["dead_low"][0] == intervals.exact_share(1, 2)[1]

@@ -166,6 +166,14 @@ def test_a_claim_links_to_the_figure_that_it_names_or_to_the_only_one(tmp_path):
     assert shown_by(alone) == [("x/figures/one", "figure")] * 3 and '<figure id="x/figures/one">' in alone
 
 
+def test_a_region_is_open_where_it_is_infinite_and_seeds_without_a_number_are_told(tmp_path):
+    asked = VERDICT | {"estimand": "mean", "ends": "[]", "absent": 3}
+    leave(tmp_path / "x", [asked | {"region": [None, 0.5]}, asked | {"region": [0.5, None], "id": "b"}])
+    text = page.page([page.read_section(tmp_path / "x")])
+    assert "if the mean lies in (−∞, 0.5]<" in text and "if the mean lies in [0.5, ∞)<" in text
+    assert text.count("<dt>seeds without a number</dt><dd>3</dd>") == 2
+
+
 MINE = '''"""Is a number of mine below zero?
 
 In half of the cases."""

@@ -19,9 +19,11 @@ def shares_by(outcomes: pd.DataFrame, nonfinite: np.ndarray, groups: pd.DataFram
         to NAME_high, NaN where no run is finite.
     """
     rows = []
-    for labels, places in groups.reset_index(drop=True).groupby(list(groups), sort=False).indices.items():
+    for _, alike in groups.reset_index(drop=True).groupby(list(groups), sort=False, dropna=False):
+        places = alike.index.to_numpy()
         group = outcomes.iloc[places[~nonfinite[places].astype(bool)]]
-        row = dict(zip(groups, labels, strict=True)) | {"n": len(group), "nonfinite": len(places) - len(group)}
+        row = {name: column.iloc[0] for name, column in alike.items()}
+        row |= {"n": len(group), "nonfinite": len(places) - len(group)}
         for name in outcomes:
             ends = exact_share(int(group[name].sum()), len(group))
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))

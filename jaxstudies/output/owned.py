@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxstudies.errors import DirectoryError
+from jaxstudies.evidence.records import NAMES as JUDGED
+from jaxstudies.evidence.records import RUNS
 from jaxstudies.ours import OURS, temporary
 from jaxstudies.output import files, table
 
 LIST = f"{OURS}files.json"
-RUNS = "runs.parquet"
-NAMES = (RUNS, "config.json", "claims.json", "effects.parquet", "summary.csv", "times.csv")
+NAMES = (*JUDGED, "summary.csv", "times.csv")
 """Files that every run leaves."""
 LASTING = frozenset({RUNS, "registered.json"})
 """Files that follow from no table."""
