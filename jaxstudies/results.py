@@ -49,11 +49,12 @@ def axis_of(study: Study, runs: pd.DataFrame, measure: str) -> str | None:
 
 
 @np.errstate(all="ignore")
-def summarize(study: Study, results: Results) -> pd.DataFrame:
+def summarize(study: Study, results: Results, wrong: NonFinite | None = None) -> pd.DataFrame:
     """Return a row per setting and measure: estimate and interval, and the runs left out.
 
     Outcomes have Wilson's interval, numbers Student's over the finite ones. Of an array with one
-    axis the last entry is taken; those of more axes, or without entries, are left out.
+    axis the last entry is taken; those of more axes, or without entries, are left out. A measure that a setting has
+    not, as `wrong` tells, is no run that went wrong.
     """
     runs, measures = results.runs, measures_of(results.runs)
     labels, columns = list(runs.columns[: -len(measures) - 1]), {}
@@ -73,11 +74,20 @@ def summarize(study: Study, results: Results) -> pd.DataFrame:
         n, total, mean, spread, size = (seen[name].to_numpy() for name in seen)
         outcome = pd.api.types.is_bool_dtype(column)
         interval = intervals.wilson_intervals(total, n) if outcome else intervals.t_intervals(mean, spread, n)
-        seen = seen.assign(measure=measure, **dict(zip(ends, interval, strict=True)), nonfinite=size - n)
+        odd = np.where(_lack(seen.index, len(labels), measure.partition(", last ")[0], wrong), 0, size - n)
+        seen = seen.assign(measure=measure, **dict(zip(ends, interval, strict=True)), nonfinite=odd)
         tables.append(seen.reset_index()[[*said, *STATISTICS]].rename(columns=said))
     if not tables:
         return pd.DataFrame(columns=[*said.values(), *STATISTICS])
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _lack(settings: pd.Index, num_labels: int, measure: str, wrong: NonFinite | None) -> np.ndarray:
+    """Return which settings have not a measure."""
+    if wrong is None or measure not in {name for _, name in wrong.lacking}:
+        return np.zeros(len(settings), bool)
+    told = [tuple(map(str, key if num_labels > 1 else [key])) for key in settings]
+    return np.array([(labels, measure) in wrong.lacking for labels in told])
 
 
 def claims_of(study: Study, config: Dataclass) -> list[Claim]:
@@ -115,9 +125,9 @@ def looks_of(origin: Mapping) -> list[int] | None:
 
 
 @np.errstate(all="ignore")  # of runs that diverged the table says NaN or infinity, and no warning need
-def summary_of(study: Study, results: Results) -> pd.DataFrame:
+def summary_of(study: Study, results: Results, wrong: NonFinite | None = None) -> pd.DataFrame:
     """Return the study's summary, or the default one; raise StudyError if its own is no data frame."""
-    return _frame("summarize", study.summarize(results)) if study.summarize else summarize(study, results)
+    return _frame("summarize", study.summarize(results)) if study.summarize else summarize(study, results, wrong)
 
 
 @np.errstate(all="ignore")

@@ -311,7 +311,7 @@ def keep_results(
     """Write what follows from a table beside it."""
     origin = table.read_provenance(directory / owned.RUNS)
     times = pd.DataFrame(origin.pop("beside")["times"])
-    summary = results.summarize(study, Results(config, runs, times, {}))
+    summary = results.summarize(study, Results(config, runs, times, {}), found)
     tables = {"summary": results.with_labels_apart(summary, results.labels_of(runs)), "times": times}
     with files.writing(directory), owned.rewriting(directory, origin["digest"], results.names(tables)):
         results.write(directory, origin, judged, tables, found, looks=results.looks_of(origin))

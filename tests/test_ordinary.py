@@ -747,3 +747,15 @@ def test_what_is_kept_from_call_to_call_is_bounded(monkeypatch):
     gc.collect()
     assert len(tracing._kept) == len(programs._kept) == 3
     assert first() is None
+
+
+def test_a_measure_that_a_setting_has_not_is_no_run_that_went_wrong(tmp_path):
+    def simulate(key, rate, *, width):
+        found = {"x": rate * jax.random.normal(key)}
+        return found | ({"more": jnp.where(rate > 1, jnp.nan, 1.0), "curve": jnp.zeros(3)} if width == 2 else {})
+
+    run({"rate": (0.5, 2.0), "width": (1, 2)}, simulate, num_seeds=4, directory=tmp_path)
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index(["measure", "rate", "width"])
+    assert summary.loc["more"]["nonfinite"].to_dict() == {(0.5, 1): 0, (0.5, 2): 0, (2.0, 1): 0, (2.0, 2): 4}
+    assert summary.loc["curve, last step"]["nonfinite"].eq(0).all() and summary.loc["x"]["n"].eq(4).all()
+    assert summary.loc["more"]["n"].to_dict() == {(0.5, 1): 0, (0.5, 2): 4, (2.0, 1): 0, (2.0, 2): 0}

@@ -45,8 +45,8 @@ def report(study: Study, out: Path, options: Options) -> None:
     print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)
     mistakes: list[str] = []
     attempt = partial(_attempt, study, mistakes)
-    summary = attempt("summarize", lambda: results.summary_of(study, finished))
-    summary = results.summarize(study, finished) if summary is None else summary
+    summary = attempt("summarize", lambda: results.summary_of(study, finished, wrong))
+    summary = results.summarize(study, finished, wrong) if summary is None else summary
     unjudged: list[StudyError] = []
     looks = results.looks_of(origin | {"until_decided": options.until_decided or origin["until_decided"]})
     judged = attempt("claims", lambda: results.judge(study, finished, unjudged, looks))

@@ -20,6 +20,8 @@ class NonFinite(NamedTuple):
     """How many runs by setting, as the texts of its labels."""
     varying: dict[str, bool]
     """Whether a label has several levels."""
+    lacking: frozenset[tuple[tuple[str, ...], str]] = frozenset()
+    """Settings, as the texts of their labels, that have not a measure, with its name."""
 
 
 def count(blocks: Iterable[pa.Table], padded: Iterable[str] = ()) -> NonFinite:
@@ -27,6 +29,7 @@ def count(blocks: Iterable[pa.Table], padded: Iterable[str] = ()) -> NonFinite:
     measures: Counter[str] = Counter()
     settings: Counter[tuple[str, ...]] = Counter()
     levels: dict[str, set] = {}
+    lacking: set[tuple[tuple[str, ...], str]] = set()
     total = 0
     for rows in blocks:
         total += rows.num_rows
@@ -40,10 +43,19 @@ def count(blocks: Iterable[pa.Table], padded: Iterable[str] = ()) -> NonFinite:
             measures[name] += int(found.sum())
             anywhere |= found
         if anywhere.any():
-            texts = rows.select(labels).filter(pa.array(anywhere)).to_pandas().astype(str)
-            settings.update(texts.itertuples(index=False, name=None) if labels else [()] * int(anywhere.sum()))
+            settings.update(_texts(rows, labels, anywhere))
+        for name in (name for name in behind if rows.column(name).null_count):
+            lacking.update((setting, name) for setting in _texts(rows, labels, np.asarray(rows.column(name).is_null())))
     varying = {name: len(found) > 1 for name, found in levels.items()}
-    return NonFinite(sum(settings.values()), total, dict(+measures), dict(settings), varying)
+    return NonFinite(sum(settings.values()), total, dict(+measures), dict(settings), varying, frozenset(lacking))
+
+
+def _texts(rows: pa.Table, labels: list[str], among: np.ndarray) -> list[tuple[str, ...]]:
+    """Return the settings of some rows, as the texts of their labels."""
+    if not labels:
+        return [()] * int(among.sum())
+    texts = rows.select(labels).filter(pa.array(among)).to_pandas().astype(str)
+    return list(texts.itertuples(index=False, name=None))
 
 
 def _rows(column: pa.Array) -> np.ndarray:
