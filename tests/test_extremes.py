@@ -82,7 +82,7 @@ def made_up(study, config, how):
                 told = {"nonfinite": True, "first_nonfinite_layer": 1, "first_dead_layer": 0}
                 columns |= {name: np.full(n, value) for name, value in told.items() if np.ndim(columns.get(name)) == 1}
             parts[position] = pd.DataFrame(columns)
-    runs = study.derive(pd.concat([parts[i] for i in sorted(parts)], ignore_index=True))
+    runs = (study.derive or pd.DataFrame)(pd.concat([parts[i] for i in sorted(parts)], ignore_index=True))
     times = finishing.times_table(task.design, [Timing(1.0, 1.0, 10)] * len(task.design.groups))
     return Results(config, runs.assign(count=1) if study.condense else runs, times, beside_of(study, config))
 
