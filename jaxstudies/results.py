@@ -86,8 +86,12 @@ def _lack(settings: pd.Index, num_labels: int, measure: str, wrong: NonFinite | 
     """Return which settings have not a measure."""
     if wrong is None or measure not in {name for _, name in wrong.lacking}:
         return np.zeros(len(settings), bool)
-    told = [tuple(map(str, key if num_labels > 1 else [key])) for key in settings]
-    return np.array([(labels, measure) in wrong.lacking for labels in told])
+
+    def told(label: object) -> str:
+        return "None" if pd.isna(label) else str(label)
+
+    keys = (key if num_labels > 1 else [key] for key in settings)
+    return np.array([(tuple(map(told, key)), measure) in wrong.lacking for key in keys])
 
 
 def claims_of(study: Study, config: Dataclass) -> list[Claim]:

@@ -313,7 +313,7 @@ def test_several_settings_and_columns_that_are_not_there_are_errors(runs):
         select(runs, {}, "x", rote=0.1, name="a")
 
 
-def test_a_label_may_be_none_and_an_outcome_missing():
+def test_a_label_may_be_none_and_an_outcome_missing(tmp_path):
     def some(key, *, name):
         return {"x": jax.random.normal(key)} | ({"hit": jnp.bool_(True)} if name else {})
 
@@ -321,6 +321,9 @@ def test_a_label_may_be_none_and_an_outcome_missing():
     assert len(select(runs, {}, "x", name=None)) == 4
     assert list(select(runs, {}, "hit", name="a")) == [1] * 4
     assert len(select(runs, {}, "hit", name=None).dropna()) == 0
+    run({"name": ("a", None)}, some, num_seeds=4, directory=tmp_path)
+    summary = pd.read_csv(tmp_path / "summary.csv").query("measure == 'hit'")
+    assert summary["n"].tolist() == [4, 0] and summary["nonfinite"].tolist() == [0, 0]
 
 
 # The default summary, verdicts and figure.

@@ -54,8 +54,8 @@ def _texts(rows: pa.Table, labels: list[str], among: np.ndarray) -> list[tuple[s
     """Return the settings of some rows, as the texts of their labels."""
     if not labels:
         return [()] * int(among.sum())
-    texts = rows.select(labels).filter(pa.array(among)).to_pandas().astype(str)
-    return list(texts.itertuples(index=False, name=None))
+    chosen = rows.select(labels).filter(pa.array(among))
+    return list(zip(*(map(str, column.to_pylist()) for column in chosen.columns), strict=True))
 
 
 def _rows(column: pa.Array) -> np.ndarray:
