@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from jaxstudies import arguments, configs, jobs
 from jaxstudies import study as studies
+from jaxstudies.calls import code_of, filled_in, study_of
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import devices, programs, tracing
 from jaxstudies.engine.blocks import Size, make_plans
@@ -23,7 +24,6 @@ from jaxstudies.engine.programs import Columns, Launch
 from jaxstudies.jobs import Job
 from jaxstudies.networks.states import TrainState
 from jaxstudies.output import live, owned, table
-from jaxstudies.runs import code_of, filled_in, study_of
 from jaxstudies.selection import have_label, open_labels
 from jaxstudies.study import EXECUTION, Study
 from jaxstudies.watching import watching

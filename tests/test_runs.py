@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 
 import jaxstudies
 from jaxstudies import Claim, Dataset, fit
+from jaxstudies.calls import study_of
 from jaxstudies.commands import command, replay_command
 from jaxstudies.engine import gather, programs
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
 from jaxstudies.output import live, provenance, table
 from jaxstudies.replays import find_setting, largest_difference
-from jaxstudies.runs import study_of
 
 CONFIG = {"scale": (1.0, 2.0), "width": (2, 3)}
 LINE = Dataset(jnp.linspace(-1, 1, 8)[:, None], jnp.linspace(-1, 1, 8)[:, None])
