@@ -40,7 +40,7 @@ def run(out, *flags):
 def results_of(study, config):
     """Run a study in memory, and return what it would read from a directory."""
     blocks, *_ = monte_carlo.run_design(studies.task_of(study, config, config.seeds, config.seed))
-    runs = study.derive(pd.concat(map(table.to_pandas, blocks), ignore_index=True))
+    runs = (study.derive or pd.DataFrame)(pd.concat(map(table.to_pandas, blocks), ignore_index=True))
     return Results(config, runs.assign(count=1), pd.DataFrame(), {})
 
 
