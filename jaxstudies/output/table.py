@@ -21,7 +21,7 @@ from jaxstudies.output.files import write_atomic
 FORMAT = 2
 """Of the tables; those without one were written by version 0.1."""
 ARRAY_BYTES = 2**28
-"""Arrays are read of as many rows as fit into this; behind, in a long table, they are missing."""
+"""Arrays are read of as many rows as fit into this, unless columns are derived; behind they are missing."""
 ROWS_READ = 10_000
 """Rows that are read at a time: on the way to what pandas holds they take up several times their bytes."""
 
