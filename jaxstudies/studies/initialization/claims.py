@@ -133,7 +133,7 @@ def about(name: str, depth: int) -> list[Claim]:
         ),
         Claim(
             f"glorot_saturation.{name}",
-            f"Glorot prevents saturation over {depth} hidden layers ({name})",
+            f"Glorot keeps saturation within a twentieth over {depth} hidden layers ({name})",
             partial(born, measure="saturation", activation=name, init=GLOROT),
             (0.0, 0.05),
             margin=FIVE_PERCENT,
@@ -146,7 +146,8 @@ def about(name: str, depth: int) -> list[Claim]:
         *(
             notebook(
                 f"first_saturates.{name}.{sigma:g}",
-                f"at sigma {sigma:.2f} the first of {depth} hidden layers saturates more than the last ({name})",
+                f"at sigma {sigma:.2f} the first of {depth} hidden layers saturates more than the last, "
+                f"by a twentieth at least ({name})",
                 partial(first_over_last, activation=name, sigma=sigma),
                 (0.05, 1.0),
                 says="the initial layers saturate most",
