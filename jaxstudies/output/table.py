@@ -21,7 +21,7 @@ from jaxstudies.output.files import write_atomic
 FORMAT = 2
 """Of the tables; those without one were written by version 0.1."""
 ARRAY_BYTES = 2**28
-"""Arrays are read of as many rows as fit into this, unless columns are derived; behind they are missing."""
+"""Arrays are kept of as many rows as fit into this; behind they are missing."""
 ROWS_READ = 10_000
 """Rows that are read at a time: on the way to what pandas holds they take up several times their bytes."""
 
@@ -245,6 +245,16 @@ def read_blocks(path: Path, arrays: bool = True) -> Iterator[pd.DataFrame]:
         raise UnreadableRuns(f"{path} is damaged") from error
 
 
+def _with_first_arrays(blocks: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yield rows, with the arrays of the first that fit into `ARRAY_BYTES`, and None behind."""
+    left = ARRAY_BYTES
+    for rows in blocks:
+        objects = [name for name in rows if rows[name].dtype == object]
+        arrays = [name for name in objects if rows[name].map(lambda cell: isinstance(cell, np.ndarray)).any()]
+        yield rows if left > 0 else rows.assign(**dict.fromkeys(arrays))
+        left -= sum(getattr(cell, "nbytes", 0) for name in arrays for cell in rows[name])
+
+
 def read_runs(
     path: Path,
     derive: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
@@ -257,7 +267,7 @@ def read_runs(
     """
     if condense is None:
         # What `derive` makes of arrays, it makes of all.
-        blocks = map(derive, read_blocks(path)) if derive else read_blocks(path, arrays=False)
+        blocks = _with_first_arrays(map(derive, read_blocks(path))) if derive else read_blocks(path, arrays=False)
         return pd.concat(blocks, ignore_index=True)
     blocks = ((derive(block) if derive else block).assign(count=1) for block in read_blocks(path))
     kept, condensed, number, first = [], [], 0, stored_sizes(path)[0]
