@@ -10,6 +10,8 @@ import pytest
 
 from jaxstudies import results, study
 from jaxstudies.evidence import theory
+from jaxstudies.evidence.judging import judge_all
+from jaxstudies.evidence.verdicts import Undecidable
 from jaxstudies.selection import Selector
 from jaxstudies.studies import depth_scales
 from jaxstudies.studies.depth_scales.claims import in_scales, trainable_depth
@@ -19,6 +21,7 @@ from jaxstudies.studies.depth_scales.simulation import DeepNetwork, settings
 from jaxstudies.studies.depth_scales.summary import depth_scale
 
 STUDY = study.from_module(depth_scales)
+SIX = {f"six_scales.{variance:g}" for variance in (1.0, 1.2, 1.4, 2.25, 3.0, 4.0)}
 TANH = np.tanh, lambda z: 1 - np.tanh(z) ** 2
 
 
@@ -90,20 +93,37 @@ def test_trainable_depth_lies_where_accuracy_falls_through_half():
     depths = trainable_depth(of, (10, 20, 40), 1.0)
     # Halfway between the logarithms of 20 and 40; at once; not at all; at a depth itself.
     np.testing.assert_allclose(depths, [20 * 2**0.5, 10, 40, 20])
-    np.testing.assert_allclose(in_scales(of, (10, 20, 40), {1.0: 5.0}), depths / 5)
+    with pytest.raises(Undecidable, match="2 of 4 networks train to the last depth tried, or not even to the first"):
+        in_scales(of, (10, 20, 40), 1.0, 5.0)
+
+
+def test_what_falls_at_one_depth_whatever_the_scale_supports_no_law_of_scales():
+    """Depths that do not depend on the scale may lie within a factor of 2 of six scales, and do not grow with it."""
+    config = Config(weight_variances=(1.0, 1.2, 1.4, 2.25, 3.0, 4.0))
+    listed = {claim.id: claim for claim in results.claims_of(STUDY, config)}
+
+    def judged(depth_of):
+        rng, rows = np.random.default_rng(0), []
+        for variance in config.weight_variances:
+            fall = depth_of(depth_scale(variance, config.bias_variance)) * np.exp(rng.normal(0, 0.05, 12))
+            # Accuracy falls through one half at `fall`, in the logarithm of depth.
+            heights = {depth: 0.5 + 0.5 * np.tanh(2 * np.log(fall / depth)) for depth in config.depths}
+            rows += rows_of(heights, weight_variance=variance)
+        runs = pd.DataFrame(rows)
+        only = [claim for id_, claim in listed.items() if id_.startswith("six_scales") or id_ == "proportional"]
+        verdicts, _ = judge_all(only, Selector(study.Results(config, runs, pd.DataFrame(), {}), {}))
+        return {verdict.id: verdict.verdict for verdict in verdicts}
+
+    law, none = judged(lambda scale: 4 * scale), judged(lambda scale: 30)
+    assert set(law.values()) == {"supported"}
+    assert none["proportional"] == none["six_scales.2.25"] == "refuted"
+    assert none["six_scales.1.2"] == none["six_scales.4"] == "supported"
 
 
 def test_claims_are_of_settings_that_are_run_and_say_who_said_what():
     config = Config()
     listed = {claim.id: claim for claim in results.claims_of(STUDY, config)}
-    assert set(listed) == {
-        "six_scales.ordered",
-        "six_scales.chaotic",
-        "critical",
-        "dropout",
-        "he_trains",
-        "glorot_stalls",
-    }
+    assert set(listed) == {*SIX, "proportional", "critical", "dropout", "he_trains", "glorot_stalls"}
     for claim in listed.values():
         assert claim.source != "ours" and claim.says and claim.where and claim.population
     labels = pd.DataFrame([setting.labels for setting in settings(config)])
@@ -112,6 +132,7 @@ def test_claims_are_of_settings_that_are_run_and_say_who_said_what():
     assert all(verdict.n == 8 for verdict in verdicts)
     # Where all train to the deepest, the six scales are not what stops them.
     judged = {verdict.id: verdict for verdict in verdicts}
+    assert {judged[id_].verdict for id_ in (*SIX, "proportional")} == {"inconclusive"}
     assert judged["critical"].verdict == judged["dropout"].verdict == "inconclusive"
     assert judged["glorot_stalls"].verdict != "supported"
 
@@ -120,9 +141,11 @@ def test_claims_are_of_settings_that_are_run_and_say_who_said_what():
     ("changed", "gone"),
     [
         ({"dropout_rates": (0.0,)}, {"dropout"}),
-        ({"dropout_rates": (0.1,)}, {"six_scales.ordered", "six_scales.chaotic", "critical", "dropout"}),
+        ({"dropout_rates": (0.1,)}, {*SIX, "proportional", "critical", "dropout"}),
         ({"relu_depth": 0}, {"he_trains", "glorot_stalls"}),
-        ({"weight_variances": (1.76,)}, {"six_scales.ordered", "six_scales.chaotic", "critical"}),
+        ({"weight_variances": (1.76,)}, {*SIX, "proportional", "critical"}),
+        ({"weight_variances": (1.0, 1.76)}, {*SIX, "proportional"} - {"six_scales.1"}),
+        ({"depths": (10, 20, 40)}, {"six_scales.2.25"}),
     ],
 )
 def test_what_was_not_run_is_not_claimed(changed, gone):
