@@ -104,12 +104,12 @@ def paired_difference_of_shares(only_first: int, only_second: int, n: int, level
     """Return the difference of the shares of two outcomes in n pairs, given the pairs with only one of them.
 
     It comes from the exact intervals of both. Pairs of the one kind are none of the other: the correlation of the two
-    shares is `-sqrt(p q / ((1 - p) (1 - q)))`.
+    shares is `-sqrt(p q / ((1 - p) (1 - q)))`, which is -1 where every pair is of one or the other.
     """
     if n == 0:
         return NO_DATA
     misses = (n - only_first) * (n - only_second)
-    opposed = math.sqrt(only_first * only_second / misses) if misses else 0.0
+    opposed = math.sqrt(only_first * only_second / misses) if misses else 1.0
     first, second = (exact_share(count, n, level) for count in (only_first, only_second))
     return clipped(difference(first, second, opposed), -1.0, 1.0)
 

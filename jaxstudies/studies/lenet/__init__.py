@@ -31,5 +31,6 @@ __all__ += ["summarize", "tables"]
 
 PADDED = ("input_norm",)
 QUICK = ("--seeds", "2", "--dataset", "digits")
-REFERENCE = ("--seeds", "33", "--epochs", "15", "--arms", *ARMS)
+# Another master seed than that of the networks after which claims on running averages became claims on medians.
+REFERENCE = ("--seed", "1", "--seeds", "33", "--epochs", "15", "--arms", *ARMS)
 RUNS_PER_DEVICE = 1  # a network's activations fill a core's caches
