@@ -178,6 +178,19 @@ def test_flags_that_cannot_go_with_it_are_one_line(coins, capsys, flags, said):
     assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
+def test_a_registered_plan_is_kept_to_or_said_to_be_another(coins):
+    def told(out):
+        return left(coins / out)["registered"]["otherwise"]
+
+    for out, flags in (("kept", ("--max-seeds", "16")), ("other", ("--max-seeds", "40")), ("usual", ())):
+        main.main(["register", "coins.py", "--out", out, "--until-decided", "--seeds", "64", *flags])
+    for out in ("kept", "other"):
+        run("--until-decided", "--seeds", "64", "--max-seeds", "16", out=out)
+    assert told("kept") == [] and told("other") == ["another stopping rule"]
+    # Where nothing is said, there are a hundred times as many as planned.
+    assert json.loads((coins / "usual" / "registered.json").read_text())["stopping"]["max_seeds"] == 6400
+
+
 def test_a_study_without_claims_cannot_be_decided(coins, capsys):
     (coins / "coins.py").write_text(COINS.partition("def often")[0])
     with pytest.raises(SystemExit) as stop:

@@ -110,6 +110,17 @@ def test_paired_differences_of_rare_and_of_frequent_outcomes_err_no_more_at_the_
     assert erring < 1.5 * (1 - level) + 0.0005
 
 
+@pytest.mark.parametrize("level", [0.95, 0.99, 1 - 0.05 / 14])
+@pytest.mark.parametrize("n", [20, 40, 100])
+def test_pairs_of_which_each_has_one_outcome_alone_are_held_with_the_level(n, level):
+    """The share of studies is computed exactly; every pair could come out equal."""
+    ends = np.array([intervals.paired_difference_of_shares(n - b, b, n, level)[1:] for b in range(n + 1)])
+    for loss in np.linspace(0.001, 0.5, 200):
+        chances, truth = stats.binom.pmf(np.arange(n + 1), n, loss), 1 - 2 * loss
+        holding = chances[(ends[:, 0] <= truth + 1e-12) & (truth - 1e-12 <= ends[:, 1])].sum()
+        assert holding >= 1 - 1.05 * (1 - level)
+
+
 @given(st.integers(0, 40), st.integers(1, 40), st.sampled_from([0.5, 0.95, 0.999]))
 def test_an_exact_share_is_scipys(count, more, level):
     n = count + more

@@ -69,7 +69,7 @@ def launch(
     elif peers is not None:
         _run_connected(job, peers, options.fresh, report)
     elif options.until_decided:
-        _run_until_decided(job, seeds.seeds, options.max_seeds, report)
+        _run_until_decided(job, seeds.seeds, most_seeds(seeds, options), report)
     else:
         _run_alone(job, options.fresh, report)
 
@@ -111,7 +111,7 @@ def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
         report()
 
 
-def _run_until_decided(job: Job, planned: int, most: int | None, report: Callable[[], None]) -> None:
+def _run_until_decided(job: Job, planned: int, most: int, report: Callable[[], None]) -> None:
     check_has_claims(job.study, job.config, "--until-decided")
     records = [claim.record() for claim in results.claims_of(job.study, job.config)]
     lacking = [record["id"] for record in records if ESTIMANDS[record["estimand"]].sequence(record) is None]
@@ -119,7 +119,6 @@ def _run_until_decided(job: Job, planned: int, most: int | None, report: Callabl
         raise UsageError(f"--until-decided: {NO_SEQUENCE} ({lacking[0]})")
     if lacking:
         print(f"without a sequence, which needs bounds or a median: {', '.join(lacking)}", file=sys.stderr)
-    most = LOOKS_FURTHEST * planned if most is None else most
 
     def tell(look: Look) -> None:
         decided = sum(verdict.verdict in ("supported", "refuted") for verdict in look.verdicts)
@@ -152,10 +151,15 @@ def plan(study: Study, config: Dataclass, seeds: Seeds, options: Options) -> Non
     check_has_claims(study, config, "--plan")
     connect(options)
     execution = Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE)
-    most = options.max_seeds or LOOKS_FURTHEST * seeds.seeds
+    most = most_seeds(seeds, options)
     with _by_flags():
         made = planning.make(study, config, seeds.seeds, most, seeds.seed, execution)
     print(planning.in_words(made, most))
+
+
+def most_seeds(seeds: Seeds, options: Options) -> int:
+    """Return how many seeds a setting gets at most until its claims are decided."""
+    return options.max_seeds or LOOKS_FURTHEST * seeds.seeds
 
 
 def share_held(directory: Path, share: Share) -> AbstractContextManager:

@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxstudies import configs, jobs, results, study
 from jaxstudies.commands import command, endings
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.commands.launch import check_has_claims
+from jaxstudies.commands.launch import check_has_claims, most_seeds
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import registration
 from jaxstudies.output import files, owned
@@ -30,7 +30,8 @@ def register(name: str, argv: list[str]) -> Path:
     listed = results.claims_of(loaded, config)
     path = out / registration.FILE
     about = {"config": jobs.without_execution(configs.to_json(config)), "seed": seeds.seed}
-    about["stopping"] = {"seeds": seeds.seeds, "until_decided": options.until_decided, "max_seeds": options.max_seeds}
+    most = most_seeds(seeds, options) if options.until_decided else None
+    about["stopping"] = {"seeds": seeds.seeds, "until_decided": options.until_decided, "max_seeds": most}
     about |= {"code": study.code_of(loaded), "claims_code": study.claims_code_of(loaded)}
     made = registration.make(loaded.name, listed, about)
     found = registration.read(out)

@@ -90,7 +90,7 @@ def compare(directory: Path, judged: Iterable[Verdict], code: str | None, origin
 def _stopped_so(rule: Mapping, origin: Mapping) -> bool:
     """Return whether runs ended by a rule: at a number of seeds, without a look before, or when claims were decided."""
     if rule["until_decided"]:
-        return bool(origin.get("until_decided"))
+        return origin.get("until_decided") == {name: rule[name] for name in ("seeds", "max_seeds")}
     seen = {stage["num_seeds"] for stage in origin["stages"]} | {*origin.get("seen", ()), origin["num_seeds"]}
     return seen == {rule["seeds"]} and len(origin["stages"]) == 1 and not origin.get("until_decided")
 
