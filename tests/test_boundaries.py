@@ -10,10 +10,10 @@ from jaxstudies.evidence.boundaries import (
     described,
     dimensions,
     excesses,
-    fractal,
     group_size,
     majority,
     of_majorities,
+    rough,
     slopes,
     smooth,
     stated,
@@ -41,7 +41,7 @@ def verdict(claim, effect):
 def test_over_seeds_a_line_is_smooth_and_noise_is_not(noise, kinds):
     effect = dimensions(lines(12, noise))
     assert effect.tolist() == [dimension(plane) for plane in lines(12, noise).values()]
-    for claim, kind in zip((fractal, smooth), kinds, strict=True):
+    for claim, kind in zip((rough, smooth), kinds, strict=True):
         assert verdict(lambda *said, claim=claim: claim(*said, near_normal="yes"), effect) == kind
 
 
@@ -50,9 +50,9 @@ def test_so_it_is_over_scales_of_one(noise, kinds):
     """Of two windows of 96 points there are twelve slopes."""
     effect = slopes(*({0: plane} for plane in lines(2, noise).values()))
     assert effect.tolist() == [slope for plane in lines(2, noise).values() for slope in count_boxes(plane).local]
-    for claim, kind in zip((fractal, smooth), kinds, strict=True):
+    for claim, kind in zip((rough, smooth), kinds, strict=True):
         assert verdict(lambda *said, claim=claim: claim(*said, estimand="median"), effect) == kind
-    assert verdict(lambda *said: fractal(*said, estimand="median"), slopes()) == "not tested"
+    assert verdict(lambda *said: rough(*said, estimand="median"), slopes()) == "not tested"
 
 
 def test_a_stated_dimension_is_met_as_near_as_known_ones_are_found():
@@ -119,10 +119,10 @@ def test_one_is_described_over_scales_and_several_over_seeds():
     assert np.isnan(described({0: np.ones((9, 9), bool)})[0])
 
 
-def test_the_bias_that_claims_allow_for_is_that_of_the_known_curves():
-    found = known_dimensions([48, 64, 96])
+def test_the_bias_that_claims_allow_for_is_that_of_the_known_curves_of_one_line():
+    found = known_dimensions([48, 64, 96]).query("curve != 'ring'")
     short = found["dimension"] - found["estimate"]
-    assert set(found["points"]) == {48, 64, 96} and set(found["curve"]) == set(CURVES)
+    assert set(found["points"]) == {48, 64, 96} and set(found["curve"]) == set(CURVES) - {"ring"}
     assert short.max() < BIAS[0] and -short.min() < BIAS[1]
     assert found["estimate"][found["dimension"] == 1].max() < SMOOTH
     assert boundaries.GROUPS >= 5  # as many as an interval of near normal values takes

@@ -211,8 +211,8 @@ def test_over_networks_claims_are_of_the_plane_of_all(noise, kinds):
     lines = [at[:, None] < 0.5 + rng.normal(0, 0.02) + 0.2 * at for _ in range(15)]
     trained = [line ^ (rng.random((48, 48)) < noise) for line in lines]
     found = verdicts(trained, seeds=15)
-    assert (found["fractal.tanh"].verdict, found["smooth.tanh"].verdict) == kinds
-    assert found["fractal.tanh"].effect == pytest.approx(np.mean([dimension(plane) for plane in trained]))
+    assert (found["rough.tanh"].verdict, found["smooth.tanh"].verdict) == kinds
+    assert found["rough.tanh"].effect == pytest.approx(np.mean([dimension(plane) for plane in trained]))
     assert found["smooth.tanh"].n == found["smoother.tanh"].n == 5
     assert found["picture.tanh"].verdict == "not tested"  # no run is of that part
 
@@ -222,10 +222,10 @@ def test_of_one_network_they_are_over_scales(noise, kind):
     at, rng = np.arange(96) / 96, np.random.default_rng(0)
     plane = (at[:, None] < 0.5 + 0.2 * at) ^ (rng.random((96, 96)) < noise)
     found = verdicts([plane], part="picture", seeds=1)
-    assert found["fractal.tanh"].verdict == found["picture.tanh"].verdict == kind
+    assert found["rough.tanh"].verdict == found["picture.tanh"].verdict == kind
     assert found["reported.tanh"].verdict == "refuted"
     assert found["reported.tanh"].region == [1.46, 1.71]
-    assert found["fractal.tanh"].n == 6 and found["fractal.tanh"].population == outcome.OF_SCALES
+    assert found["rough.tanh"].n == 6 and found["rough.tanh"].population == outcome.OF_SCALES
     assert found["smooth.tanh"].verdict == found["smoother.tanh"].verdict == "not tested"
 
 
@@ -270,11 +270,11 @@ def test_two_networks_have_no_majority_of_three():
     assert verdicts(list(noise), seeds=2)["smooth.tanh"].verdict == "not tested"
 
 
-def test_every_condition_is_claimed_to_be_a_fractal_and_has_the_dimension_that_is_reported():
+def test_every_condition_is_claimed_to_be_rough_and_has_the_dimension_that_is_reported():
     both = {seeds: outcome.claims(config(seeds=seeds, conditions=tuple(CONDITIONS))) for seeds in (1, 9)}
     for listed in both.values():
         ids = {claim.id for claim in listed}
-        assert {f"fractal.{name}" for name in CONDITIONS} | {f"reported.{name}" for name in outcome.REPORTED} <= ids
+        assert {f"rough.{name}" for name in CONDITIONS} | {f"reported.{name}" for name in outcome.REPORTED} <= ids
     assert min(outcome.REPORTED.values()) == 1.17 and max(outcome.REPORTED.values()) == 1.98
 
 

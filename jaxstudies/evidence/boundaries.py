@@ -15,6 +15,7 @@ from jaxstudies.evidence.intervals import Interval, mean_interval, order_statist
 from jaxstudies.grids import unpacked
 
 Grid = Bool[np.ndarray, "points points"]
+ALSO_ROUGH = "that it is a fractal: several smooth lines near one another, or one in folds, are estimated so, too"
 GROUPS, LEAST = 5, 3
 """Groups of seeds that are planned, and seeds of which a majority is taken at least."""
 NUMBERS = (1, 3, 5, 10, 30, 50, 100, 300, 500, 1000)
@@ -89,24 +90,24 @@ def described(grids: Mapping[int, Grid]) -> Interval:
     return order_statistics(slopes(grids).dropna().to_numpy())
 
 
-def fractal(id_: str, words: str, effect: Callable[..., Effect], **more: Any) -> Claim:
-    """Return the claim that a dimension is that of no smooth curve; `more` are other fields of `Claim`."""
-    margin = f"ours: no smooth curve was estimated above {SMOOTH:g}"
-    return Claim(id_, words, effect, (SMOOTH, np.inf), unit="dimension", margin=margin, ends="(]", **more)
+def rough(id_: str, words: str, effect: Callable[..., Effect], **more: Any) -> Claim:
+    """Return the claim that a dimension is that of no single smooth line; `more` are other fields of `Claim`."""
+    more = {"margin": f"ours: no single smooth line was estimated above {SMOOTH:g}", "not_shown": ALSO_ROUGH} | more
+    return Claim(id_, words, effect, (SMOOTH, np.inf), unit="dimension", ends="(]", **more)
 
 
 def smooth(
     id_: str, words: str, effect: Callable[..., Effect], holds: tuple[float, float] = (0.0, SMOOTH), **more: Any
 ) -> Claim:
     """Return the claim that a dimension is that of a smooth curve, or, with another region, on how it differs."""
-    margin = f"ours: smooth curves were estimated up to {SMOOTH:g}" if holds[1] == SMOOTH else ""
+    margin = f"ours: single smooth lines were estimated up to {SMOOTH:g}" if holds[1] == SMOOTH else ""
     return Claim(id_, words, effect, holds, unit="dimension", margin=margin, **more)
 
 
 def stated(id_: str, words: str, effect: Callable[..., Effect], value: float, **more: Any) -> Claim:
-    """Return the claim that a dimension is one that was stated, as near as box-counting finds it."""
+    """Return the claim that a dimension is one that was stated, as near as box-counting finds those of single lines."""
     below, above = BIAS
-    margin = f"ours: known dimensions were estimated up to {below:g} too low, and {above:g} too high"
+    margin = f"ours: those of single lines were estimated up to {below:g} too low, and {above:g} too high"
     return Claim(id_, words, effect, (value - below, value + above), unit="dimension", margin=margin, **more)
 
 

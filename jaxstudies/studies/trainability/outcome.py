@@ -47,12 +47,12 @@ def claims(config: Config) -> list[Claim]:
         of_all, of_scales = (of_parts(boundaries.dimensions, [ALL]), many), (of_parts(boundaries.slopes, windows), one)
         effect, how = of_all if config.seeds > 1 else of_scales
         said = {"source": PAPER, "where": "abstract", "says": "fractal over more than ten decades in all of them"}
-        words = f"the boundary is a fractal ({name})"
-        listed.append(boundaries.fractal(f"fractal.{name}", words, effect, **how, **said))
+        words = f"the boundary is rougher than a single smooth line ({name})"
+        listed.append(boundaries.rough(f"rough.{name}", words, effect, **how, **said))
         for part in windows:
             words = f"so it is at the scales of a window of {planes[part].span:g} decades ({name})"
             at = one | said | {"primary": False, "settings": {"condition": name, "part": part}}
-            listed.append(boundaries.fractal(f"{part}.{name}", words, of_parts(boundaries.slopes, [part]), **at))
+            listed.append(boundaries.rough(f"{part}.{name}", words, of_parts(boundaries.slopes, [part]), **at))
         if (value := REPORTED.get(name)) is not None:
             said |= {"where": SECOND_HAND, "says": f"a dimension of {value:g}, for one network", "primary": False}
             words = f"its dimension is {value:g} ({name})"
