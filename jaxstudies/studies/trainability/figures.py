@@ -18,7 +18,7 @@ CAPTIONS = {
     "its losses were; in black to red it did not, the darker the sooner its loss grew. Colors are ranks within a "
     "window; each is ten times smaller than the one before, around the cross.",
     "scales": "Dimension of the boundary of the first network by the side of the boxes that are counted in each window "
-    "(lines), beside the paper's (dotted, second hand). Of a fractal it exceeds 1 at all scales, not only at large ones.",
+    "(lines), beside the paper's (dotted, second hand). Of a fractal it exceeds 1 at all sizes, not only large ones.",
     "refined": "Where the first network trains (yellow), of so many points that only those near the boundary were run.",
     "networks": "Left: the share of networks that train, each from weights and on examples of its own, and where it is "
     "one half. Right: the dimension of each one's boundary, the mean with its 95 % interval, that of where most train, "
