@@ -281,7 +281,9 @@ def _alone(
     with watching(observe) if observe else contextlib.nullcontext() as watcher:
         run = tracing.trace(task.simulate, group, dict(task.data)).one
     if watcher and not watcher.seen:
-        raise ValueError("observe: simulate does not call jaxstudies.fit, so that there is nothing to see")
+        raise ValueError(
+            "observe: simulate does not call jaxstudies.fit, or calls it in a function that jax.jit has traced before"
+        )
     with jax.default_matmul_precision("highest"):
         values = jax.tree.map(np.asarray, jax.jit(run)(*arguments))
     return values, watcher.histories() if watcher else []

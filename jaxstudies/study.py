@@ -29,7 +29,7 @@ from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.output import live, reach
+from jaxstudies.output import live, provenance, reach
 from jaxstudies.output.curves import Functions
 
 if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
@@ -221,7 +221,12 @@ def code_of(study: Study) -> str | None:
         return None
     own = [(study.module, study.path, name) for name in ("simulate", "data", "settings", "beside")]
     engine = (programs.__name__, Path(str(programs.__file__)), "compile_block")
-    return reach.reachable_code([*own, engine])
+    source = reach.reachable_code([*own, engine])
+    if source is None or reach.is_ours(study.path):
+        return source
+    # What a reader's file held when it was imported, say data that it had read, its source does not say.
+    held = live.object_digest([study.simulate, study.data])
+    return source if held is None else provenance.digest([source, held])
 
 
 def claims_code_of(study: Study) -> str | None:

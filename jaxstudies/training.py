@@ -172,7 +172,7 @@ def fit(
         return jax.lax.scan(epoch, state, jnp.arange(num_epochs))
 
     def order(index):
-        n = len(data.inputs)
+        n = len(jax.tree.leaves(data)[0])
         return epoch_batches(jax.random.fold_in(order_key, index), n, n if batch_size is None else batch_size)
 
     if fused is not False and not watcher:
@@ -211,7 +211,7 @@ def _fused(
     if jax.tree.leaves(state.batch_stats):
         raise Refused("batch statistics couple the examples of a batch")
     data = jax.tree.map(jnp.asarray, data)
-    num_examples = len(data.inputs)
+    num_examples = len(jax.tree.leaves(data)[0])
     size = min(batch_size or num_examples, num_examples)
 
     def state_of(pair):

@@ -249,6 +249,17 @@ def test_integers_and_truth_values_share_a_program_with_a_launch_each(monkeypatc
         np.testing.assert_allclose(by_choice[level] - float(level), by_choice[levels[0]] - float(levels[0]), atol=1e-6)
 
 
+def test_choices_of_two_types_are_two_whichever_comes_first():
+    def simulate(key, n):
+        return {"z": (n + jnp.uint8(100)).astype(jnp.int32) + 0 * jax.random.bits(key).astype(jnp.int32)}
+
+    pair = [Setting({"of": "byte"}, {"n": np.uint8(200)}), Setting({"of": "word"}, {"n": np.int32(200)})]
+    for listed in (pair, pair[::-1]):
+        rows, *_ = monte_carlo.run_design(Task(simulate, make_design(simulate, listed), 1))
+        found = pd.concat(map(table.to_pandas, rows))
+        assert dict(zip(found["of"], found["z"], strict=True)) == {"byte": 44, "word": 300}
+
+
 def loops(key, kind, steps, scale):
     """A choice of branches and a number of steps, beside what is mapped."""
     draw = scale * jax.random.normal(key)

@@ -149,6 +149,21 @@ CHANGES = {
     "kind of key": ("k = jr.key(1, impl='rbg')\ndef simulate(key): return k", "k = jr.key(1, impl='unsafe_rbg')"),
     "weak array": ("w = jnp.asarray(1.5)\ndef simulate(key): return w", "w = jnp.float32(1.5)"),
     "numpy array": ("w = np.ones(2)\ndef simulate(key): return w", "w = jnp.ones(2)"),
+    "which parameter is which": (
+        "def f(a, b): return a - b\ndef simulate(key): return f(key, 1)",
+        "def f(b, a): return a - b",
+    ),
+    "its own parameters": ("def simulate(key, a, b): return a - b", "def simulate(key, b, a): return a - b"),
+    "rest of the parameters": ("def f(a, *b): return b\ndef simulate(key): return f(key, 1)", "def f(a, b): return b"),
+    "named parameters": ("def f(a, b): return b\ndef simulate(key): return f(key, b=1)", "def f(a, *, b): return b"),
+    "factory of a dictionary": (
+        "d = collections.defaultdict(lambda: 1.0)\ndef simulate(key): return d[key]",
+        "d = collections.defaultdict(lambda: 2.0)",
+    ),
+    "hidden field of a network": (
+        "class M(nn.Module):\n _k: float = 1.0\nm = M(_k=1.0)\ndef simulate(key): return m.apply(key)",
+        "m = M(_k=3.0)",
+    ),
     "kept": (
         "@functools.lru_cache\ndef f(x): return x\ndef simulate(key): return f(key)",
         "@functools.lru_cache\ndef f(x): return 2 * x",

@@ -37,6 +37,17 @@ def test_keys_follow_from_one_another_as_in_jax(seed, implementation):
     assert_same(*both(follow, key, jnp.array([0, 7, 2**32 - 1], jnp.uint32)))
 
 
+def test_numbers_are_jax_s_in_its_older_layout_too():
+    def drawn(key):
+        first, second = jax.random.split(key)
+        return jax.random.normal(first, (3,)), jax.random.bits(jax.random.fold_in(second, 4), (7,))
+
+    with jax.threefry_partitionable(False):
+        older = both(drawn, jax.random.key(0))
+    assert_same(*older)
+    assert not np.array_equal(older[0][0], both(drawn, jax.random.key(0))[0][0])
+
+
 @pytest.mark.parametrize("shape", SIZES)
 def test_draws_are_those_of_jax(shape):
     def draw(key):

@@ -14,6 +14,7 @@ import pytest
 
 import jaxstudies
 from jaxstudies import study as studies
+from jaxstudies.engine.levels import as_array
 from jaxstudies.output import provenance, reach
 
 STUDY = """
@@ -179,6 +180,60 @@ def test_what_is_reached_counts(digest, change):
 )
 def test_what_is_not_reached_and_how_it_is_written_does_not(digest, change):
     assert digest(change) == digest()
+
+
+BRANCHES = {
+    "if": "FAST = True\nif FAST:\n    def scale(x):\n        return 2 * x\n",
+    "try": "try:\n    from nothing import scale\nexcept ImportError:\n    def scale(x):\n        return 2 * x\n",
+    "with": "import contextlib\nwith contextlib.suppress(Exception):\n    def scale(x):\n        return 2 * x\n",
+    "match": "match 1:\n    case 1:\n        def scale(x):\n            return 2 * x\n",
+    "class": "if True:\n    class scale:\n        def __init__(self, x):\n            self.x = 2 * x\n",
+}
+CALLS = {
+    "by another name": "import tools\nt = tools\ndef simulate(key):\n    return t.scale(key)\n",
+    "as a value": "import tools\ndef go(m, x):\n    return m.scale(x)\ndef simulate(key):\n    return go(tools, key)\n",
+    "as text": 'import tools\ndef simulate(key):\n    return getattr(tools, "scale")(key)\n',
+    "from a package": "from . import tools\ndef simulate(key):\n    return [tools][0].scale(key)\n",
+}
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_what_a_branch_defines_counts(digest, branch):
+    files = {"own_study.py": BRANCHES[branch] + "def simulate(key):\n    return scale(key)\n"}
+    assert digest(("own_study.py", "2 * x", "3 * x"), files=files) != digest(files=files)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_module_that_goes_anywhere_counts_as_a_whole(digest, call):
+    inside = call == "from a package"
+    at = "box/" if inside else ""
+    files = {f"{at}tools.py": "def scale(x):\n    return 2 * x\n", f"{at}own_study.py": CALLS[call]}
+    files |= {"box/__init__.py": ""} if inside else {}
+    root = "box.own_study" if inside else "own_study"
+    changed = digest((f"{at}tools.py", "2 * x", "3 * x"), files=files, root=root)
+    assert changed != digest(files=files, root=root)
+
+
+def test_what_is_found_by_text_counts(digest):
+    text = 'def scale(x):\n    return 2 * x\ndef simulate(key):\n    return globals()["scale"](key)\n'
+    assert digest(("own_study.py", "2 * x", "3 * x"), files={"own_study.py": text}) != digest(
+        files={"own_study.py": text}
+    )
+
+
+def test_data_that_a_study_read_when_it_was_imported_count(tmp_path):
+    text = (
+        '"""Sums."""\nfrom dataclasses import dataclass\nfrom pathlib import Path\nimport numpy as np\n'
+        'X = np.loadtxt(Path(__file__).with_name("x.csv"))\n'
+        "@dataclass(frozen=True)\nclass Config:\n    a: float = 1.0\n"
+        'def simulate(key, a):\n    return {"z": a * X.sum()}\n'
+    )
+    (tmp_path / "sums.py").write_text(text)
+    codes = []
+    for content in ("1\n7\n", "1\n8\n", "1\n7\n"):
+        (tmp_path / "x.csv").write_text(content)
+        codes.append(studies.code_of(studies.load(str(tmp_path / "sums.py"))))
+    assert codes[0] == codes[2] != codes[1]
 
 
 def test_a_docstring_that_is_a_value_counts(digest):
@@ -370,6 +425,8 @@ def test_arrays_are_named_by_their_content():
         {"a": data["x"], "y": data["y"]},
         {},
     ]
+    others += [data | {"y": (np.arange(3), weak)} for weak in (jnp.asarray(1.0), as_array(1.0))]
+    others += [jax.random.key(0, impl=impl) for impl in ("rbg", "unsafe_rbg")]
     names = [provenance.array_digest(other) for other in others]
     assert len({name, *names}) == 1 + len(others)
     assert provenance.array_digest({"x": jax.numpy.arange(3)}) == provenance.array_digest(

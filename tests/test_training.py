@@ -124,6 +124,25 @@ def test_no_epochs_leave_the_network_as_initialized():
     assert history.shape == (0,)
 
 
+@pytest.mark.parametrize("fused", [None, False])
+def test_inputs_in_parts_are_as_many_examples_as_one_array_has(fused):
+    data = linear_data(8)
+
+    def joined(batch):
+        return Dataset(jnp.concatenate(jax.tree.leaves(batch.inputs), axis=1), batch.targets)
+
+    parts = {
+        "tuple": (data.inputs[:, :1], data.inputs[:, 1:]),
+        "names": {"a": data.inputs[:, :2], "b": data.inputs[:, 2:]},
+    }
+    how = {"num_epochs": 2, "batch_size": 4, "fused": fused}
+    whole = training.fit(jax.random.key(0), Affine(), optax.sgd(0.1), squared_error, data, **how)
+    for inputs in parts.values():
+        split = Dataset(inputs, data.targets)
+        found = training.fit(jax.random.key(0), Affine(), optax.sgd(0.1), squared_error, split, prepare=joined, **how)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, whole)
+
+
 def test_an_epoch_takes_every_example_once():
     """With a learning rate of 0 the mean loss of an epoch is that of the whole set."""
     data = linear_data()

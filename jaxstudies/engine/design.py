@@ -248,7 +248,7 @@ def _kind(setting: Setting, behind: list[str]) -> tuple:
         elif is_mapped(name, value):
             parts.append((name, shape_of(value)))
         else:
-            parts.append((name, jax.tree.structure(value), *map(int, jax.tree.leaves(value))))
+            parts.append((name, shape_of(value), *map(int, jax.tree.leaves(value))))
     return tuple(parts)
 
 

@@ -126,7 +126,7 @@ def kind_of(array: np.ndarray | jax.Array | jax.ShapeDtypeStruct) -> tuple:
     return np.shape(array), str(array.dtype), is_weak(array)
 
 
-def is_weak(array: np.ndarray | jax.Array | jax.ShapeDtypeStruct) -> bool:
+def is_weak(array: object) -> bool:
     """Return whether an array takes the type of another in arithmetic: Python's numbers, and what JAX marks so."""
     return isinstance(array, PythonNumbers) or bool(getattr(array, "weak_type", False))
 

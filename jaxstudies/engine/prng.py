@@ -50,22 +50,27 @@ def _hash(key: jax.Array, low: jax.Array) -> tuple[jax.Array, jax.Array]:
     return threefry_2x32(key, (jnp.zeros_like(low), low))
 
 
+def _is_counted(how) -> bool:
+    """Return whether number i of a draw is the hash of i: JAX has an older layout, too, if it is told so."""
+    return how.name == THREEFRY and bool(getattr(jax.config, "jax_threefry_partitionable", True))
+
+
 def _split(how, *, shape: tuple[int, ...]) -> Operation:
-    if how.name != THREEFRY:
+    if not _is_counted(how):
         return lambda key: how.split(key, shape)
     counts = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
     return lambda key: jnp.stack(_hash(key, counts), axis=-1)
 
 
 def _fold_in(how) -> Operation:
-    if how.name != THREEFRY:
+    if not _is_counted(how):
         return how.fold_in
     return lambda key, data: jnp.stack(_hash(key, data.astype(jnp.uint32)))
 
 
 def _random_bits(how, *, bit_width: int, shape: tuple[int, ...]) -> Operation:
     count = math.prod(shape)
-    if how.name != THREEFRY or bit_width != 32 or count > SMALL:
+    if not _is_counted(how) or bit_width != 32 or count > SMALL:
         return lambda key: how.random_bits(key, bit_width, shape)
 
     def hash_block(key, low):

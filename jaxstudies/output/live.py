@@ -6,6 +6,7 @@ import inspect
 import itertools
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -15,10 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-import jaxstudies
 from jaxstudies.engine.functions import cells
 from jaxstudies.output.provenance import array_digest, digest
-from jaxstudies.output.reach import is_followed, reachable_code
+from jaxstudies.output.reach import is_followed, is_ours, reachable_code
 
 
 class Unreadable(Exception):
@@ -91,7 +91,8 @@ def _content(value: object, seen: Seen) -> object:
     """Return what a container, a partial or a number of a kind of its own holds, None of anything else."""
     match value:
         case Mapping():
-            return [[_described(k, seen), _described(v, seen)] for k, v in value.items()]
+            items = [[_described(k, seen), _described(v, seen)] for k, v in value.items()]
+            return [items, _described(value.default_factory, seen)] if isinstance(value, defaultdict) else items
         case set() | frozenset():
             return sorted(json.dumps(_described(part, dict(seen))) for part in value)
         case tuple() | list():
@@ -116,9 +117,11 @@ def _attributes(value: object) -> dict[str, object]:
     """Return what an object holds by name; of a network of Flax, without its place among others."""
     linen = sys.modules.get("flax.linen")
     private = linen is not None and isinstance(value, linen.Module)
+    fields = {field.name for field in dataclasses.fields(value)} if private else set()
     slots = [name for kind in type(value).__mro__ for name in _listed(vars(kind).get("__slots__", ()))]
     names = [*dict.fromkeys([*getattr(value, "__dict__", {}), *slots])]
-    kept = [n for n in names if not (n.startswith("__") and n != "__wrapped__") and not (private and n.startswith("_"))]
+    kept = [n for n in names if not (n.startswith("__") and n != "__wrapped__")]
+    kept = [n for n in kept if not (private and n.startswith("_") and n not in fields)]
     return {name: object.__getattribute__(value, name) for name in sorted(kept) if _is_set(value, name)}
 
 
@@ -156,10 +159,6 @@ def _library_name(value: object) -> str | None:
     return f"{module}.{name}" if about.get(name) is value and path is not None and _is_library(path) else None
 
 
-def _is_ours(path: Path) -> bool:
-    return Path(jaxstudies.__file__).parent in path.parents
-
-
 @cache
 def _is_library(path: Path) -> bool:
     return path.is_file() and not is_followed(path.resolve())
@@ -177,7 +176,7 @@ def _is_mine(module: ModuleType) -> bool:
     """Return whether a module is the user's, whose content can change."""
     file = vars(module).get("__file__")
     path = Path(file) if file else None
-    return path is not None and path.is_file() and not _is_library(path) and not _is_ours(path)
+    return path is not None and path.is_file() and not _is_library(path) and not is_ours(path)
 
 
 def _described_module(module: ModuleType, seen: Seen) -> object:
@@ -192,14 +191,14 @@ def _described_function(function: FunctionType, seen: Seen) -> object:
     code, path = function.__code__, Path(function.__code__.co_filename)
     inner = inspect.unwrap(function)
     wrapped = inner is not function and isinstance(inner, FunctionType) and _is_library(path)
-    if wrapped and _is_ours(Path(inner.__code__.co_filename)):
+    if wrapped and is_ours(Path(inner.__code__.co_filename)):
         return _described(inner, seen)  # checked by types while it is tested
     inside = [function.__defaults__, function.__kwdefaults__, cells(function)]
     attributes = {name: part for name, part in vars(function).items() if not name.startswith("__")}
     held = _described([inside, attributes], seen)
     if _is_library(path):
         return [path.name, code.co_qualname, held]
-    if _is_ours(path):
+    if is_ours(path):
         return [code.co_qualname, _own_source(function.__module__, path, code.co_qualname.partition(".")[0]), held]
     return [held, _described_code(code, function.__globals__, seen)]
 
@@ -216,7 +215,7 @@ def _described_class(kind: type, seen: Seen) -> object:
     module = sys.modules.get(kind.__module__)
     about = vars(module) if module else {}
     path = Path(about["__file__"]) if about.get("__file__") else None
-    if path is not None and _is_ours(path):
+    if path is not None and is_ours(path):
         source = _own_source(kind.__module__, path, kind.__qualname__.partition(".")[0])
         return f"ours {kind.__qualname__} {source}"
     # What has neither a file nor a specification, a notebook or what was executed, is the user's.
@@ -251,6 +250,9 @@ def _described_code(code: CodeType, names: Mapping[str, object], seen: Seen) -> 
         inner = isinstance(step.argval, CodeType)
         constant = step.opname in ("LOAD_CONST", "RETURN_CONST") and not inner
         steps.append([step.opname, _described(step.argval, seen) if constant else "" if inner else step.argrepr])
+    # Instructions name parameters one by one, and not which stands where.
+    numbers = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
+    steps = [numbers, list(code.co_varnames), code.co_exceptiontable.hex(), *steps]
     inside = [_described_code(c, names, seen) for c in code.co_consts if isinstance(c, CodeType)]
     reached = {name: names[name] for name in code.co_names if name in names}
     # A module of which attributes are taken counts by these; one that goes elsewhere counts as a whole.

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 import jaxstudies
+from jaxstudies.engine.levels import is_weak
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 NUMERICAL = ("jax", "jaxlib", "flax", "optax")
@@ -33,7 +34,7 @@ def array_digest(arrays: PyTree) -> str:
     for leaf in leaves:
         is_key = isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-        total.update(f"{array.dtype}{array.shape}".encode())
+        total.update(f"{leaf.dtype if is_key else array.dtype}{array.shape}{'weak' * is_weak(leaf)}".encode())
         total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # of 8 and 16 bits, floats have none
     return total.hexdigest()[:16]
 

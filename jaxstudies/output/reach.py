@@ -69,12 +69,15 @@ def _subjects(statement: ast.stmt) -> set[str]:
             nodes = statement.targets
         case ast.AnnAssign(target=ast.Name()) | ast.AugAssign(target=ast.Name()):
             nodes = [statement.target]
-    return names | {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
+    inside = [n for node in nodes for n in ast.walk(node)]
+    # A definition may stand in a branch.
+    names |= {n.name for n in inside if isinstance(n, Definition)}
+    return names | {n.id for n in inside if isinstance(n, ast.Name)}
 
 
 def is_followed(path: Path) -> bool:
     """Return whether a module is of the project or the user's, not of an installed library."""
-    if Path(jaxstudies.__file__).parent in path.parents:
+    if is_ours(path):
         return True
     installed = {Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     # Libraries also lie where a .pth file or PYTHONPATH points to, or at a user's own.
@@ -118,11 +121,36 @@ def reachable_code(roots: Iterable[Place]) -> str | None:
                 owner, _, attribute = dotted.rpartition(".")
                 if owner and (file := find_module(owner)):
                     todo.append((owner, file, attribute))
+            for other, file in _whole(source, module, path, nodes):
+                todo += [(other, file, defined) for defined in read_source(other, file).statements]
     except (OSError, SyntaxError):
         return None
     # Where a file lies is no part of what it does.
     roots_in_words = [name for _, _, name in roots]
     return digest([roots_in_words, sorted((path.stem, name, texts) for (path, name), texts in seen.items() if texts)])
+
+
+LOOKUPS = {"globals", "locals", "vars", "eval", "exec"}
+"""What finds by text what no statement mentions."""
+
+
+def _whole(source: Source, module: str, path: Path, nodes: Iterable[ast.AST]) -> Iterator[tuple[str, Path]]:
+    """Yield the user's modules any part of which statements may reach: they go somewhere as values, or are searched."""
+    nodes = list(nodes)
+    heads = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    for node in nodes:
+        if not isinstance(node, ast.Name) or id(node) in heads:
+            continue
+        dotted = source.imports.get(node.id, "")
+        if dotted and (file := find_module(dotted)) and not is_ours(file):
+            yield dotted, file
+        if node.id in LOOKUPS and not is_ours(path):
+            yield module, path
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether a file is of this package."""
+    return Path(jaxstudies.__file__).parent in path.parents
 
 
 def _imported(source: Source, name: str, nodes: Iterable[ast.AST]) -> Iterator[str]:
