@@ -117,7 +117,7 @@ def _attributes(value: object) -> dict[str, object]:
     """Return what an object holds by name; of a network of Flax, without its place among others."""
     linen = sys.modules.get("flax.linen")
     private = linen is not None and isinstance(value, linen.Module)
-    fields = {field.name for field in dataclasses.fields(value)} if private else set()
+    fields = getattr(type(value), "__dataclass_fields__", {}) if private else {}
     slots = [name for kind in type(value).__mro__ for name in _listed(vars(kind).get("__slots__", ()))]
     names = [*dict.fromkeys([*getattr(value, "__dict__", {}), *slots])]
     kept = [n for n in names if not (n.startswith("__") and n != "__wrapped__")]
