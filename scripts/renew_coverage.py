@@ -184,7 +184,7 @@ def main() -> None:
         more.append(f"| {words} | {drawn} | {share:.3f} |")
         print(more[-1], flush=True)
     text = (
-        f"At 95 %, in {STUDIES:,} simulated studies a row, "
+        f"At 95 % where nothing else is said, in {STUDIES:,} simulated studies a row, "
         "by `python scripts/renew_coverage.py`.\n\n" + "\n".join(rows) + "\n\n" + "\n".join(more) + "\n"
     )
     TABLE.write_text(text, "utf-8")
