@@ -1,5 +1,6 @@
 """What follows from a table of runs: the summary, verdicts, figures, the files that keep them."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -223,7 +224,8 @@ def try_claims(study: Study, design: Design, shapes: Shapes) -> None:
         zeros = np.zeros((number, *shape.shape), shape.dtype)
         columns[name] = zeros if zeros.ndim == 1 else list(zeros)
     try:
-        runs = (study.derive or pd.DataFrame)(pd.DataFrame(columns))
+        with warnings.catch_warnings(action="ignore"):  # zeros may be no values of theirs
+            runs = (study.derive or pd.DataFrame)(pd.DataFrame(columns))
     except Exception:  # of zeros it may not be able to derive anything
         return
     of = Selector(Results(None, runs, pd.DataFrame(), {}), study.AXES)

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import jax
@@ -21,6 +21,7 @@ from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
 from jaxstudies.engine import tracing
+from jaxstudies.engine.design import product_design
 from jaxstudies.evidence import intervals
 from jaxstudies.output import table
 from jaxstudies.runs import run
@@ -500,6 +501,19 @@ def test_a_file_of_one_s_own_is_a_study(tmp_path):
     )
     assert "holds these runs already" in again.stdout
     assert list(out.glob("*.png"))
+
+
+def test_a_trial_of_the_claims_on_zeros_warns_of_no_value_that_is_none_of_theirs(recwarn):
+    """A logarithm of what is never 0 in a run is taken of zeros there."""
+
+    def derive(runs):
+        return runs.assign(log=np.log(runs["x"]))
+
+    claim = Claim("id", "words", lambda of: of("log"), (0, 1))
+    study = replace(studies.from_module(toy), derive=derive, claims=None, CLAIMS=(claim,))
+    design = product_design(lambda key: {}, {})
+    from_table.try_claims(study, design, {"x": jax.ShapeDtypeStruct((), np.float32)})
+    assert not recwarn.list
 
 
 def test_the_toy_is_a_study():
