@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxstudies.engine.functions import cells
 from jaxstudies.output.provenance import array_digest, digest
-from jaxstudies.output.reach import is_followed, is_ours, reachable_code
+from jaxstudies.output.reach import LOOKUPS, is_followed, is_ours, reachable_code
 
 
 class Unreadable(Exception):
@@ -235,10 +235,6 @@ def _is_in_c(value: object) -> bool:
     """Return whether it is what Python makes of a name in `__slots__` or of a field of a NamedTuple."""
     named = type(value).__name__ == "_tuplegetter"
     return named or inspect.ismemberdescriptor(value) or inspect.isgetsetdescriptor(value)
-
-
-LOOKUPS = {"globals", "locals", "vars", "eval", "exec", "__import__"}
-"""What finds by text what no instruction mentions."""
 
 
 def _described_code(code: CodeType, names: Mapping[str, object], seen: Seen) -> object:

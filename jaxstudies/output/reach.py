@@ -130,8 +130,8 @@ def reachable_code(roots: Iterable[Place]) -> str | None:
     return digest([roots_in_words, sorted((path.stem, name, texts) for (path, name), texts in seen.items() if texts)])
 
 
-LOOKUPS = {"globals", "locals", "vars", "eval", "exec"}
-"""What finds by text what no statement mentions."""
+LOOKUPS = {"globals", "locals", "vars", "eval", "exec", "__import__"}
+"""What finds by text what neither a statement nor an instruction mentions."""
 
 
 def _whole(source: Source, module: str, path: Path, nodes: Iterable[ast.AST]) -> Iterator[tuple[str, Path]]:
