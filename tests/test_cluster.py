@@ -222,8 +222,8 @@ def test_a_terminated_run_goes_on(alone, tmp_path):
     asked = [sys.executable, "-c", RUN.format(here=str(HERE)), *flags]
     for stop, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         process = subprocess.Popen(asked, stderr=subprocess.PIPE)
-        before = len(list(tmp_path.glob("parts/*/*.npz")))
-        while len(list(tmp_path.glob("parts/*/*.npz"))) < before + 3 and process.poll() is None:
+        before = len(list(tmp_path.glob("parts/*/[!.]*.npz")))
+        while len(list(tmp_path.glob("parts/*/[!.]*.npz"))) < before + 3 and process.poll() is None:
             time.sleep(0.01)
         os.kill(process.pid, stop)
         _, output = process.communicate(timeout=60)
@@ -259,7 +259,7 @@ def test_connected_processes_that_are_stopped_go_on(server, tmp_path, stop, stat
     flags = [*own, "--distributed", "--num-processes", "2", "--coordinator", f"127.0.0.1:{free_port()}"]
     asked = [[sys.executable, "-c", RUN.format(here=str(HERE)), *flags, "--process-id", str(i)] for i in (0, 1)]
     processes = [subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) for words in asked]
-    while len(list(tmp_path.glob("parts/*/*.npz"))) < 20 and all(p.poll() is None for p in processes):
+    while len(list(tmp_path.glob("parts/*/[!.]*.npz"))) < 20 and all(p.poll() is None for p in processes):
         time.sleep(0.01)
     for process in processes:
         process.send_signal(stop)
@@ -267,7 +267,7 @@ def test_connected_processes_that_are_stopped_go_on(server, tmp_path, stop, stat
         _, output = process.communicate(timeout=60)
         assert process.returncode == status, output
         assert "the same command goes on from the last finished chunk" in output.decode().strip().splitlines()[-1]
-    before = len(list(tmp_path.glob("parts/*/*.npz")))
+    before = len(list(tmp_path.glob("parts/*/[!.]*.npz")))
     assert before >= 20
     (status,), (output,) = run_together(server, ("toy", own))
     assert status == 0, output

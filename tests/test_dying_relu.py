@@ -283,11 +283,11 @@ def test_killed_run_resumes(tmp_path):
     out, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.DEVNULL)
     deadline = time.time() + 120
-    while len(list(out.glob("parts/*/*.npz"))) < 2 and time.time() < deadline:
+    while len(list(out.glob("parts/*/[!.]*.npz"))) < 2 and time.time() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = {path: path.read_bytes() for path in out.glob("parts/*/*.npz")}
+    kept = {path: path.read_bytes() for path in out.glob("parts/*/[!.]*.npz")}
     assert len(kept) >= 2 and not (out / "runs.parquet").exists()
     subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
     subprocess.run([*command, "--out", str(whole)], check=True, capture_output=True)

@@ -236,6 +236,7 @@ def test_each_column_sorts_up_and_down(opened, column):
     if column >= 4:
         numbers = [float(text.split()[0].replace(",", "").replace("−", "-")) for text in up if text[0] != "–"]
         assert numbers == sorted(numbers)
+        assert all(text[0] == "–" for text in (*up[len(numbers) :], *down[len(numbers) :]))
 
 
 def test_an_address_opens_its_claim(opened, address):

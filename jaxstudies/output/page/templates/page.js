@@ -114,13 +114,17 @@ function show() {
   }
 }
 
-/** Sort by a column; once more, the other way round. */
+/** Sort by a column; once more, the other way round. Rows without a number are the last either way. */
 function sort(head) {
   const column = head.cellIndex, falls = head.getAttribute("aria-sort") === "ascending";
   const key = (row) => row.cells[column].textContent.trim().replace("−", "-");
+  const number = (row) => {
+    const value = parseFloat(key(row).replaceAll(",", ""));
+    return Number.isNaN(value) ? (falls ? -Infinity : Infinity) : value;
+  };
   const isNumber = column >= 4;
   const compare = (a, b) => (isNumber
-    ? parseFloat(key(a).replaceAll(",", "")) - parseFloat(key(b).replaceAll(",", "")) || 0
+    ? number(a) - number(b) || 0
     : key(a).localeCompare(key(b), "en", { numeric: true }));
   for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", falls ? "descending" : "ascending");
