@@ -20,14 +20,15 @@ class Walk(NamedTuple):
 def walk(error_of: Callable[[Int[Array, ""]], Float[Array, ""]], num_rates: int) -> Walk:
     """Walk from the middle of a grid of rates to a least error, trying as few rates as that takes.
 
-    The next rate to be tried is a neighbor of the best one so far, the larger one first. Rates beyond the least error
-    are never tried: the walk finds the one next to where it starts, if there are several.
+    After the middle both its neighbors are tried, so that a difference of little more than noise on one side does not
+    hide a fall on the other; then neighbors of the best one so far. Rates beyond the least error are never tried: the
+    walk finds the one next to where it starts, if there are several.
 
     Args:
         error_of: Error after training at the rate of that index; what is not finite is worse than any other.
         num_rates: Rates of the grid, at least one.
     """
-    places = jnp.arange(num_rates)
+    places, middle = jnp.arange(num_rates), num_rates // 2
 
     def best_of(errors):
         # Of rates at all of which training diverged the smallest is the best.
@@ -37,9 +38,9 @@ def walk(error_of: Callable[[Int[Array, ""]], Float[Array, ""]], num_rates: int)
 
     def wanted(errors):
         """Return the index of the rate to be tried next, -1 if the walk is at its end."""
-        new, best = jnp.isnan(errors), best_of(errors)
-        beside = jnp.where(new.all(), places == num_rates // 2, jnp.abs(places - best) == 1)
-        return jnp.max(places, where=new & beside, initial=-1)
+        new, from_middle = jnp.isnan(errors), jnp.abs(places - middle)
+        around = jnp.where((new & (from_middle == 1)).any(), from_middle == 1, jnp.abs(places - best_of(errors)) == 1)
+        return jnp.max(places, where=new & jnp.where(new.all(), from_middle == 0, around), initial=-1)
 
     def step(errors):
         # Under `vmap` the loop goes on until all networks are through: those that are train once more, for nothing.
