@@ -109,14 +109,26 @@ def stage(job: Job, num_seeds: int, limits: np.ndarray) -> Job:
 
 
 def looked_at(job: Job) -> list[int]:
-    """Return at how many seeds runs that answer the same were looked at in the directory, whatever their code was."""
-    asked, seen = ("study", "config", "seed"), set()
+    """Return at how many seeds runs that the job has, too, were looked at in the directory, whatever their code was."""
+    seen: set[int] = set()
     for path in job.directory.glob("runs*.parquet"):
         there = origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
-        there |= {"config": without_execution(there.get("config", {}))}
-        if all(there.get(name) == job.identity[name] for name in asked):
+        if all(there.get(name) == job.identity[name] for name in ("study", "seed")) and share_settings(
+            without_execution(there["config"]), job.identity["config"]
+        ):
             seen |= results.seen_at(there)
     return sorted(seen)
+
+
+def share_settings(one: dict, other: dict) -> bool:
+    """Return whether configs, as JSON has them, may have settings in common: each list may name others, but not all."""
+
+    def alike(here: object, there: object) -> bool:
+        if isinstance(here, list) and isinstance(there, list):
+            return here == there or any(value in there for value in here)
+        return here == there
+
+    return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
 
 
 def is_alike(job: Job, there: dict) -> bool:

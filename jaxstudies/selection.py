@@ -82,6 +82,7 @@ class Selector:
     def __init__(self, results: Results, axes: Mapping[str, tuple[str, ...]]):
         self._results, self._axes, self._shared = results, axes, {}
         self._asked: list[dict[str, object]] | None = []
+        self._lacking = ""
         # The claims of a study ask for the same few labels time and again.
         self._have = lru_cache(64, typed=True)(lambda name, value: have_label(results.runs[name], value))
 
@@ -95,6 +96,11 @@ class Selector:
         """Return the labels that were asked for since this was called last; None if all settings may have been seen."""
         asked, self._asked = self._asked, []
         return asked
+
+    def take_lacking(self) -> str:
+        """Return in words the first labels since this was called last that no run has; empty if runs have all."""
+        lacking, self._lacking = self._lacking, ""
+        return lacking
 
     def shared(self, compute: Callable[[Results], T]) -> T:
         """Return what a function makes of all results, computed once for all claims."""
@@ -121,6 +127,8 @@ class Selector:
         here = np.ones(len(runs), bool)
         for name, value in labels.items():
             here &= self._have(name, value)
+        if labels and not here.any() and not self._lacking:
+            self._lacking = f"no run has {', '.join(f'{name} {value}' for name, value in labels.items())}"
         values = pd.Series(runs[measure].array[here], runs["seed"].array[here], name=measure)
         if values.index.has_duplicates:
             open_ = open_labels({name: runs[name][here] for name in names[: names.index("seed")]})

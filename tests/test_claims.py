@@ -606,6 +606,26 @@ def test_seeds_without_a_number_are_told_unless_a_selection_leaves_them_out():
     assert whole.absent == 0 and "absent" not in to_json([whole])[0]
 
 
+def test_that_no_run_has_a_number_is_another_finding_than_that_there_is_no_run():
+    """Of networks that all diverged; of a level that was not run, alone and as one side of a pair."""
+    rows = pd.DataFrame({"width": np.repeat([1, 2], 40), "seed": [*range(40)] * 2, "x": [*NORMAL, *[np.nan] * 40]})
+
+    def found(effect, looks=None):
+        ((verdict,), effects) = judge_all(Claim("id", "words", effect, (0, 1)), selector(rows, {}), looks=looks)
+        again = judge(to_json([verdict])[0], effects, looks)
+        assert (again.verdict, again.why) == (verdict.verdict, verdict.why)
+        return verdict.verdict, verdict.n, verdict.why
+
+    for looks in (None, [20, 40]):
+        assert found(lambda of: of("x", width=2), looks) == ("inconclusive", 0, "no run has a number")
+        assert found(lambda of: of("x", width=3), looks) == ("not tested", 0, "no run has width 3")
+        pair = found(lambda of: of("x", width=1) - of("x", width=3.5), looks)
+        assert pair == ("not tested", 0, "no run has width 3.5")
+        assert found(lambda of: pd.Series(dtype=float), looks) == ("not tested", 0, "no run tests it")
+    ((verdict,), _) = judge_all(Claim("id", "words", lambda of: of("x", width=3), (0, 1)), selector(rows, {}))
+    assert sentence(verdict).endswith("; no run has width 3.")
+
+
 @pytest.mark.parametrize("kind", [float, "Int64"])
 @pytest.mark.parametrize(("number", "n"), [(3, 3), (4, None), (5, None), (50, None)])
 def test_the_first_seeds_are_not_known_where_they_are_counted_without_one(kind, number, n):

@@ -236,15 +236,22 @@ def test_code_and_fresh_runs_do_not_make_one_forget_what_was_seen(coins):
     (coins / "coins.py").write_text(COINS.replace("+ sides}", "+ 1.0 * sides}"))
     run("--seeds", "60")
     assert left(coins / "out")["rule"]["looks"] == [20, 40, 60]
-    run("--seeds", "60", "--sides", "1")  # another question
+    run("--seeds", "60", "--sides", "1", "3")  # some of the same runs
+    assert left(coins / "out")["rule"]["looks"] == [20, 40, 60]
+    run("--seeds", "60", "--sides", "4")  # others
+    assert left(coins / "out")["rule"]["looks"] is None
+    run("--seeds", "60", "--seed", "1")
     assert left(coins / "out")["rule"]["looks"] is None
 
 
 @pytest.mark.slow
-def test_a_table_that_is_brought_back_knows_what_was_seen_while_it_lay_aside(coins):
+def test_a_table_that_is_brought_back_knows_what_was_seen_while_it_lay_aside(coins, capsys):
     run("--seeds", "20")
     run("--seeds", "20", "--sides", "1")
+    capsys.readouterr()
     run("--seeds", "40")
+    said = capsys.readouterr().out
+    assert "20 more are run\nwhat was looked at cannot decide open; runs of another master seed can\n" in said
     assert left(coins / "out")["rule"]["looks"] == [20, 40]
     run("--seeds", "20")
     assert left(coins / "out")["rule"] == {"name": "sequence", "looks": [20]}

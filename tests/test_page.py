@@ -55,6 +55,8 @@ CLAIMS = (
     Claim("wide", "no sequence is known", lambda of: of("x", shift=0.0), (-0.1, 0.1)),
     Claim("median", "the median is 0", lambda of: of("x", shift=0.0), (-0.2, 0.2), estimand="median", level=0.93),
     Claim("absent", "nobody asks", lambda of: of("x", shift=7.0), (0, 1)),
+    Claim("pair", "a side is not there", lambda of: of("x", shift=7.0) - of("x", shift=0.0), (0, 1)),
+    Claim("none", "no run has a number", lambda of: of("x", shift=0.0) * float("nan"), (0, 1)),
 )
 '''
 

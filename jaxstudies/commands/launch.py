@@ -89,6 +89,8 @@ def say_what_is_new(job: Job) -> Job:
         new = job.task.num_seeds - job.first_seed
         there = f"{job.earlier} holds {job.first_seed:,} seeds of these runs"
         print(f"{there}; {new:,} more are run" if new else f"{there} and more; none is run")
+        if new and (lacking := _without_sequence(job)):
+            print(f"what was looked at cannot decide {', '.join(lacking)}; runs of another master seed can")
     elif aside := growth.place_aside(job):
         there = growth.origin_of(job.directory / owned.RUNS)
         why = "damaged" if "damaged" in aside.name else "of another configuration, code or data"
@@ -96,6 +98,15 @@ def say_what_is_new(job: Job) -> Job:
             why = "of settings that have stopped, which do not go on"
         print(f"{job.directory / owned.RUNS} is {why}; it is set aside as {aside.name} when this run is done")
     return job
+
+
+def _without_sequence(job: Job) -> list[str]:
+    """Return the claims that no sequence judges; none if the study's own code cannot say."""
+    try:
+        records = [claim.record() for claim in results.claims_of(job.study, job.config)]
+    except Exception:  # it is said when they are judged
+        return []
+    return [record["id"] for record in records if ESTIMANDS[record["estimand"]].sequence(record) is None]
 
 
 def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
@@ -113,9 +124,8 @@ def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
 
 def _run_until_decided(job: Job, planned: int, most: int, report: Callable[[], None]) -> None:
     check_has_claims(job.study, job.config, "--until-decided")
-    records = [claim.record() for claim in results.claims_of(job.study, job.config)]
-    lacking = [record["id"] for record in records if ESTIMANDS[record["estimand"]].sequence(record) is None]
-    if len(lacking) == len(records):
+    lacking = _without_sequence(job)
+    if len(lacking) == len(results.claims_of(job.study, job.config)):
         raise UsageError(f"--until-decided: {NO_SEQUENCE} ({lacking[0]})")
     if lacking:
         print(f"without a sequence, which needs bounds or a median: {', '.join(lacking)}", file=sys.stderr)

@@ -85,14 +85,16 @@ def judge_all(
     """
     records, tables, others = [], {}, []
     take_asked = getattr(of, "take_asked", lambda: None)
+    take_lacking = getattr(of, "take_lacking", lambda: "")
     for claim in with_own_ids(claims):
         record = claim.record()
-        take_asked()
+        take_asked(), take_lacking()
         try:
             effects, undecidable, absent = effects_of(claim, of)
+            undecidable = undecidable or ("" if len(effects) else take_lacking())
             asked = take_asked() or None  # what was kept from before asks for nothing
             record |= {"undecidable": undecidable, "asked": [record["settings"]] if record["settings"] else asked}
-            record["absent"] = absent
+            record |= {"absent": absent, "numberless": bool(absent and not len(effects) and not undecidable)}
             with _naming(claim):
                 judge(record, effects, looks)
             read = [_read(claim, name, of, record, looks) for name in claim.readings]

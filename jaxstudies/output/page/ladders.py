@@ -76,6 +76,7 @@ def ladders_of(directory: Path) -> dict[str, Any]:
             rungs = {name: _rungs(claim, seen[name], sizes, looks, at, ends) for name in dict.fromkeys(same.values())}
             read = {name: rungs[first] for name, first in same.items()}
             entry = {name: claim[name] for name in ("region", "ends", "primary", "unit", "undecidable")}
+            entry |= {"numberless": True} if claim.get("numberless") else {}
             entry |= {"own": ladder.index(claim["level"]), "parts": number, "rows": read.pop("")}
             entries.append(entry | ({"readings": read} if read else {}))
         numbers = {"packed": ends.packed(), "levels": list(levels), "sizes": list(sizes)}
@@ -90,7 +91,7 @@ def _are_equal(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 def _tested(claims: Iterable[Mapping], effects: Mapping[str, pd.DataFrame]) -> int:
     """Return the number of primary claims that runs test."""
-    return sum(bool(claim["primary"] and len(effects[claim["id"]])) for claim in claims)
+    return sum(bool(c["primary"] and (len(effects[c["id"]]) or c.get("numberless"))) for c in claims)
 
 
 def sizes_of(effects: Iterable[pd.DataFrame]) -> list[int]:
@@ -118,7 +119,9 @@ def _rungs(
         seen = list(verdicts.measured(claim, method or fixed, effects if first is None else first, levels))
         if method is None:
             known = (seen[0].interval[0], np.nan, np.nan)
-            seen = [found._replace(interval=known, why=verdicts.NO_SEQUENCE) for found in seen]
+            seen = [
+                found._replace(interval=known, why=verdicts.NO_SEQUENCE if found.n else found.why) for found in seen
+            ]
         whys = [found.why for found in seen]
         why = whys[0] if len(set(whys)) == 1 else whys
         at = ends.place([end for found in seen for end in found.interval[1:]])
