@@ -141,6 +141,8 @@ def test_related_levels_have_related_colors_and_kinds_colors_that_are_told_apart
         ((1e-4, 1e-3, 1e-2), "log"),
         ((2, 4, 8, 16), "log"),
         ((0.0, 1e-4, 1e-3, 1e-2), "symlog"),
+        ((0.0, 1e-3, 1.0), "symlog"),
+        ((0.0, 1.0, 2.0), "linear"),
         ((-1.0, 1.0, 10.0), "linear"),
         ((1, 2, 3, 4, 5, 6, 7, 1000), "log"),
     ],

@@ -35,7 +35,8 @@ ASIDE = 4
 LINE_STYLES = ("-", "--", ":", "-.")
 DEFAULT_CAPTION = (
     "Estimates over seeds with 95 % intervals, which are bars or, of many settings and of curves, bands: Wilson's for "
-    "shares, Student's t for means. Look for differences between settings that are large beside the intervals."
+    "shares, Student's t for means. They are of each setting alone: what claims pair by seed may be told apart though "
+    "its intervals overlap. The first place along a curve is 1, where a claim's index is 0."
 )
 """What is to be seen in each figure of `draw_measures`."""
 
@@ -174,8 +175,12 @@ def scale_levels(ax: Axes, levels: np.ndarray) -> None:
     A level of 0 beside them, as of a decay or a noise, stands as far to the left as the scale is linear.
     """
     positive = levels[levels > 0]
-    if levels[0] >= 0 and len(positive) > 2 and unevenness(np.log(positive)) < unevenness(positive):
-        zero: Style = {"linthresh": positive[0]} if len(positive) < len(levels) else {}
+    zero: Style = {"linthresh": positive[0]} if 0 < len(positive) < len(levels) else {}
+    if len(positive) > 2:
+        wide = unevenness(np.log(positive)) < unevenness(positive)
+    else:  # of two only one at 0 beside them tells which scale keeps them apart
+        wide = bool(zero) and len(positive) == 2 and positive[1] > 10 * positive[0]
+    if levels[0] >= 0 and wide:
         ax.set_xscale("symlog" if zero else "log", **zero)
     if len(levels) > MOST_TICKS:
         plain_log_ticks(ax.xaxis) if ax.get_xscale() == "log" else None
@@ -184,7 +189,7 @@ def scale_levels(ax: Axes, levels: np.ndarray) -> None:
     places = ax.get_xaxis_transform().transform(np.stack([levels, 0 * levels], axis=1))[:, 0] / ax.bbox.width
     names, edge = [], -np.inf
     for word, place in zip(words_apart(levels.tolist()), places, strict=True):
-        half = 0.0125 * len(word)  # of the axis' length
+        half = 0.009 * len(word)  # of the axis' length
         names.append(word if place - half > edge else "")
         edge = place + half + 0.01 if names[-1] else edge
     ax.set_xticks(levels, names)
@@ -219,7 +224,7 @@ def draw_curves(runs: pd.DataFrame, varying: list[str], measure: str, axis: str,
 def scale_curves(ax: Axes, ends: np.ndarray) -> str:
     """Give y a logarithmic scale where means, the first row of their ends, span decades; note what that cuts."""
     mean, low, _ = ends[:, np.isfinite(ends[0])]
-    if not len(mean) or mean.min() <= 0 or mean.max() <= 1000 * mean.min():
+    if not len(mean) or mean.min() <= 0 or mean.max() <= 50 * mean.min():
         return ""
     ax.set_yscale("log")
     return cut_below(mean, low)[1]
