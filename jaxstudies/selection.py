@@ -141,7 +141,8 @@ class Selector:
                 values = values.map(lambda array: array[place], na_action="ignore")
             except IndexError as error:
                 sizes = dict(zip(self._axes[measure], np.shape(values.dropna().iloc[0]), strict=True))
-                raise Unanswerable(f"{measure} with {picks}: an index within its axes, {sizes}") from error
+                known = ", ".join(f"{name} from 0 to {sizes[name] - 1}" for name in picks)
+                raise Unanswerable(f"{measure} with {picks}: an index along its axes is {known}") from error
         return BySeed(_wide(values))
 
 

@@ -229,11 +229,16 @@ def test_what_no_run_tests_yet_goes_on_if_a_setting_of_it_is_there(coins):
 
 
 @pytest.mark.slow
-def test_code_and_fresh_runs_do_not_make_one_forget_what_was_seen(coins):
+def test_code_and_fresh_runs_do_not_make_one_forget_what_was_seen(coins, capsys):
     run("--seeds", "20")
     run("--seeds", "40", "--fresh")
     assert left(coins / "out")["rule"]["looks"] == [20, 40]
+    capsys.readouterr()
+    run("--plots-only")
+    assert "was run by other code" not in capsys.readouterr().out
     (coins / "coins.py").write_text(COINS.replace("+ sides}", "+ 1.0 * sides}"))
+    run("--plots-only")
+    assert "runs.parquet was run by other code than this; --plots-only runs nothing again" in capsys.readouterr().out
     run("--seeds", "60")
     assert left(coins / "out")["rule"]["looks"] == [20, 40, 60]
     run("--seeds", "60", "--sides", "1", "3")  # some of the same runs

@@ -597,7 +597,9 @@ def test_a_slip_in_a_claim_shows_before_anything_is_run(launched):
         assert str(error.value).startswith(named)
     with pytest.raises(StudyError, match="claim it: 2 claims have this id"):
         run(3, claims=[claim(lambda of: of("last", width=2, scale=1.0))] * 2)
-    with pytest.raises(StudyError, match=r"claim it: losses with {'epoch': 5}: an index within its axes, {'epoch': 5}"):
+    with pytest.raises(
+        StudyError, match=r"claim it: losses with {'epoch': 5}: an index along its axes is epoch from 0 to 4"
+    ):
         run(3, claims=[claim(lambda of: of("losses", width=2, scale=1.0, epoch=5))], axes={"losses": ("epoch",)})
     assert not launched
 

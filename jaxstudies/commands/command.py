@@ -23,7 +23,7 @@ from jaxstudies.errors import DirectoryError, Notice, OtherVersions, StudyError
 from jaxstudies.networks.originals import DataError
 from jaxstudies.output import owned, table
 from jaxstudies.output.table import UnreadableRuns
-from jaxstudies.study import Study
+from jaxstudies.study import Study, code_of
 
 WAYS_OUT = {
     OtherVersions: ", or --fresh begins anew and sets the old chunks aside",
@@ -82,7 +82,9 @@ def _main(study: Study, argv: list[str]) -> None:
         elif chosen.plots_only:
             check_stored(study, argv, out)
             with locks.sole_writer(out):
-                check_stored(study, argv, out)  # another run may have ended there
+                origin = check_stored(study, argv, out)  # another run may have ended there
+                if (code := code_of(study)) and origin["code"] != code:
+                    print(f"{out / owned.RUNS} was run by other code than this; --plots-only runs nothing again")
                 report(study, out, chosen)
         else:
             owned.prepare(out, owned.NAMES)
@@ -94,8 +96,8 @@ def parse(study: Study, argv: list[str], stored: dict[str, object] | None = None
     return options.parse(study.Config, study.name, study.text, argv, stored)
 
 
-def check_stored(study: Study, argv: list[str], out: Path) -> None:
-    """Check that the runs in a directory are of a study, as far as the flags say."""
+def check_stored(study: Study, argv: list[str], out: Path) -> dict:
+    """Check that the runs in a directory are of a study, as far as the flags say; return where they come from."""
     try:
         origin = table.read_provenance(out / owned.RUNS)
         if (name := origin["study"]) != study.name:
@@ -112,3 +114,4 @@ def check_stored(study: Study, argv: list[str], out: Path) -> None:
                 f"--{name.replace('_', '-')} {here[name]}: {out}/runs.parquet is of another "
                 f"configuration, with {there}; run without --plots-only, or drop the flag"
             )
+    return origin

@@ -71,7 +71,7 @@ def _as_numbers(column: pd.Series) -> pd.Series:
         first, way = column.iloc[0], ""
         said = short(first)
         if shape := np.shape(first):
-            said, way = f"an array of shape {shape}", ", had by an index along each axis"
+            said, way = f"an array of shape {shape}", ", had by an index along each of the study's named axes"
         raise StudyError(f"its effect's {column.name} is {said}: a number{way}") from error
 
 
