@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+import time
 import traceback
 import weakref
 from functools import partial
@@ -27,7 +28,7 @@ from jax.experimental import io_callback
 
 import jaxstudies
 from jaxstudies import Claim, Setting, map_seeds, run
-from jaxstudies.engine import devices, programs, tracing
+from jaxstudies.engine import devices, programs, progress, tracing
 from jaxstudies.engine.design import make_design
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.output import table
@@ -683,6 +684,20 @@ def test_the_bar_can_be_turned_off(capsys, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE")
     map_seeds(draw, num_seeds=2)
     assert "runs:" in capsys.readouterr().err
+
+
+def test_programs_are_counted_while_they_are_traced_if_that_takes_long(capsys, monkeypatch):
+    def slow(key, *, width):
+        time.sleep(0.1)  # while it is traced
+        return {"x": jax.random.normal(key, (width,)).sum()}
+
+    run({"width": (1, 2, 3)}, slow, num_seeds=1)
+    assert "tracing" not in capsys.readouterr().err
+    monkeypatch.setattr(progress, "DELAY", 0.05)
+    run({"width": (4, 5, 6)}, slow, num_seeds=1)
+    assert "tracing programs: 1 of 3 [" in capsys.readouterr().err
+    run({"width": (7, 8, 9)}, slow, num_seeds=1, progress=False)
+    assert capsys.readouterr().err == ""
 
 
 def test_who_stops_a_call_is_told_what_is_kept(capsys, monkeypatch, tmp_path):

@@ -222,19 +222,19 @@ def shapes_of(task: Task) -> Shapes:
         StudyError: It does not return a dictionary of arrays, or not of one shape and type in all
             settings, or under a name that is taken, or with axes that do not fit.
     """
-    seen: dict[tuple, Shapes] = {}
-    used = False
+    seen: list[Shapes] = []
+    used, first = False, {}
     for group in task.design.groups:
-        identity = Plan(0, group, 0, 1, Size(1, 1), 0).program()
-        if identity not in seen:
-            with naming(task.design, group):
-                traced = tracing.trace(task.simulate, group, dict(task.data), task.identity)
-            seen[identity] = traced.shapes
-            used |= traced.uses_key
+        first.setdefault(Plan(0, group, 0, 1, Size(1, 1), 0).program(), group)
+    for group in progress.counted(list(first.values()), "tracing programs", task.execution.progress):
+        with naming(task.design, group):
+            traced = tracing.trace(task.simulate, group, dict(task.data), task.identity)
+        seen.append(traced.shapes)
+        used |= traced.uses_key
     if not used:
         warn("simulate does not use its key, so that all seeds come out alike", KeyUnused)
     together: dict[str, Shaped] = {}
-    for name, shape in (item for shapes in seen.values() for item in shapes.items()):
+    for name, shape in (item for shapes in seen for item in shapes.items()):
         other = together.setdefault(name, shape)
         if (other.shape, other.dtype) != (shape.shape, shape.dtype):
             raise StudyError(

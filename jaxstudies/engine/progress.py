@@ -3,8 +3,9 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -13,6 +14,8 @@ from jaxstudies.engine.blocks import Block, Plan
 from jaxstudies.engine.design import Design
 from jaxstudies.fused.choice import LEAST_GAIN
 
+DELAY = 2.0
+"""Seconds before what comes before a run is counted."""
 TICK = 0.5
 """Seconds after which the time is drawn anew on a terminal, whatever is compiling or running."""
 
@@ -78,18 +81,33 @@ class Bar(tqdm):
             self.initial += cost
 
 
+def is_off() -> bool:
+    """Return whether TQDM_DISABLE=1 turns all bars off."""
+    return os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+
+
+T = TypeVar("T")
+
+
+def counted(parts: Sequence[T], description: str, shown: bool = True) -> Iterator[T]:
+    """Yield parts of what comes before a run, and count them where that takes seconds."""
+    layout = "{desc}: {n_fmt} of {total_fmt} [{elapsed}]"
+    off = is_off() or not shown
+    yield from tqdm(parts, description, delay=DELAY, leave=False, disable=off, bar_format=layout, dynamic_ncols=True)
+
+
 @contextmanager
 def progress(owned: list[tuple[Plan, Block]], description: str, shown: bool = True) -> Iterator[Bar]:
     """Yield a bar over some blocks' runs, weighed by their cost, which ticks until it is left.
 
-    It is a notebook's in one. TQDM_DISABLE=1 turns all of them off.
+    It is a notebook's in one.
     """
     bar_in_words = "{bar}" if IN_NOTEBOOK else "{bar:20}"
     layout = "{desc}: {percentage:3.0f}%|" + bar_in_words + "| {phase} [{spent}, {left} left]"
     total, live = sum(cost_of(plan, block) for plan, block in owned), IN_NOTEBOOK or sys.stderr.isatty()
     with Bar(
         total=total,
-        disable=not (owned and shown) or os.environ.get("TQDM_DISABLE", "0") not in ("", "0"),
+        disable=is_off() or not (owned and shown),
         desc=description,
         bar_format=layout,
         smoothing=0,
