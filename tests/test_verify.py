@@ -221,6 +221,9 @@ def test_another_reading_shows_what_would_change(finished, capsys):
     assert verify(finished, "--reading", "down") == 0
     said = capsys.readouterr().out
     assert "up: supported would be refuted" in said and "1 of 3 verdicts would change" in said
+    assert verify(finished, "--reading", "down", "--margin", "0.9") == 0
+    said = capsys.readouterr().out
+    assert "up: supported stays so, [" in said and "mean" not in said
     record = records.read(finished)
     own, down = (records.by_id(finished, record, reading) for reading in ("", "down"))
     np.testing.assert_array_equal(down["up"]["value"], 1 - own["up"]["value"])

@@ -11,6 +11,17 @@ from jaxstudies.evidence import registration
 from jaxstudies.output import files, owned
 
 
+HELP = """usage: jaxstudies register STUDY [flags]
+
+Write the claims of a study down, with their digest, before anything is run: verdicts then say so.
+
+STUDY is a name, or a file. The flags are those of the run that is to come, see `jaxstudies STUDY --help`; --out names
+its directory (results/STUDY). Registered claims stay as they are: others need another directory.
+
+  jaxstudies register my_study.py --seeds 1000 --out results/mine
+  jaxstudies my_study.py --seeds 1000 --out results/mine"""
+
+
 def _mistake(error: BaseException) -> str | None:
     if isinstance(error, DirectoryError):
         return f"--out {error.directory}: {error.why}"
@@ -58,7 +69,6 @@ def main(argv: list[str]) -> None:
     """
     with endings.explained("register", _mistake, after=""):
         if not argv or argv[0] in ("-h", "--help"):
-            print(__doc__)
-            print("\nThe flags are those of the study; --out names the directory in which it is going to be run.")
+            print(HELP)
             return
         register(argv[0], argv[1:])

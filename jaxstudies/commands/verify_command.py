@@ -49,10 +49,12 @@ def say_changes(directory: Path, options: Options) -> None:
     now = records.again(directory, record, options.level, options.margin, options.seeds, options.reading)
     changed = 0
     for before, other in zip(record["claims"], now, strict=True):
+        ends = other.undecidable or f"[{other.low:.4g}, {other.high:.4g}]"
         if before["verdict"] != other.verdict:
             changed += 1
-            ends = other.undecidable or f"[{other.low:.4g}, {other.high:.4g}]"
             print(f"  {other.id}: {before['verdict']} would be {other.verdict}, {ends}")
+        elif options.reading in before.get("readings", ()):  # so that who asks by another reading sees what it says
+            print(f"  {other.id}: {before['verdict']} stays so, {ends}")
     print(f"  {changed} of {len(now)} verdicts would change")
 
 
