@@ -10,7 +10,6 @@ from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import registration
 from jaxstudies.output import files, owned
 
-
 HELP = """usage: jaxstudies register STUDY [flags]
 
 Write the claims of a study down, with their digest, before anything is run: verdicts then say so.
