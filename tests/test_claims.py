@@ -606,7 +606,7 @@ def test_seeds_without_a_number_are_told_unless_a_selection_leaves_them_out():
     assert whole.absent == 0 and "absent" not in to_json([whole])[0]
 
 
-def test_that_no_run_has_a_number_is_another_finding_than_that_there_is_no_run():
+def test_what_is_not_tested_says_what_runs_lack():
     """Of networks that all diverged; of a level that was not run, alone and as one side of a pair."""
     rows = pd.DataFrame({"width": np.repeat([1, 2], 40), "seed": [*range(40)] * 2, "x": [*NORMAL, *[np.nan] * 40]})
 
@@ -617,7 +617,7 @@ def test_that_no_run_has_a_number_is_another_finding_than_that_there_is_no_run()
         return verdict.verdict, verdict.n, verdict.why
 
     for looks in (None, [20, 40]):
-        assert found(lambda of: of("x", width=2), looks) == ("inconclusive", 0, "no run has a number")
+        assert found(lambda of: of("x", width=2), looks) == ("not tested", 0, "no run has a number")
         assert found(lambda of: of("x", width=3), looks) == ("not tested", 0, "no run has width 3")
         pair = found(lambda of: of("x", width=1) - of("x", width=3.5), looks)
         assert pair == ("not tested", 0, "no run has width 3.5")

@@ -39,7 +39,7 @@ def differences(directory: Path) -> list[str]:
 
 
 EFFECTS = "effects computed again"
-JUDGED = {"verdict", "effect", "low", "high", "n", "family_verdict", "rule", "interval", "seeds", "why"}
+JUDGED = {"verdict", "effect", "low", "high", "n", "family_verdict", "rule", "interval", "seeds", "why", "lacking"}
 CLAIMED = [name for name in verdicts.Verdict._fields if name not in {*JUDGED, "figure"}]
 """What of an entry the code says, and not the runs."""
 

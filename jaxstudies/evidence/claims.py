@@ -19,7 +19,7 @@ from jaxstudies.evidence.estimands import ESTIMANDS
 ANY = (-np.inf, np.inf)
 CODE = ("effect", "holds", "readings")
 """What of a claim is no part of its record as it stands."""
-OPTIONAL = ("figure", "readings", "absent", "numberless")
+OPTIONAL = ("figure", "readings", "absent", "lacking")
 """Fields of a record that say nothing where they are absent, as in older records."""
 
 

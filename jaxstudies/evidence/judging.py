@@ -91,10 +91,10 @@ def judge_all(
         take_asked(), take_lacking()
         try:
             effects, undecidable, absent = effects_of(claim, of)
-            undecidable = undecidable or ("" if len(effects) else take_lacking())
             asked = take_asked() or None  # what was kept from before asks for nothing
             record |= {"undecidable": undecidable, "asked": [record["settings"]] if record["settings"] else asked}
-            record |= {"absent": absent, "numberless": bool(absent and not len(effects) and not undecidable)}
+            lacking = take_lacking() or ("no run has a number" if absent else "")
+            record |= {"absent": absent, "lacking": "" if len(effects) else lacking}
             with _naming(claim):
                 judge(record, effects, looks)
             read = [_read(claim, name, of, record, looks) for name in claim.readings]

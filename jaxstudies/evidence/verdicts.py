@@ -20,6 +20,7 @@ NO_SEQUENCE = (
     "no sequence holds for this mean, and seeds flow after a look: it needs bounds, a median, or runs of a master seed "
     "that was not looked at"
 )
+NO_RUN = "no run tests it"
 
 
 class Unanswerable(StudyError, KeyError):
@@ -89,15 +90,15 @@ class Verdict(NamedTuple):
     why: str = ""
     """Why it is inconclusive or not tested, unless the interval says it."""
     undecidable: str = ""
-    """Why nothing that was run can decide it, or test it, if so."""
+    """Why nothing that was run can decide it, if so."""
     asked: list[dict[str, Any]] | None = None
     """Labels of the settings that it rests on; None if that is all."""
     figure: str = ""
     readings: Sequence[str] = ()
     absent: int = 0
     """Seeds whose effect is no number, and that are left out."""
-    numberless: bool = False
-    """Whether runs test it, and none has a number."""
+    lacking: str = ""
+    """Of what is not tested, what runs lack."""
 
 
 class Measured(NamedTuple):
@@ -121,10 +122,9 @@ class Judged(NamedTuple):
 def measured(record: Mapping, method: Method, effects: pd.DataFrame, levels: Iterable[float]) -> Iterator[Measured]:
     """Yield the interval of a claim's effects at each level."""
     n, values = int(counts_of(effects).sum()), effects["value"]
-    none = record.get("undecidable") or ("no run has a number" if record.get("numberless") else "no run tests it")
     taken, are_equal = method.take(effects), values.nunique() == 1
     possible = record["bounds"] if record["estimand"] == "mean" else None
-    few = f"{n} values are too few, {method.least} at least are needed" if n else none
+    few = f"{n} values are too few, {method.least} at least are needed" if n else record.get("lacking") or NO_RUN
     for level in levels:
         interval = clipped(
             method.interval(*taken, **record["arguments"], level=level),
@@ -138,7 +138,7 @@ def held_against(record: Mapping, method: Method, effects: pd.DataFrame, level: 
     """Hold the interval of effects against the region in which the claim is true, see `measured`."""
     ((interval, n, why),) = measured(record, method, effects, [level])
     if why:
-        return Judged("inconclusive" if n or record.get("numberless") else "not tested", interval, n, why)
+        return Judged("inconclusive" if n else "not tested", interval, n, why)
     _, low, high = interval
     least, most = _ends(record["region"])
     from_low, to_high = record["ends"]
@@ -279,7 +279,8 @@ def sentence(verdict: Verdict) -> str:
     of = f", {verdict.selection}" if verdict.selection else ""
     said = f"{verdict.verdict.capitalize()}: {verdict.claim}{of} ({verdict.source})"
     if verdict.verdict == "not tested":
-        return f"Not tested: {verdict.claim}{of} ({verdict.source}); {verdict.why}."
+        lacking = f"; {verdict.lacking}" if verdict.lacking else ""
+        return f"Not tested: {verdict.claim}{of} ({verdict.source}){lacking}."
     more = f"; {verdict.why}" if verdict.why else ""
     fell = f", decided at {verdict.seeds:,} seeds" if verdict.seeds is not None else ""
     family = " (inconclusive as one of a family)" if verdict.family_verdict not in ("", verdict.verdict) else ""

@@ -76,7 +76,6 @@ def ladders_of(directory: Path) -> dict[str, Any]:
             rungs = {name: _rungs(claim, seen[name], sizes, looks, at, ends) for name in dict.fromkeys(same.values())}
             read = {name: rungs[first] for name, first in same.items()}
             entry = {name: claim[name] for name in ("region", "ends", "primary", "unit", "undecidable")}
-            entry |= {"numberless": True} if claim.get("numberless") else {}
             entry |= {"own": ladder.index(claim["level"]), "parts": number, "rows": read.pop("")}
             entries.append(entry | ({"readings": read} if read else {}))
         numbers = {"packed": ends.packed(), "levels": list(levels), "sizes": list(sizes)}
@@ -91,7 +90,7 @@ def _are_equal(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 def _tested(claims: Iterable[Mapping], effects: Mapping[str, pd.DataFrame]) -> int:
     """Return the number of primary claims that runs test."""
-    return sum(bool(c["primary"] and (len(effects[c["id"]]) or c.get("numberless"))) for c in claims)
+    return sum(bool(claim["primary"] and len(effects[claim["id"]])) for claim in claims)
 
 
 def sizes_of(effects: Iterable[pd.DataFrame]) -> list[int]:

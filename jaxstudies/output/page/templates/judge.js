@@ -33,7 +33,7 @@ function judged(study, claim, { level, seeds, margin, reading = "" }, k = 1) {
     const here = 2 * (row.at + entry);
     const [low, high] = [study.ends[here], study.ends[here + 1]];
     const why = Array.isArray(row.why) ? row.why[entry] : row.why;
-    const kind = !row.n && !claim.numberless ? "not tested" : why ? "inconclusive" : heldAgainst(low, high, region, claim.ends);
+    const kind = !row.n ? "not tested" : why ? "inconclusive" : heldAgainst(low, high, region, claim.ends);
     found = { kind, low, high, why, n: row.n, effect: row.effect, region, isRead,
       asked: level === null || offered >= 0 };
   }
