@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxstudies import results
+from jaxstudies import configs, results
 from jaxstudies.engine import gather
 from jaxstudies.engine.design import limited
 from jaxstudies.errors import DirectoryError, OtherVersions
@@ -111,11 +111,11 @@ def stage(job: Job, num_seeds: int, limits: np.ndarray) -> Job:
 def looked_at(job: Job) -> list[int]:
     """Return at how many seeds runs that the job has, too, were looked at in the directory, whatever their code was."""
     seen: set[int] = set()
+    here = without_execution(configs.to_json(job.config))
     for path in job.directory.glob("runs*.parquet"):
         there = origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
-        if all(there.get(name) == job.identity[name] for name in ("study", "seed")) and share_settings(
-            without_execution(there["config"]), job.identity["config"]
-        ):
+        alike = all(there.get(name) == job.identity[name] for name in ("study", "seed"))
+        if alike and share_settings(without_execution(there["config"]), here):
             seen |= results.seen_at(there)
     return sorted(seen)
 

@@ -88,7 +88,8 @@ def judge_all(
     take_lacking = getattr(of, "take_lacking", lambda: "")
     for claim in with_own_ids(claims):
         record = claim.record()
-        take_asked(), take_lacking()
+        take_asked()
+        take_lacking()
         try:
             effects, undecidable, absent = effects_of(claim, of)
             asked = take_asked() or None  # what was kept from before asks for nothing
