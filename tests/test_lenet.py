@@ -23,7 +23,7 @@ from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.evidence.judging import judge_all
 from jaxstudies.networks import diagnostics, mnist
-from jaxstudies.networks.convnets import LeNet5, average_pool, convolve, dropout
+from jaxstudies.networks.convnets import LeNet5, average_pool, convolve, dropout, untiled
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.normalization import precise_batch_stats
 from jaxstudies.networks.states import start_state, variables
@@ -87,7 +87,7 @@ def test_convolution_and_its_gradients_are_those_of_flax(channels, outputs, size
         return conv.apply({"params": {"kernel": kernel}}, x)
 
     def ours(kernel, x):
-        return convolve(kernel, x.transpose(3, 1, 2, 0)).transpose(3, 1, 2, 0)
+        return untiled(convolve(kernel, x.transpose(3, 1, 2, 0))).transpose(3, 1, 2, 0)
 
     cotangent = jax.random.normal(key, (8, size - 4, size - 4, outputs))
 
@@ -127,7 +127,12 @@ def test_plain_network_is_flax_layers_with_the_same_weights():
 
 def test_average_pool_is_the_mean_of_windows():
     h = jnp.arange(16.0).reshape(1, 4, 4, 1)
-    np.testing.assert_array_equal(average_pool(h)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
+    one_tile = h.transpose(0, 2, 1, 3)[:, :, :, None]
+    np.testing.assert_array_equal(untiled(one_tile), h)
+    np.testing.assert_array_equal(average_pool(one_tile)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
+    several = jax.random.normal(jax.random.key(0), (3, 4, 8, 2, 5))
+    windows = untiled(several).reshape(3, 4, 2, 4, 2, 5)
+    np.testing.assert_allclose(average_pool(several), windows.mean(axis=(2, 4)), atol=8 * EPS)
 
 
 def test_arms_start_from_the_same_kernels():

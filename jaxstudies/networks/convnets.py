@@ -3,6 +3,7 @@
 Features come first and examples last, as in `models`.
 """
 
+import math
 from functools import partial
 
 import flax.linen as nn
@@ -23,29 +24,33 @@ BEHIND: dict[DropoutPosition, tuple[str, ...]] = {
 }
 """Behind what activations are dropped."""
 Maps = Float[Array, "channels rows columns batch"]
+Tiled = Float[Array, "channels width rows tiles batch"]
+"""Maps whose columns are cut into tiles: column `i` of tile `j` is column `width * j + i`."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def patches(h: Maps, size: int) -> Float[Array, "channels size size new_rows new_columns batch"]:
-    """Return every size x size patch; axis 1 runs over a patch's columns, axis 2 over its rows."""
-    # Columns first, then whole slabs of rows, nearly all contiguous copies: 25 times as fast as one gather.
-    rows, columns = h.shape[1] - size + 1, h.shape[2] - size + 1
-    shifted = jnp.stack([h[:, :, j : j + columns] for j in range(size)], axis=1)
-    return jnp.stack([shifted[:, :, i : i + rows] for i in range(size)], axis=2)
+def patches(h: Maps, size: int) -> Float[Array, "channels width size new_rows tiles batch"]:
+    """Return what `size - 1` neighboring outputs of a row see: patches of `size` rows and twice as many columns.
+
+    Axis 1 runs over a patch's columns, axis 2 over its rows. Columns of `h` are a multiple of `size - 1`.
+    """
+    # A patch for several outputs repeats fewer numbers than one for each, and in slabs, nearly all contiguous.
+    channels, rows, _, batch = h.shape
+    blocks = h.reshape(channels, rows, -1, size - 1, batch).transpose(0, 3, 1, 2, 4)
+    pairs = jnp.concatenate([blocks[:, :, :, :-1], blocks[:, :, :, 1:]], axis=1)
+    return jnp.stack([pairs[:, :, i : i + rows - size + 1] for i in range(size)], axis=2)
 
 
 def _patches_backward(size, _, cotangent):
     # Added into slices in place: four times as fast as the sum of padded arrays that JAX derives.
-    channels, _, _, rows, columns, batch = cotangent.shape
-    shifted = jnp.zeros((channels, size, rows + size - 1, columns, batch), cotangent.dtype)
+    channels, width, _, rows, tiles, batch = cotangent.shape
+    pairs = jnp.zeros((channels, width, rows + size - 1, tiles, batch), cotangent.dtype)
     for i in range(size):
-        update = shifted[:, :, i : i + rows] + cotangent[:, :, i]
-        shifted = jax.lax.dynamic_update_slice(shifted, update, (0, 0, i, 0, 0))
-    h = jnp.zeros((channels, rows + size - 1, columns + size - 1, batch), cotangent.dtype)
-    for j in range(size):
-        update = h[:, :, j : j + columns] + shifted[:, j]
-        h = jax.lax.dynamic_update_slice(h, update, (0, 0, j, 0))
-    return (h,)
+        update = pairs[:, :, i : i + rows] + cotangent[:, :, i]
+        pairs = jax.lax.dynamic_update_slice(pairs, update, (0, 0, i, 0, 0))
+    left, right = (((0, 0),) * 3 + (ends, (0, 0)) for ends in ((0, 1), (1, 0)))
+    blocks = jnp.pad(pairs[:, : size - 1], left) + jnp.pad(pairs[:, size - 1 :], right)
+    return (blocks.transpose(0, 2, 3, 1, 4).reshape(channels, rows + size - 1, -1, batch),)
 
 
 patches.defvjp(lambda h, size: (patches(h, size), None), _patches_backward)
@@ -65,20 +70,35 @@ def _product_backward(saved, cotangent):
 product.defvjp(lambda kernel, h: (kernel @ h, (kernel, h)), _product_backward)
 
 
-def convolve(kernel: Float[Array, "size size channels outputs"], h: Maps) -> Float[Array, "outputs _ _ batch"]:
-    """Convolve without padding; the kernel is laid out as that of `flax.linen.Conv`."""
+def convolve(
+    kernel: Float[Array, "size size channels outputs"], h: Maps
+) -> Float[Array, "outputs width new_rows tiles batch"]:
+    """Convolve without padding, into tiles of `size - 1` columns; the kernel is laid out as that of `flax.linen.Conv`.
+
+    Columns of `h` are a multiple of `size - 1`.
+    """
     # Mapped over networks, XLA's own convolution becomes a grouped one, ten times as slow on a CPU as these products.
-    size, _, channels, outputs = kernel.shape
+    # The kernel at each place that it takes in a patch makes them less thin, for 8/5 of the arithmetic.
+    size, *_, outputs = kernel.shape
     gathered = jnp.asarray(patches(h, size))
-    flat = gathered.reshape(channels * size * size, -1)
-    z = product(kernel.transpose(3, 2, 1, 0).reshape(outputs, -1), flat)
-    return z.reshape(outputs, *gathered.shape[3:])
+    *seen, rows, tiles, batch = gathered.shape
+    turned = kernel.transpose(3, 2, 1, 0)
+    shifts = [jnp.pad(turned, ((0, 0), (0, 0), (j, size - 2 - j), (0, 0))) for j in range(size - 1)]
+    flat = jnp.stack(shifts, axis=1).reshape(outputs * (size - 1), -1)
+    return product(flat, gathered.reshape(math.prod(seen), -1)).reshape(outputs, size - 1, rows, tiles, batch)
 
 
-def average_pool(h: Maps) -> Float[Array, "channels half_rows half_columns batch"]:
+def untiled(h: Tiled) -> Maps:
+    """Return maps with their columns in order."""
+    channels, _, rows, _, batch = h.shape
+    return h.transpose(0, 2, 3, 1, 4).reshape(channels, rows, -1, batch)
+
+
+def average_pool(h: Tiled) -> Float[Array, "channels half_rows half_columns batch"]:
     """Return the means over windows of 2 x 2."""
-    channels, rows, columns, batch = h.shape
-    return h.reshape(channels, rows // 2, 2, columns // 2, 2, batch).mean(axis=(2, 4))
+    # Put in order only now that they are a quarter: what is done to each number before is twice as fast in tiles.
+    channels, width, rows, tiles, batch = h.shape
+    return untiled(h.reshape(channels, width // 2, 2, rows // 2, 2, tiles, batch).mean(axis=(2, 4)))
 
 
 def dropout(key: Key[Array, ""], h: Float[Array, "*shape"], rate: float | Float[Array, ""]) -> Float[Array, "*shape"]:
