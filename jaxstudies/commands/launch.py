@@ -45,6 +45,11 @@ def connect(options: Options) -> Peers | None:
     return peers
 
 
+def _execution(study: Study, options: Options) -> Execution:
+    """Return how a study is run from flags."""
+    return Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE, ahead=True)
+
+
 @contextlib.contextmanager
 def _by_flags() -> Iterator[None]:
     """Say by flags what is wrong with arguments, or with a file that the study reads."""
@@ -61,7 +66,7 @@ def launch(
 ) -> None:
     """Run a study into a directory, or go on with it; then call `report`, if all is there."""
     peers = connect(options)
-    execution = Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE)
+    execution = _execution(study, options)
     with _by_flags():
         job = jobs.prepare(study, config, out, seeds.seeds, seeds.seed, execution)
     if options.shard is not None:
@@ -160,7 +165,7 @@ def plan(study: Study, config: Dataclass, seeds: Seeds, options: Options) -> Non
     """Print how many seeds each claim is likely to need."""
     check_has_claims(study, config, "--plan")
     connect(options)
-    execution = Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE)
+    execution = _execution(study, options)
     most = most_seeds(seeds, options)
     with _by_flags():
         made = planning.make(study, config, seeds.seeds, most, seeds.seed, execution)

@@ -6,8 +6,11 @@ changes results by rounding at most; with both the same, they repeat to the bit.
 """
 
 import contextlib
+import itertools
 import math
+import os
 from collections.abc import Hashable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -35,6 +38,9 @@ RUNS_PER_CPU = 512
 RUNS_PER_ACCELERATOR = 8192
 """Runs per accelerator and block: a guess, not tuned on one yet."""
 
+AHEAD = 4
+"""Programs at most that are compiled at once, and no more than there are cores."""
+
 MOST_CHUNKS = 10**6
 """Chunks of a run, each of which is a file until the run is whole."""
 
@@ -54,6 +60,9 @@ class Execution(NamedTuple):
     """Runs at once on each device of a CPU, if `chunk_size` is not given."""
     progress: bool = True
     """Whether a bar shows how far it is."""
+    ahead: bool = False
+    """Whether programs are compiled in threads, ahead of their turn. There, what JAX is set to for the calling thread
+    alone, as by `with jax.enable_x64()`, does not count."""
 
     def runs_at_once(self, devices: Devices) -> int:
         """Return how many runs are made at once."""
@@ -101,7 +110,7 @@ class Task(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Seconds spent compiling and running a group, over all processes that took part."""
+    """Seconds waited for the compiler, and spent running a group, over all processes that took part."""
 
     compile_seconds: float
     run_seconds: float
@@ -139,22 +148,29 @@ def compute(
     stage = Stage(first_seed, task.num_seeds, runs, len(devices), {})
     last_use = {plan.program(): plan.index for plan in plans}
     order = {program: number for number, program in enumerate(last_use)}
-    compiled, timings = programs.Programs(task.simulate, dict(task.data), devices, task.identity), []
+    timings: list[Timing] = []
     labels, total = progress.varying(task.design), task.design.num_settings
     owned = [(plan, block) for plan in plans for block in plan.blocks() if share.owns(block.number)]
-    there = set(kept.names()) if share.finishes else set()
-    with progress.progress(owned, description, task.execution.progress) as bar:
+    there = set(kept.names())
+    todo = {plan.program(): plan for plan, block in owned if block.name not in there}
+    with (
+        progress.progress(owned, description, task.execution.progress) as bar,
+        _threads(task.execution.ahead) as threads,
+    ):
+        compiled = programs.Programs(task.simulate, dict(task.data), devices, task.identity, threads)
         for plan in plans:
             spent, in_kernels = np.zeros(2), False
             for block in plan.blocks():
                 mine = share.owns(block.number)
                 columns = kept.read(block.name) if mine or share.finishes else None
                 # What another share has finished and is damaged is nobody's but of whoever finds it.
-                if columns is None and (mine or block.name in there):
+                if columns is None and (mine or (share.finishes and block.name in there)):
                     if not compiled.has(plan):
                         number = order[plan.program()]
                         bar.to_compile = len(order) - number - 1
                         bar.say(f"compiling program {number + 1} of {len(order)}")
+                        compiled.look_ahead(itertools.islice(todo.values(), AHEAD))
+                        todo.pop(plan.program(), None)
                     with naming(task.design, plan.group, block):
                         columns, took, launches = compiled.run(plan, block, task.seed)
                     bar.leave_out(took[0])
@@ -182,6 +198,19 @@ def compute(
             timings.append(Timing(float(spent[0]), float(spent[1]), runs_here, in_kernels))
     check_complete(plans, kept, share)
     return plans, timings, stage
+
+
+@contextlib.contextmanager
+def _threads(wanted: bool) -> Iterator[Executor | None]:
+    """Hold threads that compile, if they are wanted; what is begun is done when they are left."""
+    if not wanted:
+        yield None
+        return
+    threads = ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1))
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager

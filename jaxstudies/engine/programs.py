@@ -3,7 +3,9 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Executor, Future, wait
+from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple
 
@@ -75,8 +77,7 @@ def compile_block(
     to debug, `simulate` itself runs there, so that errors name its lines.
     """
     traced = traced or tracing.trace(simulate, group, data)
-    mesh = make_mesh(size, devices[:1] if traced.calls_host or is_debugged() else devices)
-    place = partial(place_block, mesh, size, _spread(mesh, data, EVERYWHERE))
+    mesh, place = _placing(traced, group, data, size, devices)
     if is_debugged():
 
         def itself(key, mapped, fixed):
@@ -84,13 +85,33 @@ def compile_block(
 
         block = jax.jit(partial(run_block, itself, one_by_one=traced.one_by_one))
     else:
-        asked = traced.itself, size, tuple(mesh.devices.flat), choice.ALLOWED.get()
-        with choice.noting() as kernels:
-            found = _kept.find(asked) or _kept.keep(asked, (_compiled(traced, mesh, place(0, 0, 0, group)), kernels))
-        block, kernels = found
+        block, kernels = _program(traced, mesh, size, place(0, 0, 0, group))
+        if devices[0].platform == "cpu":
+            memory.check(block, mesh.devices.size)
         for kernel in kernels:
             choice.note(kernel)
     return lambda *arguments: jax.device_get(block(*place(*arguments)))
+
+
+def _placing(
+    traced: Traced, group: Group, data: dict[str, PyTree], size: Size, devices: Devices
+) -> tuple[Mesh, Callable[..., tuple]]:
+    """Return the devices of a program, and what places its arguments on them."""
+    mesh = make_mesh(size, devices[:1] if traced.calls_host or is_debugged() else devices)
+    return mesh, partial(place_block, mesh, size, _spread(mesh, data, EVERYWHERE))
+
+
+def _program(traced: Traced, mesh: Mesh, size: Size, arguments: tuple) -> tuple[jax.stages.Compiled, list[bool]]:
+    """Return a compiled program, kept or made, and what was noted of its kernels."""
+    asked = traced.itself, size, tuple(mesh.devices.flat), choice.ALLOWED.get()
+    with choice.noting() as kernels:
+        return _kept.find(asked) or _kept.keep(asked, (_compiled(traced, mesh, arguments), kernels))
+
+
+def _compile_ahead(group: Group, data: dict[str, PyTree], size: Size, devices: Devices, traced: Traced) -> None:
+    """Compile a program that `compile_block` then finds, whose turn it is to complain."""
+    mesh, place = _placing(traced, group, data, size, devices)
+    _program(traced, mesh, size, place(0, 0, 0, group))
 
 
 _kept = Latest(tracing.KEPT)
@@ -134,10 +155,7 @@ def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compil
     with FULL_PRECISION():
         lowered = prng.lower(trace_block(traced, mesh, arguments), platform)
     # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
-    compiled = lowered.compile({"xla_llvm_disable_expensive_passes": True})
-    if platform == "cpu":
-        memory.check(compiled, mesh.devices.size)
-    return compiled
+    return lowered.compile({"xla_llvm_disable_expensive_passes": True})
 
 
 HASTY: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
@@ -166,8 +184,17 @@ class OutOfMemory(Exception):
 class Programs:
     """The compiled programs of a computation, each with the size that it runs at once."""
 
-    def __init__(self, simulate: Simulate, data: dict[str, PyTree], devices: Devices, identity: Hashable = None):
+    def __init__(
+        self,
+        simulate: Simulate,
+        data: dict[str, PyTree],
+        devices: Devices,
+        identity: Hashable = None,
+        threads: Executor | None = None,
+    ):
         self.simulate, self.data, self.devices, self.identity = simulate, data, devices, identity
+        self.threads = threads
+        self.ahead: dict[tuple, Future] = {}
         self.traced: dict[tuple, Traced] = {}
         self.sizes: dict[tuple, Size] = {}
         self.kernels: dict[tuple, list[bool]] = {}
@@ -185,19 +212,34 @@ class Programs:
         """Return whether it would do so if there were a compiler of kernels."""
         return False in self.kernels.get(plan.program(), [])
 
+    def look_ahead(self, plans: Iterable[Plan]) -> None:
+        """Begin to compile the programs of plans in threads, if there are any."""
+        if self.threads is None or is_debugged():
+            return
+        for plan in plans:
+            program, traced = plan.program(), self.trace(plan)
+            if not (program in self.ahead or self.has(plan) or traced.calls_host):
+                what = partial(_compile_ahead, plan.group, self.data, plan.size, self.devices, traced)
+                self.ahead[program] = self.threads.submit(copy_context().run, what)
+
+    def trace(self, plan: Plan) -> Traced:
+        """Return a run of a plan, traced."""
+        program = plan.program()
+        if program not in self.traced:
+            self.traced[program] = tracing.trace(self.simulate, plan.group, self.data, self.identity)
+        return self.traced[program]
+
     def run(self, plan: Plan, block: Block, seed: int) -> tuple[Columns, tuple[float, float], list[Launch]]:
         """Run a block in one go, or, where the memory of the devices forbids, in several.
 
         Returns:
-            Arrays (seeds, settings, ...), the seconds spent compiling and running, and the launches.
+            Arrays (seeds, settings, ...), the seconds waited for the compiler and spent running, and the launches.
 
         Raises:
             OutOfMemory: Even one run on each device is too much.
         """
         began, program, columns, launches = time.perf_counter(), plan.program(), Columns(), []
-        if program not in self.traced:
-            self.traced[program] = tracing.trace(self.simulate, plan.group, self.data, self.identity)
-        traced = self.traced[program]
+        traced = self.trace(plan)
         exact, compiled = traced.calls_host or is_debugged(), self.compiled.setdefault(program, {})
         compiling = 0.0
         todo = [(block.setting, block.seed, block.size)]
@@ -208,10 +250,13 @@ class Programs:
             try:
                 if size not in compiled:
                     before = time.perf_counter()
+                    if begun := self.ahead.pop(program, None):
+                        wait([begun])
                     with choice.noting() as kernels:
                         compiled[size] = compile_block(self.simulate, plan.group, self.data, size, self.devices, traced)
                     self.kernels[program] = kernels
-                    compilation_cache.publish()
+                    if all(begun.done() for begun in self.ahead.values()):
+                        compilation_cache.publish()
                     compiling += time.perf_counter() - before
                 values = compiled[size](seed, start, setting, plan.group)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
