@@ -71,6 +71,7 @@ def claim(id_: str, words: str, weights: Weights, problem: int, says: str) -> Cl
         selection=NONE_DIVERGED,
         not_shown=f"{AS_THERE}; at unequal budgets, what is due to the arms",
         primary=False,
+        figure="notebook",
     )
 
 
