@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jaxstudies.commands import launch
+from jaxstudies.commands.options import Options
 from jaxstudies.engine import devices, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import product_design
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.output import table
+from jaxstudies.study import load
 
 WIDTHS = tuple(range(1, 8))
 
@@ -118,3 +122,9 @@ def test_what_calls_the_host_is_not_compiled_ahead(compiled):
 
     run(ahead=True, simulate=calling, widths=(1, 2))
     assert set(compiled) == {threading.main_thread()}
+
+
+@pytest.mark.parametrize(("platform", "ahead"), [("cpu", False), ("gpu", True)])
+def test_a_command_compiles_ahead_where_its_cores_do_not_run(monkeypatch, platform, ahead):
+    monkeypatch.setattr(devices, "choose_devices", lambda number=None: [SimpleNamespace(platform=platform)])
+    assert launch._execution(load("dying_relu"), Options()).ahead is ahead

@@ -47,7 +47,9 @@ def connect(options: Options) -> Peers | None:
 
 def _execution(study: Study, options: Options) -> Execution:
     """Return how a study is run from flags."""
-    return Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE, ahead=True)
+    # While an accelerator runs, the cores are free to compile; those that run themselves gained nothing by it.
+    ahead = devices.choose_devices(options.devices)[0].platform != "cpu"
+    return Execution(options.chunk_size, options.devices, study.RUNS_PER_DEVICE, ahead=ahead)
 
 
 @contextlib.contextmanager
