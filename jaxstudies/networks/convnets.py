@@ -42,7 +42,7 @@ def patches(h: Maps, size: int) -> Float[Array, "channels width size new_rows ti
 
 
 def _patches_backward(size, _, cotangent):
-    # Added into slices in place: four times as fast as the sum of padded arrays that JAX derives.
+    # Added into slices in place, rather than the sum of padded arrays that JAX derives.
     channels, width, _, rows, tiles, batch = cotangent.shape
     pairs = jnp.zeros((channels, width, rows + size - 1, tiles, batch), cotangent.dtype)
     for i in range(size):
@@ -64,7 +64,7 @@ def product(kernel: Float[Array, "outputs inputs"], h: Float[Array, "inputs n"])
 
 def _product_backward(saved, cotangent):
     kernel, h = saved
-    return (h @ cotangent.T).T, kernel.T @ cotangent  # twice as fast as cotangent @ h.T
+    return (h @ cotangent.T).T, kernel.T @ cotangent
 
 
 product.defvjp(lambda kernel, h: (kernel @ h, (kernel, h)), _product_backward)
@@ -77,7 +77,7 @@ def convolve(
 
     Columns of `h` are a multiple of `size - 1`.
     """
-    # Mapped over networks, XLA's own convolution becomes a grouped one, ten times as slow on a CPU as these products.
+    # Mapped over networks, XLA's own convolution becomes a grouped one, which is slow on a CPU.
     # The kernel at each place that it takes in a patch makes them less thin, for 8/5 of the arithmetic.
     size, *_, outputs = kernel.shape
     gathered = jnp.asarray(patches(h, size))
@@ -96,7 +96,7 @@ def untiled(h: Tiled) -> Maps:
 
 def average_pool(h: Tiled) -> Float[Array, "channels half_rows half_columns batch"]:
     """Return the means over windows of 2 x 2."""
-    # Put in order only now that they are a quarter: what is done to each number before is twice as fast in tiles.
+    # Put in order only now that they are a quarter: to put them in order before would be a pass over all of them.
     channels, width, rows, tiles, batch = h.shape
     return untiled(h.reshape(channels, width // 2, 2, rows // 2, 2, tiles, batch).mean(axis=(2, 4)))
 
