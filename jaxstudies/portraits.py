@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import programs
+from jaxstudies.engine import compiler
 from jaxstudies.output.curves import Portrait
 from jaxstudies.study import Study
 
@@ -21,6 +21,6 @@ def of_runs(study: Study, config: Dataclass, origin: Mapping) -> list[Portrait]:
 def draw(study: Study, config: Dataclass, seed: int, num_seeds: int) -> Iterator[Portrait]:
     """Yield curves of the first runs of a study from a master seed."""
     for shown in study.portraits(config) if study.portraits else ():
-        values = programs.map_once(shown.of, seed, num_seeds)
+        values = compiler.map_once(shown.of, seed, num_seeds)
         for place, cell in enumerate(shown.cells):
             yield Portrait(cell, shown.setting, np.asarray(shown.x), values[:, place])

@@ -16,11 +16,12 @@ from jaxstudies import arguments, configs, jobs
 from jaxstudies import study as studies
 from jaxstudies.calls import code_of, filled_in, study_of
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import devices, programs, tracing
+from jaxstudies.engine import compiler, devices, tracing
 from jaxstudies.engine.blocks import Size, make_plans
+from jaxstudies.engine.compiler import Columns
 from jaxstudies.engine.design import Design, Simulate, limited
 from jaxstudies.engine.monte_carlo import Stage, Task
-from jaxstudies.engine.programs import Columns, Launch
+from jaxstudies.engine.programs import Launch
 from jaxstudies.jobs import Job
 from jaxstudies.networks.states import TrainState
 from jaxstudies.output import live, owned, table
@@ -260,7 +261,7 @@ def _by_its_program(task: Task, stages: list[Stage], position: int, seed: int) -
     launches = stage.launches.get(block.name, [Launch(block.setting, block.seed, plan.size)])
     launch = next(launch for launch in launches if _holds(launch, inside, seed))
     chosen = devices.choose_devices(stage.num_devices)
-    run = programs.compile_block(task.simulate, plan.group, dict(task.data), launch.size, chosen)
+    run = compiler.compile_block(task.simulate, plan.group, dict(task.data), launch.size, chosen)
     columns = run(task.seed, launch.seed, launch.setting, plan.group)
     return {name: np.asarray(c[seed - launch.seed, inside - launch.setting]) for name, c in columns.items()}
 

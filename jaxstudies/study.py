@@ -22,8 +22,8 @@ from jaxtyping import PyTree
 
 from jaxstudies import configs, studies
 from jaxstudies.configs import Dataclass
+from jaxstudies.engine import compiler, monte_carlo
 from jaxstudies.engine import design as designs
-from jaxstudies.engine import monte_carlo, programs
 from jaxstudies.engine.design import Design, Setting, Simulate
 from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.monte_carlo import Execution, Task
@@ -220,7 +220,7 @@ def code_of(study: Study) -> str | None:
     if study.path is None:
         return None
     own = [(study.module, study.path, name) for name in ("simulate", "data", "settings", "beside")]
-    engine = (programs.__name__, Path(str(programs.__file__)), "compile_block")
+    engine = (compiler.__name__, Path(str(compiler.__file__)), "compile_block")
     source = reach.reachable_code([*own, engine])
     if source is None or reach.is_ours(study.path):
         return source

@@ -4,7 +4,7 @@ import pytest
 from test_examples import SMALL
 
 from jaxstudies.commands import options
-from jaxstudies.engine import devices, programs, tracing
+from jaxstudies.engine import compiler, devices, tracing
 from jaxstudies.engine.blocks import Plan, Size
 from jaxstudies.study import load, task_of
 
@@ -25,8 +25,8 @@ def traced_programs(name, flags):
             if program not in seen:
                 seen.add(program)
                 traced = tracing.trace(task.simulate, group, dict(task.data), task.identity)
-                arguments = programs.place_block(mesh, size, dict(task.data), 0, 0, 0, group)
-                yield programs.trace_block(traced, mesh, arguments)
+                arguments = compiler.place_block(mesh, size, dict(task.data), 0, 0, 0, group)
+                yield compiler.trace_block(traced, mesh, arguments)
 
 
 def assert_lowered(traced):

@@ -12,7 +12,7 @@ import pytest
 
 from jaxstudies.commands import launch
 from jaxstudies.commands.options import Options
-from jaxstudies.engine import devices, monte_carlo, programs
+from jaxstudies.engine import compiler, devices, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import product_design
 from jaxstudies.engine.monte_carlo import Execution, Task
@@ -30,14 +30,14 @@ def simulate(key, scale, *, width):
 @pytest.fixture
 def compiled(monkeypatch):
     """Return a list that is filled with the thread of each compilation, nothing being kept from before."""
-    seen, real = [], programs._compiled
+    seen, real = [], compiler._compiled
 
     def compile_it(*arguments):
         seen.append(threading.current_thread())
         return real(*arguments)
 
-    monkeypatch.setattr(programs, "_compiled", compile_it)
-    monkeypatch.setattr(programs, "_kept", type(programs._kept)(64))
+    monkeypatch.setattr(compiler, "_compiled", compile_it)
+    monkeypatch.setattr(compiler, "_kept", type(compiler._kept)(64))
     return seen
 
 
@@ -51,7 +51,7 @@ def test_what_threads_compile_gives_the_same_numbers_and_is_compiled_once(compil
     expected = run(ahead=False)
     assert set(compiled) == {threading.main_thread()} and len(compiled) == len(WIDTHS)
     compiled.clear()
-    programs._kept.clear()
+    compiler._kept.clear()
     pd.testing.assert_frame_equal(run(ahead=True), expected)
     assert threading.main_thread() not in compiled and len(compiled) == len(WIDTHS)
 
@@ -61,7 +61,7 @@ def test_what_is_finished_is_not_compiled_ahead(compiled, tmp_path):
     whole = run(ahead=True, kept=kept)
     (tmp_path / "parts" / sorted(kept.names())[-1]).with_suffix(".npz").unlink()
     compiled.clear()
-    programs._kept.clear()
+    compiler._kept.clear()
     pd.testing.assert_frame_equal(run(ahead=True, kept=kept), whole)
     assert len(compiled) == 1
 
@@ -96,7 +96,7 @@ def test_a_program_is_begun_once():
 
 
 def test_an_error_of_the_compiler_is_that_of_the_setting_whose_turn_it_is(monkeypatch, compiled):
-    real = programs._compiled
+    real = compiler._compiled
 
     def fail(traced, mesh, arguments):
         if traced.shapes["total"].shape == (3,):
@@ -106,7 +106,7 @@ def test_an_error_of_the_compiler_is_that_of_the_setting_whose_turn_it_is(monkey
     def by_width(key, scale, *, width):
         return {"total": jnp.zeros(width).at[0].set(scale * jax.random.normal(key))}
 
-    monkeypatch.setattr(programs, "_compiled", fail)
+    monkeypatch.setattr(compiler, "_compiled", fail)
     monkeypatch.setattr(monte_carlo, "shapes_of", lambda task: {})
     task = Task(by_width, product_design(by_width, {"scale": (1.0, 2.0), "width": (1, 2, 3)}), 4)
     task = task._replace(execution=Execution(progress=False, ahead=True))

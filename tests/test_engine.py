@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import jaxstudies
 from jaxstudies import training
-from jaxstudies.engine import devices, gather, monte_carlo, programs, tracing
+from jaxstudies.engine import compiler, devices, gather, monte_carlo, programs, tracing
 from jaxstudies.engine.blocks import make_plans, plan_size
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Points, Setting, make_design, points_design, product_design
@@ -114,7 +114,7 @@ def block_program(simulate, levels, num_seeds):
     group = product_design(simulate, levels).groups[0]
 
     def block(key, seeds, mapped, fixed):
-        return programs.run_block(
+        return compiler.run_block(
             lambda k, one, same: simulate(k, **one, **same, **dict(group.static)), key, seeds, mapped, fixed
         )
 
@@ -125,14 +125,14 @@ def block_program(simulate, levels, num_seeds):
 
 def count_programs(monkeypatch):
     """Return lists that are filled with the size of each compilation, and of each launch."""
-    compiled, launched, real = [], [], programs.compile_block
+    compiled, launched, real = [], [], compiler.compile_block
 
     def compile_block(simulate, group, data, size, devices, traced):
         compiled.append(tuple(size))
         program = real(simulate, group, data, size, devices, traced)
         return lambda *arguments: launched.append(tuple(size)) or program(*arguments)
 
-    monkeypatch.setattr(programs, "compile_block", compile_block)
+    monkeypatch.setattr(compiler, "compile_block", compile_block)
     return compiled, launched
 
 
@@ -683,8 +683,8 @@ def test_a_program_is_freed_once_no_setting_needs_it(monkeypatch):
         def __call__(self, *arguments):
             return self.run(*arguments)
 
-    real = programs.compile_block
-    monkeypatch.setattr(programs, "compile_block", Program)
+    real = compiler.compile_block
+    monkeypatch.setattr(compiler, "compile_block", Program)
 
     def simulate(key, scale, count, *, name):
         return {"x": scale * count * jax.random.normal(key)}
@@ -701,7 +701,7 @@ def test_a_program_is_freed_once_no_setting_needs_it(monkeypatch):
 
 def memory_for(most, monkeypatch, when):
     """Let programs of more than so many runs run out of memory, when compiled or when run."""
-    real, sizes = programs.compile_block, []
+    real, sizes = compiler.compile_block, []
 
     def fail(*arguments):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.")
@@ -712,7 +712,7 @@ def memory_for(most, monkeypatch, when):
             fail()
         return fail if size.settings * size.seeds > most else real(simulate, group, data, size, devices, traced)
 
-    monkeypatch.setattr(programs, "compile_block", compile_block)
+    monkeypatch.setattr(compiler, "compile_block", compile_block)
     return sizes
 
 
@@ -765,7 +765,7 @@ def test_other_errors_of_programs_are_not_hidden(monkeypatch):
     def fail(*arguments):
         raise RuntimeError("INTERNAL: something else")
 
-    monkeypatch.setattr(programs, "compile_block", lambda *arguments: fail)
+    monkeypatch.setattr(compiler, "compile_block", lambda *arguments: fail)
     with pytest.raises(RuntimeError, match="something else"):
         run_training()
 

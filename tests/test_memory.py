@@ -8,7 +8,7 @@ import toy
 import jaxstudies
 from jaxstudies.commands import options
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.engine import memory, programs
+from jaxstudies.engine import compiler, memory, programs
 
 
 @pytest.mark.parametrize("number", ["1e39", "-1e39", "1e-46", "3.5e38"])
@@ -29,12 +29,12 @@ def test_a_program_that_needs_more_memory_than_there_is_runs_in_smaller_blocks(m
         return {"x": jax.numpy.sort(jax.random.normal(key, (1000,)))[:3]}
 
     whole = jaxstudies.map_seeds(simulate, num_seeds=64, num_devices=1, chunk_size=64)
-    monkeypatch.setattr(programs, "_kept", type(programs._kept)(64))
+    monkeypatch.setattr(compiler, "_kept", type(compiler._kept)(64))
     monkeypatch.setattr(memory, "available", lambda: 100_000.0)
     cut = jaxstudies.map_seeds(simulate, num_seeds=64, num_devices=1, chunk_size=64)
     assert "out of memory with 64 runs at once" in capsys.readouterr().err
     np.testing.assert_array_equal(cut["x"], whole["x"])
-    monkeypatch.setattr(programs, "_kept", type(programs._kept)(64))
+    monkeypatch.setattr(compiler, "_kept", type(compiler._kept)(64))
     monkeypatch.setattr(memory, "available", lambda: 10.0)
     with pytest.raises(programs.OutOfMemory, match=r"one run on each of 1 devices .* GB are needed"):
         jaxstudies.map_seeds(simulate, num_seeds=64, num_devices=1, chunk_size=64)

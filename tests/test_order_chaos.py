@@ -8,7 +8,7 @@ import pytest
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
-from jaxstudies.engine import programs
+from jaxstudies.engine import compiler
 from jaxstudies.networks.activations import activation_named
 from jaxstudies.studies import order_chaos
 from jaxstudies.study import Results, load
@@ -78,7 +78,7 @@ def test_points_do_not_touch_each_other():
     def run(mapped):
         seeds = jax.numpy.arange(2, dtype="uint32")
         key = jax.random.key(0)
-        return programs.run_block(
+        return compiler.run_block(
             lambda k, one, same: study.simulate(k, **one, **same, **static), key, seeds, mapped, fixed
         )
 

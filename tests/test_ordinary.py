@@ -28,7 +28,7 @@ from jax.experimental import io_callback
 
 import jaxstudies
 from jaxstudies import Claim, Setting, map_seeds, run
-from jaxstudies.engine import devices, programs, progress, tracing
+from jaxstudies.engine import compiler, devices, programs, progress, tracing
 from jaxstudies.engine.design import make_design
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.output import table
@@ -751,7 +751,7 @@ def test_all_cores_are_used_unless_the_user_says_otherwise(before, between, env,
 
 
 def test_what_is_kept_from_call_to_call_is_bounded(monkeypatch):
-    for kept in (tracing._kept, programs._kept):
+    for kept in (tracing._kept, compiler._kept):
         monkeypatch.setattr(kept, "most", 3)
     for n in range(5):
         big = np.ones(2**16)
@@ -760,7 +760,7 @@ def test_what_is_kept_from_call_to_call_is_bounded(monkeypatch):
             first = weakref.ref(big)
     del big
     gc.collect()
-    assert len(tracing._kept) == len(programs._kept) == 3
+    assert len(tracing._kept) == len(compiler._kept) == 3
     assert first() is None
 
 

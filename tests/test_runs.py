@@ -24,7 +24,7 @@ import jaxstudies
 from jaxstudies import Claim, Dataset, fit
 from jaxstudies.calls import study_of
 from jaxstudies.commands import command, replay_command
-from jaxstudies.engine import gather, programs
+from jaxstudies.engine import compiler, gather, programs
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
 from jaxstudies.output import live, provenance, table
@@ -304,7 +304,7 @@ def test_a_replay_equals_its_row_to_the_bit(grown, setting):
 
 def test_a_replay_of_a_run_that_had_too_little_memory(tmp_path, monkeypatch):
     """The launches that a block took are noted, so that the very program runs again."""
-    compile_block = programs.compile_block
+    compile_block = compiler.compile_block
 
     def small(simulate, group, data, size, devices, traced):
         if size.seeds > 3:
@@ -312,7 +312,7 @@ def test_a_replay_of_a_run_that_had_too_little_memory(tmp_path, monkeypatch):
         return compile_block(simulate, group, data, size, devices, traced)
 
     with monkeypatch.context() as patch:
-        patch.setattr(programs, "compile_block", small)
+        patch.setattr(compiler, "compile_block", small)
         run(10, tmp_path, num_devices=1, chunk_size=20)
     (stage,) = table.read_provenance(tmp_path / "runs.parquet")["stages"]
     assert stage["launches"]

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from jaxstudies.engine.blocks import Plan, Size
 from jaxstudies.engine.chunks import COMMIT, Chunks, ChunksError, Memory
+from jaxstudies.engine.compiler import Columns
 from jaxstudies.engine.design import Design
-from jaxstudies.engine.programs import Columns
 from jaxstudies.output import table
 from jaxstudies.output.table import Shapes
 

@@ -99,7 +99,7 @@ def trace(simulate: Simulate, group: Group, data: dict[str, PyTree], identity: H
     asked = identity, likeness(group.static), data_asked, tuple(jax_settings().values())
     if identity is not None and (found := _kept.find(asked)):
         return found
-    # Traced as under jit, whatever a debugger wants; products as they are compiled, see `programs.compile_block`.
+    # Traced as under jit, whatever a debugger wants; products as they are compiled, see `compiler.compile_block`.
     with jax.disable_jit(False), jax.default_matmul_precision("highest"):
         graph, shapes = jax.make_jaxpr(run, return_shape=True)(*arguments)
     traced = _examined(graph, shapes)

@@ -22,7 +22,7 @@ from benchmarks import peers, scaling
 from jaxstudies import compilation_cache
 from jaxstudies import study as studies
 from jaxstudies.commands import options
-from jaxstudies.engine import devices, prng, programs, tracing
+from jaxstudies.engine import compiler, devices, prng, tracing
 from jaxstudies.engine.blocks import Plan, Size
 from jaxstudies.engine.design import Group
 from jaxstudies.engine.monte_carlo import Task
@@ -114,8 +114,8 @@ def compiling(scale: float) -> Iterator[Row]:
             row: Row = {"study": name, "program": index, "of": len(groups)}
             mesh, times = devices.make_mesh(size, used), [time.perf_counter()]
             traced = tracing.trace(task.simulate, group, dict(task.data))
-            block = programs.trace_block(
-                traced, mesh, programs.place_block(mesh, size, dict(task.data), 0, 0, 0, group)
+            block = compiler.trace_block(
+                traced, mesh, compiler.place_block(mesh, size, dict(task.data), 0, 0, 0, group)
             )
             times.append(time.perf_counter())
             lowered.append(prng.lower(block, used[0].platform))
@@ -142,7 +142,7 @@ def rates(scale: float) -> Iterator[Row]:
         task, (group, *_) = task_and_groups(name, flags)
         for size in sizes if scale == 1 else (Size(16, 1),):
             began = time.perf_counter()
-            run = programs.compile_block(task.simulate, group, dict(task.data), size, devices.choose_devices(1))
+            run = compiler.compile_block(task.simulate, group, dict(task.data), size, devices.choose_devices(1))
             row: Row = {"study": name, "at_once": max(size), "compile_seconds": time.perf_counter() - began}
             run(0, 0, 0, group)
             began = time.perf_counter()

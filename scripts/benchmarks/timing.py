@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxstudies.engine import blocks, programs
+from jaxstudies.engine import blocks, compiler
 from jaxstudies.engine.design import Design, Group, Simulate
 from jaxstudies.engine.devices import Devices
 from jaxstudies.engine.monte_carlo import Execution, Task
@@ -31,11 +31,11 @@ def one_block(simulate: Simulate, data: dict[str, PyTree], num_seeds: int) -> Ta
     return Task(simulate, design, num_seeds, data=data, execution=Execution(num_seeds))
 
 
-def compile_block(task: Task, devices: Devices) -> tuple[Callable[[int], programs.Columns], int]:
+def compile_block(task: Task, devices: Devices) -> tuple[Callable[[int], compiler.Columns], int]:
     """Compile a task of one setting; return what runs it from a seed on, and for how many seeds at once."""
     (group,) = task.design.groups
     size = blocks.plan_size(1, task.num_seeds, task.execution.runs_at_once(devices), len(devices))
-    run = programs.compile_block(task.simulate, group, dict(task.data), size, devices)
+    run = compiler.compile_block(task.simulate, group, dict(task.data), size, devices)
     return lambda first_seed: run(0, first_seed, 0, group), size.seeds
 
 

@@ -11,7 +11,7 @@ import optax
 import pandas as pd
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxstudies.engine import programs
+from jaxstudies.engine import compiler
 from jaxstudies.engine.blocks import Size
 from jaxstudies.engine.design import make_design
 from jaxstudies.engine.devices import choose_devices
@@ -193,7 +193,7 @@ def time_steps(config: Config) -> dict[str, np.ndarray]:
     size = Size(settings=1, seeds=len(devices))
     milliseconds = np.empty(design.num_settings)
     for group in design.groups:
-        run = programs.compile_block(partial(first_steps, config=config), group, data(config), size, devices)
+        run = compiler.compile_block(partial(first_steps, config=config), group, data(config), size, devices)
         for place, setting in enumerate(group.positions):
             num_steps = run(0, 0, place, group)["num_steps"].sum()  # the first run fills caches
             began = time.perf_counter()
