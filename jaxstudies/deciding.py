@@ -10,7 +10,7 @@ from jaxstudies.engine.design import Design
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.verdicts import SEQUENCE, Verdict
 from jaxstudies.jobs import Job
-from jaxstudies.output import owned, table
+from jaxstudies.output import owned, stored
 from jaxstudies.selection import have_label
 
 STEPS, LARGEST_STEP = 8, 128
@@ -103,7 +103,7 @@ def until_decided(job: Job, planned: int, most: int, tell: Callable[[Look], None
     job = job._replace(until_decided=flow, shapes=jobs.trace(job.study, job.task))
     seen, limits = None, np.zeros(job.task.design.num_settings, np.int64)
     there = growth.origin_of(job.directory / owned.RUNS)
-    if growth.is_alike(job, there) and table.is_readable(job.directory / owned.RUNS):
+    if growth.is_alike(job, there) and stored.is_readable(job.directory / owned.RUNS):
         limits = jobs.unpacked(there["limits"]) if there.get("limits") else limits
         seen = look(job, limits)
         tell(seen)

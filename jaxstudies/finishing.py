@@ -16,7 +16,7 @@ from jaxstudies.engine.monte_carlo import Timing
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
 from jaxstudies.errors import OtherVersions
 from jaxstudies.jobs import Job, file_of, now, trace
-from jaxstudies.output import files, owned, provenance, table
+from jaxstudies.output import files, owned, provenance, stored
 
 
 def compute_share(job: Job, share: Share) -> None:
@@ -37,7 +37,7 @@ def finish(job: Job, share: Share = ALONE) -> None:
     shapes, kept = job.shapes or trace(job.study, job.task), job.chunks
     check_versions(job, kept)
     before = growth.origin_of(job.earlier) if job.earlier else {}
-    earlier = Earlier(before["num_seeds"], functools.partial(table.stored_blocks, job.earlier)) if job.earlier else None
+    earlier = Earlier(before["num_seeds"], functools.partial(stored.row_groups, job.earlier)) if job.earlier else None
     name = job.study.name.replace("_", " ")
     blocks, timings, stage = monte_carlo.run_design(job.task, kept, share, name, job.first_seed, earlier, shapes)
     beside = results.frames("beside", job.study.beside(job.config, functools.partial(chunks.remember, kept)))
@@ -67,7 +67,7 @@ def finish(job: Job, share: Share = ALONE) -> None:
     }
     with files.writing(job.directory):
         owned.add(job.directory, owned.RUNS)
-        table.write_runs(job.directory / owned.RUNS, blocks, origin, lambda: growth.set_aside(job))
+        stored.write_runs(job.directory / owned.RUNS, blocks, origin, lambda: growth.set_aside(job))
         kept.remove()
 
 

@@ -12,8 +12,8 @@ from jaxstudies.engine import gather
 from jaxstudies.engine.design import limited
 from jaxstudies.errors import DirectoryError, OtherVersions
 from jaxstudies.jobs import Job, packed, trace, without_execution
-from jaxstudies.output import files, owned, provenance, table
-from jaxstudies.output.table import UnreadableRuns
+from jaxstudies.output import files, owned, provenance, stored
+from jaxstudies.output.stored import UnreadableRuns
 
 DIGEST = "[0-9a-f]{16}"
 """A digest, as it may stand in a name."""
@@ -27,13 +27,13 @@ def is_finished(job: Job) -> bool:
     current, aside = job.directory / owned.RUNS, job.directory / f"runs-{job.digest}.parquet"
     for path in (current, aside):
         there = origin_of(path)
-        if there.get("digest") != job.digest or not table.is_readable(path):
+        if there.get("digest") != job.digest or not stored.is_readable(path):
             continue
         seen = looked_at(job)
         with files.writing(job.directory):
             if not results.seen_at(there) >= set(seen):  # others of the same were seen while it lay aside
                 brought = there | {"seen": seen}
-                table.write_runs(current, table.stored_blocks(path), brought, lambda: set_aside(job))
+                stored.write_runs(current, stored.row_groups(path), brought, lambda: set_aside(job))
                 aside.unlink(missing_ok=True)
             elif path == aside:
                 set_aside(job)
@@ -46,8 +46,8 @@ def is_finished(job: Job) -> bool:
 def origin_of(path: Path) -> dict:
     """Return the provenance of a table, empty if there is none that can be read; one of 0.1 is refused."""
     try:
-        return table.read_provenance(path)
-    except table.OtherFormat as error:
+        return stored.read_provenance(path)
+    except stored.OtherFormat as error:
         raise DirectoryError(path.parent, f"{error}; name another directory, or move the file away") from error
     except UnreadableRuns:
         return {}
@@ -60,7 +60,7 @@ def place_aside(job: Job) -> Path | None:
     """
     current = job.directory / owned.RUNS
     other = origin_of(current).get("digest", "")
-    if not current.exists() or (other == job.digest and table.is_readable(current)):
+    if not current.exists() or (other == job.digest and stored.is_readable(current)):
         return None
     if re.fullmatch(DIGEST, other) and other != job.digest:
         grows = job.earlier == current and job.first_seed < job.task.num_seeds
@@ -140,4 +140,4 @@ def is_alike(job: Job, there: dict) -> bool:
 def is_cut_so(job: Job, path: Path, num_seeds: int) -> bool:
     """Return whether a table is whole, and in the blocks in which this version writes so many seeds."""
     sizes = gather.block_sizes(job.task.design, job.shapes or {}, num_seeds)
-    return table.is_readable(path) and table.stored_sizes(path) == sizes
+    return stored.is_readable(path) and stored.group_sizes(path) == sizes

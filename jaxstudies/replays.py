@@ -24,7 +24,7 @@ from jaxstudies.engine.monte_carlo import Stage, Task
 from jaxstudies.engine.programs import Launch
 from jaxstudies.jobs import Job
 from jaxstudies.networks.states import TrainState
-from jaxstudies.output import live, owned, table
+from jaxstudies.output import live, owned, stored, table
 from jaxstudies.selection import have_label, open_labels
 from jaxstudies.study import EXECUTION, Study
 from jaxstudies.watching import watching
@@ -127,7 +127,7 @@ def replay(
     with tracing.precision(None if simulate else config):  # what `run` took was run as JAX was set
         where = directory if directory is not None else study if isinstance(study, str | Path) else None
         path = None if where is None else arguments.path("directory", where) / owned.RUNS
-        origin = table.read_provenance(path) if path else {"seed": master or 0, "num_seeds": 1, "stages": []}
+        origin = stored.read_provenance(path) if path else {"seed": master or 0, "num_seeds": 1, "stages": []}
         if master not in (None, origin["seed"]):
             raise ValueError(f"master_seed {master}: that of the table in {where} is {origin['seed']}; leave it out")
         if path and simulate:
@@ -159,7 +159,7 @@ def _study_and_config(
         if simulate is None:
             raise ValueError("simulate: needed with a config")
         return study_of(study, simulate, data or {}), filled_in(study)
-    origin = table.read_provenance(Path(study) / owned.RUNS)
+    origin = stored.read_provenance(Path(study) / owned.RUNS)
     if origin["study"] == "run":
         by_itself = "" if origin["config"] else ", or, if map_seeds wrote it, call that again"
         raise ValueError(

@@ -19,7 +19,7 @@ from jaxstudies.evidence.claims import Claim, with_own_ids
 from jaxstudies.evidence.effects import write_effects
 from jaxstudies.evidence.judging import effects_of, is_of_truth_values, judge_all
 from jaxstudies.evidence.verdicts import Verdict
-from jaxstudies.output import files, owned, table
+from jaxstudies.output import files, owned, stored
 from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.output.table import Shapes
 from jaxstudies.output.words import STATISTICS, beside_statistics
@@ -247,8 +247,8 @@ def read(study: Study, directory: Path) -> tuple[Results, dict]:
         UnreadableRuns: There are no runs, or they cannot be read.
     """
     path = directory / owned.RUNS
-    origin = table.read_provenance(path)
-    runs = table.read_runs(path, study.derive, study.condense)
+    origin = stored.read_provenance(path)
+    runs = stored.read_runs(path, study.derive, study.condense)
     beside = {name: pd.DataFrame(columns) for name, columns in origin.pop("beside").items()}
     config = configs.from_json(study.Config, origin["config"])
     return Results(config, runs, beside.pop("times"), beside), origin

@@ -24,7 +24,7 @@ from jaxstudies.errors import Notice, warn
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.judging import judge_all
 from jaxstudies.evidence.verdicts import Verdict, sentence
-from jaxstudies.output import files, live, nonfinite, owned, table
+from jaxstudies.output import files, live, nonfinite, owned, stored, table
 from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.selection import Selector
 from jaxstudies.study import Results, Study, task_of
@@ -176,7 +176,7 @@ def run(
     with rows_of(study, filled, code_of(study, filled), how, owned.NAMES) as blocks:
         kept = list(blocks)
         runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
-        looks = None if how.directory is None else results.looks_of(table.read_provenance(how.directory / owned.RUNS))
+        looks = None if how.directory is None else results.looks_of(stored.read_provenance(how.directory / owned.RUNS))
         of = Selector(Results(filled, runs, pd.DataFrame(), {}), study.AXES)
         judged = judge_all(study.CLAIMS, of, looks=looks)
         for verdict in judged[0]:
@@ -222,7 +222,7 @@ def rows_of(
     with stoppable(how), locks.sole_writer(where):
         if not growth.is_finished(job):
             finishing.finish(growth.grow(job))
-        yield table.stored_blocks(where / owned.RUNS)
+        yield stored.row_groups(where / owned.RUNS)
 
 
 def keep_results(
@@ -234,7 +234,7 @@ def keep_results(
     directory: Path,
 ) -> None:
     """Write what follows from a table beside it."""
-    origin = table.read_provenance(directory / owned.RUNS)
+    origin = stored.read_provenance(directory / owned.RUNS)
     times = pd.DataFrame(origin.pop("beside")["times"])
     summary = results.summarize(study, Results(config, runs, times, {}), found)
     tables = {"summary": results.with_labels_apart(summary, results.labels_of(runs)), "times": times}

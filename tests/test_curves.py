@@ -14,7 +14,7 @@ from jaxstudies import portraits
 from jaxstudies.commands import main
 from jaxstudies.networks.data import grid_inputs
 from jaxstudies.networks.models import MLP, initializer
-from jaxstudies.output import curves, page, table
+from jaxstudies.output import curves, page, stored
 from jaxstudies.output.curves import Portrait
 from jaxstudies.studies import born_dead
 from jaxstudies.study import load
@@ -97,7 +97,7 @@ def test_any_study_s_functions_are_kept_beside_its_runs_and_read_without_its_cod
     (tmp_path / "mine.py").write_text("raise SystemExit('it was run')")
     flat, rising = page.read_section(tmp_path / "out").portraits
     assert flat.cell == {"slope": 0.0, "measure": "at_1"} and rising.setting == {"slope": 1.0}
-    at_1 = table.read_runs(tmp_path / "out" / "runs.parquet")["at_1"].to_numpy()
+    at_1 = stored.read_runs(tmp_path / "out" / "runs.parquet")["at_1"].to_numpy()
     np.testing.assert_allclose([*flat.y[:, -1], *rising.y[:, -1]], at_1, rtol=1e-5)
     np.testing.assert_allclose(rising.y - rising.y[:, :1], np.tile(rising.x, (3, 1)), atol=1e-6)
 

@@ -13,7 +13,7 @@ from jaxstudies import deciding, finishing, replays, results, study
 from jaxstudies.commands import main
 from jaxstudies.engine.design import product_design
 from jaxstudies.evidence import sequences
-from jaxstudies.output import table
+from jaxstudies.output import stored
 
 COINS = '''
 """Do coins fall heads?"""
@@ -69,7 +69,7 @@ def left(path):
 
 
 def origin(path):
-    return table.read_provenance(path / "runs.parquet")
+    return stored.read_provenance(path / "runs.parquet")
 
 
 UNTIL = "--until-decided", "--seeds", "400", "--max-seeds", "3000"

@@ -22,7 +22,7 @@ from jaxstudies.engine import monte_carlo
 from jaxstudies.evidence import verdicts
 from jaxstudies.evidence.effects import as_effects, by_claim
 from jaxstudies.evidence.estimands import counts_of
-from jaxstudies.output import table
+from jaxstudies.output import stored, table
 from jaxstudies.studies import dying_relu
 from jaxstudies.studies.dying_relu import counts
 from jaxstudies.studies.dying_relu.simulation import KINDS, padded
@@ -50,7 +50,7 @@ def in_blocks_of(num_seeds, finished, out):
     rows, seed = pq.read_table(path), pc.field("seed")
     starts = range(0, pc.max(rows["seed"]).as_py() + 1, num_seeds)
     blocks = (rows.filter((seed >= i) & (seed < i + num_seeds)) for i in starts)
-    table.write_runs(out / "runs.parquet", blocks, table.read_provenance(path))
+    stored.write_runs(out / "runs.parquet", blocks, stored.read_provenance(path))
 
 
 def collapsed(runs, stage, rule):
@@ -291,7 +291,7 @@ def test_killed_run_resumes(tmp_path):
     assert len(kept) >= 2 and not (out / "runs.parquet").exists()
     subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
     subprocess.run([*command, "--out", str(whole)], check=True, capture_output=True)
-    resumed, at_once = (list(table.read_blocks(path / "runs.parquet")) for path in (out, whole))
+    resumed, at_once = (list(stored.read_blocks(path / "runs.parquet")) for path in (out, whole))
     for here, there in zip(resumed, at_once, strict=True):
         for name in here:
             np.testing.assert_array_equal(table.stacked(here, name), table.stacked(there, name))

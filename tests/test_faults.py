@@ -28,7 +28,7 @@ from jaxstudies.engine import chunks, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.errors import DirectoryError
 from jaxstudies.evidence import records
-from jaxstudies.output import provenance, reach, table
+from jaxstudies.output import provenance, reach, stored
 
 HOLD = """
 import sys, time
@@ -195,7 +195,7 @@ def test_chunks_of_other_versions_are_not_gone_on_with(tmp_path, monkeypatch, ca
 def test_chunks_of_other_versions_are_set_aside_by_fresh(tmp_path, monkeypatch):
     kept = begin(tmp_path, monkeypatch)
     command.main(toy.STUDY, [*TINY, "--out", str(tmp_path), "--fresh"])
-    assert len(table.read_runs(tmp_path / "runs.parquet")) == 16
+    assert len(stored.read_runs(tmp_path / "runs.parquet")) == 16
     (aside,) = tmp_path.glob("parts/*")
     assert aside.name.endswith("-old-1")
     assert {path.name: path.read_bytes() for path in aside.glob("*.npz")} == kept
@@ -319,7 +319,7 @@ def test_a_small_disk_that_fills_up_is_one_line_and_a_larger_one_goes_on(small_d
     monkeypatch.setattr(Chunks, "write", lambda *a: written.append(a[1]) or write(*a))
     command.main(toy.STUDY, flags)
     assert len([name for name in written if not name.startswith("beside")]) == 50 - finished
-    assert len(table.read_runs(small_disk / "runs.parquet")) == 100
+    assert len(stored.read_runs(small_disk / "runs.parquet")) == 100
 
 
 def test_a_directory_that_cannot_be_made_is_one_line(capsys):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jaxstudies import configs
 from jaxstudies.commands import command, endings, flags, options
 from jaxstudies.configs import Levels
-from jaxstudies.output import table
+from jaxstudies.output import stored
 from jaxstudies.studies import packaged
 from jaxstudies.study import load
 
@@ -298,9 +298,9 @@ def test_a_range_of_whole_numbers_has_each_once():
 def test_a_million_levels_are_named_by_their_text():
     config, _, _ = command.parse(toy.STUDY, ["--scale", "0.01:2:1000000:log"])
     assert len(config.scale) == 10**6
-    stored = configs.to_json(config)
-    assert stored["scale"] == "0.01:2:1000000:log"
-    assert configs.from_json(toy.Config, json.loads(json.dumps(stored))) == config
+    told = configs.to_json(config)
+    assert told["scale"] == "0.01:2:1000000:log"
+    assert configs.from_json(toy.Config, json.loads(json.dumps(told))) == config
 
 
 def test_a_config_is_restored_from_json():
@@ -333,7 +333,7 @@ def test_the_levels_of_a_range_are_held_to_the_bounds(tmp_path):
 def test_a_range_is_run_found_again_and_redrawn(tmp_path, capsys):
     out, asked = str(tmp_path), ["--scale", "0.5:2:40:log", "--seeds", "3"]
     command.main(toy.STUDY, [*asked, "--out", out])
-    runs = table.read_runs(tmp_path / "runs.parquet")
+    runs = stored.read_runs(tmp_path / "runs.parquet")
     assert len(runs) == 120 and runs["scale"].nunique() == 40
     capsys.readouterr()
     command.main(toy.STUDY, [*asked, "--out", out])

@@ -27,7 +27,7 @@ from jaxstudies.networks.convnets import LeNet5, average_pool, convolve, dropout
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.normalization import precise_batch_stats
 from jaxstudies.networks.states import start_state, variables
-from jaxstudies.output import plotting, table
+from jaxstudies.output import plotting, stored, table
 from jaxstudies.output.table import stacked
 from jaxstudies.selection import Selector
 from jaxstudies.studies import lenet
@@ -265,7 +265,7 @@ def test_script_end_to_end(tmp_path, monkeypatch):
     flags = ["--dataset", "digits", "--seeds", "2", "--epochs", "2", "--out", str(tmp_path)]
     command.main(STUDY, [*flags, "--arms", "plain", "standardized", "bn_input"])  # two programs
     check_files(tmp_path)
-    runs = table.read_runs(tmp_path / "runs.parquet")
+    runs = stored.read_runs(tmp_path / "runs.parquet")
     check_batch_norm_parameters(runs)
     check_prefix(runs)
 
@@ -553,7 +553,7 @@ def test_killed_run_resumes_at_the_last_finished_chunk(tmp_path):
         assert columns is not None
         kept.write(name, columns | {"accuracy": 2 + columns["accuracy"]})
     subprocess.run(call, check=True, capture_output=True, env=environment)
-    marked = stacked(table.read_runs(tmp_path / "runs.parquet"), "accuracy").max(axis=(1, 2, 3)) > 1
+    marked = stacked(stored.read_runs(tmp_path / "runs.parquet"), "accuracy").max(axis=(1, 2, 3)) > 1
     assert len(marked) == 12 and marked.sum() == 2 * len(names)
 
 

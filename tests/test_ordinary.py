@@ -31,7 +31,7 @@ from jaxstudies import Claim, Setting, map_seeds, run
 from jaxstudies.engine import compiler, devices, programs, progress, tracing
 from jaxstudies.engine.design import make_design
 from jaxstudies.errors import DirectoryError, StudyError
-from jaxstudies.output import table
+from jaxstudies.output import stored, table
 
 KEY = jax.random.key(0)
 
@@ -200,9 +200,9 @@ def test_what_comes_back_is_what_was_returned(structure, seed, tmp_path_factory)
         map_seeds(simulate, num_seeds=4, directory=where, **how)
     first = map_seeds(simulate, num_seeds=4, directory=where, **how)
     grown = map_seeds(simulate, num_seeds=6, directory=where, **how)
-    stored = table.to_arrays(table.stored_blocks(where / "runs.parquet"))
+    kept = table.to_arrays(stored.row_groups(where / "runs.parquet"))
     for name, values in whole.items():
-        for number, other in ((4, first), (6, grown), (6, stored)):
+        for number, other in ((4, first), (6, grown), (6, kept)):
             assert other[name].dtype == values.dtype
             np.testing.assert_array_equal(other[name], values[:number])
     rows = run({}, simulate, num_seeds=6, **how)

@@ -24,7 +24,7 @@ from jaxstudies import locks, ours
 from jaxstudies.commands import command, docs_command, main, report_command
 from jaxstudies.engine import chunks
 from jaxstudies.errors import DirectoryError
-from jaxstudies.output import files, owned, page, table
+from jaxstudies.output import files, owned, page, stored
 
 SECRET = "of the user's"
 USERS = [
@@ -148,7 +148,7 @@ def test_a_directory_without_a_list_is_ours_if_its_table_is(tmp_path):
     run(draw_some("a"), tmp_path, "--plots-only")
     (tmp_path / owned.LIST).write_text("[" * 100_000)
     run(draw_some("a"), tmp_path)
-    assert owned.following(tmp_path, table.read_provenance(tmp_path / owned.RUNS)["digest"]) >= {"a.png", *owned.NAMES}
+    assert owned.following(tmp_path, stored.read_provenance(tmp_path / owned.RUNS)["digest"]) >= {"a.png", *owned.NAMES}
 
 
 def test_a_list_names_files_of_its_directory_alone(tmp_path):
@@ -173,7 +173,7 @@ def test_a_damaged_table_is_set_aside_with_a_word(tmp_path, capsys, how):
     damaged[6 if how == "page" else -20] ^= 255
     path.write_bytes(damaged)
     if how == "page":
-        assert table.read_provenance(path)
+        assert stored.read_provenance(path)
     capsys.readouterr()
     run(toy.STUDY, tmp_path)
     assert "runs.parquet is damaged; it is set aside as runs-damaged-1.parquet" in capsys.readouterr().out
@@ -192,9 +192,9 @@ def test_plots_of_a_table_that_cannot_be_read_advise_nothing_that_loses_it(tmp_p
 def test_a_key_in_a_table_leads_nowhere_else(tmp_path):
     out = tmp_path / "out"
     run(toy.STUDY, out)
-    whole = table.read_provenance(out / owned.RUNS)
-    blocks = list(table.stored_blocks(out / owned.RUNS))
-    table.write_runs(out / owned.RUNS, blocks, whole | {"digest": "../../elsewhere"})
+    whole = stored.read_provenance(out / owned.RUNS)
+    blocks = list(stored.row_groups(out / owned.RUNS))
+    stored.write_runs(out / owned.RUNS, blocks, whole | {"digest": "../../elsewhere"})
     run(toy.STUDY, out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     assert (out / "runs-damaged-1.parquet").exists()
@@ -202,12 +202,12 @@ def test_a_key_in_a_table_leads_nowhere_else(tmp_path):
 
 def test_what_is_no_table_of_these_runs_is_not_replaced_by_one_that_is_set_aside(tmp_path, capsys):
     run(toy.STUDY, tmp_path)
-    digest = table.read_provenance(tmp_path / owned.RUNS)["digest"]
+    digest = stored.read_provenance(tmp_path / owned.RUNS)["digest"]
     (tmp_path / f"runs-{digest}.parquet").write_text(SECRET)
     run(toy.STUDY, tmp_path, "--seed", "1", status=2)
     assert f"runs-{digest}.parquet is there" in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / f"runs-{digest}.parquet").read_text() == SECRET
-    assert table.read_provenance(tmp_path / owned.RUNS)["digest"] == digest
+    assert stored.read_provenance(tmp_path / owned.RUNS)["digest"] == digest
 
 
 def test_links_lead_nowhere(tmp_path, capsys):

@@ -27,7 +27,7 @@ from jaxstudies.commands import command, replay_command
 from jaxstudies.engine import compiler, gather, programs
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
-from jaxstudies.output import live, provenance, table
+from jaxstudies.output import live, provenance, stored, table
 from jaxstudies.replays import find_setting, largest_difference
 
 CONFIG = {"scale": (1.0, 2.0), "width": (2, 3)}
@@ -97,7 +97,7 @@ def test_more_seeds_run_only_those_that_are_new(tmp_path, launched):
     assert launched and min(first for first, _ in launched) == 6
     assert sum(number for _, number in launched) == 2 * 4  # two programs
     assert_same(grown, run(10))
-    origin = table.read_provenance(tmp_path / "runs.parquet")
+    origin = stored.read_provenance(tmp_path / "runs.parquet")
     assert [(stage["first_seed"], stage["num_seeds"]) for stage in origin["stages"]] == [(0, 6), (6, 10)]
     assert [path.name for path in tmp_path.glob("runs*")] == ["runs.parquet"]  # the first table is part of it
     assert pd.DataFrame(origin["beside"]["times"])["runs"].tolist() == [20, 20]
@@ -213,9 +213,9 @@ def test_the_command_line_grows_too(tmp_path, capsys):
     capsys.readouterr()
     command.main(toy.STUDY, ["--seeds", "9", *flags])
     assert "holds 5 seeds of these runs; 4 more are run" in capsys.readouterr().out
-    grown = table.read_runs(tmp_path / "runs.parquet")
+    grown = stored.read_runs(tmp_path / "runs.parquet")
     command.main(toy.STUDY, ["--seeds", "9", "--out", str(tmp_path / "whole")])
-    whole = table.read_runs(tmp_path / "whole" / "runs.parquet")
+    whole = stored.read_runs(tmp_path / "whole" / "runs.parquet")
     pd.testing.assert_frame_equal(grown.drop(columns="draws"), whole.drop(columns="draws"))
     np.testing.assert_array_equal(table.stacked(grown, "draws"), table.stacked(whole, "draws"))
     command.main(toy.STUDY, ["--seeds", "4", "--seed", "1", *flags])
@@ -314,7 +314,7 @@ def test_a_replay_of_a_run_that_had_too_little_memory(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(compiler, "compile_block", small)
         run(10, tmp_path, num_devices=1, chunk_size=20)
-    (stage,) = table.read_provenance(tmp_path / "runs.parquet")["stages"]
+    (stage,) = stored.read_provenance(tmp_path / "runs.parquet")["stages"]
     assert stage["launches"]
     for seed in (2, 9):
         assert set(replay(tmp_path, {"scale": 2.0, "width": 3}, seed, simulate).difference.values()) == {0.0}
@@ -506,7 +506,7 @@ def test_the_command_line_replays_a_file_s_run_and_draws_it(tmp_path, capsys, mo
         replay_command.main(["results/own", "7"])
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and "2 settings have these labels (scale: 1.0, 2.0)" in line
-    monkeypatch.setattr(table, "ARRAY_BYTES", 0)  # of a long table, arrays of the first rows alone are read
+    monkeypatch.setattr(stored, "ARRAY_BYTES", 0)  # of a long table, arrays of the first rows alone are read
     replay_command.main(["results/own", "7", "scale=2.0"])
     assert "replay-7-scale=2.0.png" in capsys.readouterr().out
 

@@ -23,7 +23,7 @@ from jaxstudies.commands import command
 from jaxstudies.engine import tracing
 from jaxstudies.engine.design import product_design
 from jaxstudies.evidence import intervals
-from jaxstudies.output import table
+from jaxstudies.output import stored, table
 from jaxstudies.runs import run
 from jaxstudies.selection import Selector
 from jaxstudies.study import Claim, Results, Setting, Study
@@ -446,7 +446,7 @@ def test_a_config_may_set_the_default_and_the_bounds_of_seeds(tmp_path, capsys):
     config, seeds, _ = command.parse(study, ["--seeds", "9", "--seed", "4"])
     assert (seeds.seeds, seeds.seed, config.seeds) == (9, 4, 9)
     command.main(study, ["--out", str(tmp_path)])
-    runs = table.read_runs(tmp_path / "runs.parquet")
+    runs = stored.read_runs(tmp_path / "runs.parquet")
     assert len(runs) == 7 and list(runs)[:2] == ["rate", "seed"]
     with pytest.raises(SystemExit):
         command.main(study, ["--seeds", "51", "--out", str(tmp_path)])
@@ -491,7 +491,7 @@ def test_a_file_of_one_s_own_is_a_study(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "Supported: it is" in done.stdout
     out = tmp_path / "results" / "own"
-    assert len(table.read_runs(out / "runs.parquet")) == 60
+    assert len(stored.read_runs(out / "runs.parquet")) == 60
     again = subprocess.run(
         [sys.executable, "-m", "jaxstudies", "own.py", "--seeds", "30"],
         cwd=tmp_path,

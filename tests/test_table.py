@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jaxstudies.evidence import records
-from jaxstudies.output import table
+from jaxstudies.output import stored, table
 
 PROVENANCE = {"digest": "0", "study": "toy"}
 AXES = {"curve": ("epoch",), "grid": ("row", "column")}
@@ -57,7 +57,7 @@ def write(path, *sizes):
     """Write so many seeds per block; return the rows."""
     ends = np.cumsum([0, *sizes])
     blocks = [block(a, b) for a, b in itertools.pairwise(ends)]
-    table.write_runs(path, iter(blocks), PROVENANCE)
+    stored.write_runs(path, iter(blocks), PROVENANCE)
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
 
@@ -78,16 +78,16 @@ def path(tmp_path):
 
 def test_blocks_make_one_table(path):
     whole = write(path, 4, 4, 2)
-    assert_equal(table.read_runs(path), whole)
-    provenance = table.read_provenance(path)
-    assert provenance == PROVENANCE | {"format": table.FORMAT}
+    assert_equal(stored.read_runs(path), whole)
+    provenance = stored.read_provenance(path)
+    assert provenance == PROVENANCE | {"format": stored.FORMAT}
     assert [entry.name for entry in path.parent.iterdir()] == ["runs.parquet"]
 
 
 def test_rows_are_the_runs_that_they_were(path):
     """By hand: setting 2 is the second of the first group."""
     write(path, 5)
-    runs, arrays = table.read_runs(path), measures(np.arange(5), 2)
+    runs, arrays = stored.read_runs(path), measures(np.arange(5), 2)
     assert list(runs["rate"]) == [0.1] * 5 + [0.2] * 5 + [0.3] * 5
     assert list(runs["seed"]) == [*range(5)] * 3
     names = [None if pd.isna(name) else name for name in runs["name"]]
@@ -102,7 +102,7 @@ def test_rows_are_the_runs_that_they_were(path):
 
 def test_measures_that_settings_lack_are_missing_there(path):
     write(path, 2, 3)
-    runs = table.read_runs(path)
+    runs = stored.read_runs(path)
     lacking = runs["rate"] == 0.2
     for name in ("odd", "curve", "grid", "hits"):
         assert runs[name].isna().eq(lacking).all()
@@ -129,8 +129,8 @@ def test_any_number_is_read_as_it_was_written(path, kind):
     labels, seeds = {"setting": np.array([1])}, np.arange(len(values))
     schema = table.make_schema(labels, shapes_of(arrays), {})
     rows = table.assemble([table.rows_of(schema, labels, (np.array([0]), seeds, arrays))])
-    table.write_runs(path, [rows], PROVENANCE)
-    runs = table.read_runs(path)
+    stored.write_runs(path, [rows], PROVENANCE)
+    runs = stored.read_runs(path)
     for name, value in arrays.items():
         read = table.stacked(runs, name)
         assert read.dtype == kind
@@ -157,8 +157,8 @@ def test_labels_keep_their_type(path, column, kind):
     schema = table.make_schema(labels, shapes_of(arrays), {})
     assert str(schema.field("level").type) == kind
     rows = table.assemble([table.rows_of(schema, labels, (np.arange(2), np.arange(3), arrays))])
-    table.write_runs(path, [rows], PROVENANCE)
-    read = table.read_runs(path)["level"]
+    stored.write_runs(path, [rows], PROVENANCE)
+    read = stored.read_runs(path)["level"]
     assert [None if pd.isna(v) else v for v in read] == list(np.repeat(labels["level"], 3))
 
 
@@ -168,8 +168,8 @@ def test_a_measure_without_elements_is_read_as_such(path):
     labels = {"setting": np.array([1])}
     schema = table.make_schema(labels, shapes_of(arrays), {})
     rows = table.assemble([table.rows_of(schema, labels, (np.array([0]), np.arange(4), arrays))])
-    table.write_runs(path, [rows], PROVENANCE)
-    assert table.stacked(table.read_runs(path), "history").shape == (4, 0)
+    stored.write_runs(path, [rows], PROVENANCE)
+    assert table.stacked(stored.read_runs(path), "history").shape == (4, 0)
 
 
 def test_the_schema_names_shapes_and_axes(path):
@@ -206,22 +206,22 @@ def test_a_table_is_written_as_its_blocks_come(path, monkeypatch):
             seen.append(partial.stat().st_size if partial else 0)
             yield block(50 * i, 50 * (i + 1))
 
-    table.write_runs(path, blocks(), PROVENANCE)
+    stored.write_runs(path, blocks(), PROVENANCE)
     assert seen == sorted(set(seen)) and len(seen) == 4
     with pq.ParquetFile(path) as file:
         assert file.num_row_groups == 4
         assert [file.metadata.row_group(i).num_rows for i in range(4)] == [150] * 4
-    assert [len(rows) for rows in table.read_blocks(path)] == [150] * 4
-    whole = table.read_runs(path)
-    monkeypatch.setattr(table, "ROWS_READ", 100)
-    assert [len(rows) for rows in table.read_blocks(path)] == [100, 50] * 4
-    pd.testing.assert_frame_equal(table.read_runs(path), whole)
+    assert [len(rows) for rows in stored.read_blocks(path)] == [150] * 4
+    whole = stored.read_runs(path)
+    monkeypatch.setattr(stored, "ROWS_READ", 100)
+    assert [len(rows) for rows in stored.read_blocks(path)] == [100, 50] * 4
+    pd.testing.assert_frame_equal(stored.read_runs(path), whole)
 
 
 def test_of_a_long_table_the_arrays_of_the_first_rows_are_read(path, monkeypatch):
     whole = write(path, 4, 4, 4)
-    monkeypatch.setattr(table, "ARRAY_BYTES", 500)
-    runs = table.read_runs(path)
+    monkeypatch.setattr(stored, "ARRAY_BYTES", 500)
+    runs = stored.read_runs(path)
     assert list(runs) == list(whole) and len(runs) == 36
     scalars = ["rate", "name", "seed", "x", "odd", "count"]
     assert_equal(runs[scalars], whole[scalars])
@@ -233,12 +233,12 @@ def test_of_a_long_table_the_arrays_of_the_first_rows_are_read(path, monkeypatch
 
 def test_of_a_long_table_all_arrays_are_there_for_what_is_derived_of_them(path, monkeypatch):
     whole = write(path, 4, 4, 4)
-    monkeypatch.setattr(table, "ARRAY_BYTES", 500)
+    monkeypatch.setattr(stored, "ARRAY_BYTES", 500)
 
     def derive(runs):
         return runs.assign(total=[np.nan if curve is None else np.sum(curve) for curve in runs["curve"]])
 
-    runs = table.read_runs(path, derive)
+    runs = stored.read_runs(path, derive)
     assert_equal(runs[["total"]], derive(whole)[["total"]])
     filled = runs["curve"].notna()
     assert 0 < filled.sum() < whole["curve"].notna().sum() and filled[0]
@@ -269,13 +269,13 @@ def write_scalars(path, *sizes):
         arrays = {"odd": np.arange(a, b)[:, None] % 2 == 1}
         schema = table.make_schema(labels, shapes_of(arrays), {})
         blocks.append(table.assemble([table.rows_of(schema, labels, (np.array([0]), np.arange(a, b), arrays))]))
-    table.write_runs(path, iter(blocks), PROVENANCE)
+    stored.write_runs(path, iter(blocks), PROVENANCE)
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
 
 def test_later_blocks_are_condensed_on_reading(path):
     whole = write_scalars(path, 3, 3, 3, 1)
-    read = table.read_runs(path, condense=count_odd)
+    read = stored.read_runs(path, condense=count_odd)
     pd.testing.assert_frame_equal(read[:3][list(whole)], whole[:3], check_dtype=False)
     assert (read["count"][:3] == 1).all()
     assert len(read) == 3 + 2
@@ -286,16 +286,16 @@ def test_rows_that_condensing_loses_are_noticed(path):
     write_scalars(path, 3, 3, 3)
     forgetful = lambda runs: count_odd(runs.assign(count=1))  # noqa: E731
     with pytest.raises(ValueError, match="9 rows"):
-        table.read_runs(path, condense=forgetful)
+        stored.read_runs(path, condense=forgetful)
     with pytest.raises(ValueError, match="9 rows"):
-        table.read_runs(path, condense=lambda runs: runs[runs["odd"]])
+        stored.read_runs(path, condense=lambda runs: runs[runs["odd"]])
 
 
 def test_derived_columns_are_there_when_rows_are_condensed(path):
     write_scalars(path, 3, 3)
     derive = lambda runs: runs.assign(odd=~runs["odd"])  # noqa: E731
-    assert_equal(table.read_runs(path, derive), derive(table.read_runs(path)))
-    read = table.read_runs(path, derive, count_odd)
+    assert_equal(stored.read_runs(path, derive), derive(stored.read_runs(path)))
+    read = stored.read_runs(path, derive, count_odd)
     assert read[3:].set_index("odd")["count"].to_dict() == {True: 1, False: 2}
 
 
@@ -306,32 +306,32 @@ def test_damage_in_any_block_is_found(path, number):
     schema = table.make_schema(labels, {"x": jax.ShapeDtypeStruct((), values.dtype)}, {})
     pieces = [(np.array([0]), np.arange(a, a + 2000), {"x": values[a : a + 2000, None]}) for a in (0, 2000)]
     blocks = (table.assemble([table.rows_of(schema, labels, piece)]) for piece in pieces)
-    table.write_runs(path, blocks, PROVENANCE)
-    assert table.is_readable(path)
+    stored.write_runs(path, blocks, PROVENANCE)
+    assert stored.is_readable(path)
     content = bytearray(path.read_bytes())
     place = content.index(values[2000 * number + 1000].tobytes())
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(table.UnreadableRuns, match="is damaged"):
-        table.read_runs(path)
-    assert not table.is_readable(path)
+    with pytest.raises(stored.UnreadableRuns, match="is damaged"):
+        stored.read_runs(path)
+    assert not stored.is_readable(path)
 
 
 def test_a_missing_a_foreign_and_a_changed_file_are_told(path):
-    with pytest.raises(table.UnreadableRuns, match="does not exist"):
-        table.read_provenance(path)
+    with pytest.raises(stored.UnreadableRuns, match="does not exist"):
+        stored.read_provenance(path)
     pd.DataFrame({"x": [1]}).to_parquet(path)
-    with pytest.raises(table.UnreadableRuns, match="not a table of runs"):
-        table.read_runs(path)
+    with pytest.raises(stored.UnreadableRuns, match="not a table of runs"):
+        stored.read_runs(path)
     write(path, 2)
     rows = pq.read_table(path)
     pq.write_table(rows.rename_columns([*rows.column_names[:-1], "shots"]), path)
-    with pytest.raises(table.UnreadableRuns, match="is damaged"):
-        table.read_provenance(path)
-    text = json.dumps(PROVENANCE | {"format": table.FORMAT, "study": "another"})
+    with pytest.raises(stored.UnreadableRuns, match="is damaged"):
+        stored.read_provenance(path)
+    text = json.dumps(PROVENANCE | {"format": stored.FORMAT, "study": "another"})
     pq.write_table(rows.replace_schema_metadata({**rows.schema.metadata, b"jaxstudies": text}), path)
-    with pytest.raises(table.UnreadableRuns, match="is damaged"):
-        table.read_provenance(path)
+    with pytest.raises(stored.UnreadableRuns, match="is damaged"):
+        stored.read_provenance(path)
 
 
 def test_a_table_without_rows_is_damaged(path):
@@ -339,8 +339,8 @@ def test_a_table_without_rows_is_damaged(path):
     rows = pq.read_table(path)
     with pq.ParquetWriter(path, rows.schema):
         pass
-    with pytest.raises(table.UnreadableRuns, match="is damaged"):
-        table.read_runs(path)
+    with pytest.raises(stored.UnreadableRuns, match="is damaged"):
+        stored.read_runs(path)
 
 
 def old_table(path, digest="0123456789abcdef"):
@@ -352,11 +352,11 @@ def old_table(path, digest="0123456789abcdef"):
 
 def test_a_table_of_the_first_version_is_named_as_such(path):
     old_table(path)
-    for read in (table.read_provenance, table.read_runs, lambda p: list(table.read_blocks(p))):
-        with pytest.raises(table.UnreadableRuns, match=r"version 0\.1\.0, in another format") as error:
+    for read in (stored.read_provenance, stored.read_runs, lambda p: list(stored.read_blocks(p))):
+        with pytest.raises(stored.UnreadableRuns, match=r"version 0\.1\.0, in another format") as error:
             read(path)
         assert "\n" not in str(error.value)
-    assert not table.is_readable(path)
+    assert not stored.is_readable(path)
 
 
 def test_a_whole_file_has_a_digest(path, tmp_path):
@@ -377,7 +377,7 @@ from jaxstudies.output import table
 def condense(runs):
     return runs.groupby("setting", as_index=False)["count"].sum()
 
-runs = table.read_runs(Path(sys.argv[1]), condense=condense)
+runs = stored.read_runs(Path(sys.argv[1]), condense=condense)
 print(len(runs), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
@@ -390,7 +390,7 @@ def test_reading_a_table_that_is_condensed_takes_no_more_memory_the_longer_it_is
     values, most = np.zeros((rows, 1, 64), np.float32), []
     for number in (1, 6):
         pieces = ((np.array([0]), np.arange(rows * i, rows * (i + 1)), {"x": values}) for i in range(number))
-        table.write_runs(path, (table.rows_of(schema, labels, piece)[0] for piece in pieces), PROVENANCE)
+        stored.write_runs(path, (table.rows_of(schema, labels, piece)[0] for piece in pieces), PROVENANCE)
         said = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True, check=True).stdout
         length, megabytes = map(int, said.split())
         assert length == rows + (number > 1)

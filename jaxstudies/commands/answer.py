@@ -19,9 +19,9 @@ from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import records, registration
 from jaxstudies.evidence.judging import judge_all
 from jaxstudies.evidence.verdicts import Verdict, sentence
-from jaxstudies.output import curves, default_figures, nonfinite, owned, plotting, table
+from jaxstudies.output import curves, default_figures, nonfinite, owned, plotting, stored
 from jaxstudies.output.files import writing
-from jaxstudies.output.table import UnreadableRuns
+from jaxstudies.output.stored import UnreadableRuns
 from jaxstudies.study import Study, claims_code_of
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def report(study: Study, out: Path, options: Options) -> None:
     """
     try:
         finished, origin = results.read(study, out)
-        wrong = nonfinite.count(table.stored_rows(out / owned.RUNS), study.PADDED)
+        wrong = nonfinite.count(stored.batches(out / owned.RUNS), study.PADDED)
     except UnreadableRuns as error:
         raise UsageError(f"--out {out}: {error}; --fresh runs it again") from error
     except (UsageError, DirectoryError, StudyError):

@@ -21,8 +21,8 @@ from jaxstudies.engine.programs import OutOfMemory
 from jaxstudies.engine.sockets import ClusterError, NotConnected
 from jaxstudies.errors import DirectoryError, Notice, OtherVersions, StudyError
 from jaxstudies.networks.originals import DataError
-from jaxstudies.output import owned, table
-from jaxstudies.output.table import UnreadableRuns
+from jaxstudies.output import owned, stored
+from jaxstudies.output.stored import UnreadableRuns
 from jaxstudies.study import Study, code_of
 
 WAYS_OUT = {
@@ -99,16 +99,16 @@ def parse(study: Study, argv: list[str], stored: dict[str, object] | None = None
 def check_stored(study: Study, argv: list[str], out: Path) -> dict:
     """Check that the runs in a directory are of a study, as far as the flags say; return where they come from."""
     try:
-        origin = table.read_provenance(out / owned.RUNS)
+        origin = stored.read_provenance(out / owned.RUNS)
         if (name := origin["study"]) != study.name:
             raise UsageError(f"--plots-only: {out}/runs.parquet is of the study {name}")
         config = configs.from_json(study.Config, origin["config"])
     except (UnreadableRuns, TypeError, KeyError) as error:
         raise UsageError(f"--plots-only: {error}; run without --plots-only first") from error
-    stored = vars(config) | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
-    asked, seeds, _ = parse(study, argv, stored)
+    known = vars(config) | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
+    asked, seeds, _ = parse(study, argv, known)
     here = vars(asked) | vars(seeds)
-    for name, there in stored.items():
+    for name, there in known.items():
         if there != here[name]:
             raise UsageError(
                 f"--{name.replace('_', '-')} {here[name]}: {out}/runs.parquet is of another "

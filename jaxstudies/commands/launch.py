@@ -23,7 +23,7 @@ from jaxstudies.errors import StudyError
 from jaxstudies.evidence.estimands import ESTIMANDS
 from jaxstudies.evidence.verdicts import NO_SEQUENCE
 from jaxstudies.jobs import Job
-from jaxstudies.output import owned, provenance, table
+from jaxstudies.output import owned, provenance, stored
 from jaxstudies.study import Study
 
 LOOKS_FURTHEST = 100
@@ -85,7 +85,7 @@ def say_what_is_there(job: Job) -> None:
     """Say that nothing is run, and with which versions what is there was."""
     path = job.directory / owned.RUNS
     print(f"{path} holds these runs already; --fresh runs them again")
-    if differ := provenance.other_versions(table.read_provenance(path)["environment"]):
+    if differ := provenance.other_versions(stored.read_provenance(path)["environment"]):
         print(f"they were written with {differ}")
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxstudies import results, study
 from jaxstudies.evidence import effects, records, verdicts
 from jaxstudies.evidence.records import Unverifiable
-from jaxstudies.output import owned, table
+from jaxstudies.output import owned, stored
 
 
 def differences(directory: Path) -> list[str]:
@@ -19,7 +19,7 @@ def differences(directory: Path) -> list[str]:
         Unverifiable: The table or the study's file is not there.
     """
     try:
-        origin = table.read_provenance(directory / owned.RUNS)
+        origin = stored.read_provenance(directory / owned.RUNS)
         if origin["study"] == "run":
             raise Unverifiable(f"{directory}: its functions are in no file that is known")
         found = study.load(str(directory / origin["file"]) if origin["file"] else origin["study"])

@@ -17,9 +17,9 @@ from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine.programs import OutOfMemory
 from jaxstudies.errors import DirectoryError
 from jaxstudies.networks.mnist import DataError
-from jaxstudies.output import owned, plotting, portrait, table
+from jaxstudies.output import owned, plotting, portrait, stored
 from jaxstudies.output.files import writing
-from jaxstudies.output.table import UnreadableRuns
+from jaxstudies.output.stored import UnreadableRuns
 from jaxstudies.output.words import words
 from jaxstudies.replays import Replay, replay
 from jaxstudies.selection import have_label
@@ -62,11 +62,11 @@ def draw(options: Options, replayed: Replay) -> Path | None:
     """Draw a run among those of its setting; return the figure's path, None where there is nothing to draw."""
     path = options.directory / owned.RUNS
     # Few rows at a time: arrays of all settings need not fit into memory.
-    runs = pd.concat([_of_setting(block, replayed.setting) for block in table.read_blocks(path)], ignore_index=True)
+    runs = pd.concat([_of_setting(block, replayed.setting) for block in stored.read_blocks(path)], ignore_index=True)
     plotting.use_style()
     labels = [f"{words(name)} {words(value)}" for name, value in replayed.setting.items()]
     title = textwrap.fill(", ".join([f"seed {replayed.seed}", *labels]), 70)
-    figure = portrait.draw_run(replayed.values, runs, table.axes_of(path), title)
+    figure = portrait.draw_run(replayed.values, runs, stored.axes_of(path), title)
     if figure is None:
         return None
     name = f"{owned.REPLAY}{replayed.seed}" + "".join(f"-{name}={value}" for name, value in replayed.setting.items())

@@ -16,7 +16,7 @@ from jaxstudies.errors import DirectoryError
 from jaxstudies.evidence.records import NAMES as JUDGED
 from jaxstudies.evidence.records import RUNS
 from jaxstudies.ours import OURS, temporary
-from jaxstudies.output import files, table
+from jaxstudies.output import files, stored
 
 LIST = f"{OURS}files.json"
 NAMES = (*JUDGED, "summary.csv", "times.csv")
@@ -62,8 +62,8 @@ def is_ours(directory: Path, name: str) -> bool:
     there = read(directory)
     if there is not None and (name in there.names or name != RUNS):
         return name in there.names
-    with contextlib.suppress(table.UnreadableRuns):
-        return bool(table.read_provenance(directory / RUNS))
+    with contextlib.suppress(stored.UnreadableRuns):
+        return bool(stored.read_provenance(directory / RUNS))
     return False
 
 
@@ -75,8 +75,8 @@ def check(directory: Path, names: Iterable[str]) -> None:
             what = f"{name} is there, and not of this project"
             if name == RUNS and path.is_file():
                 try:
-                    table.read_provenance(path)
-                except table.UnreadableRuns as error:
+                    stored.read_provenance(path)
+                except stored.UnreadableRuns as error:
                     what = str(error)
             raise DirectoryError(directory, f"{what}; name another directory, or move the file away")
 
