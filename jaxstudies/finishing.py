@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from jaxstudies import configs, growth, results
+from jaxstudies import configs, growth, presentation
 from jaxstudies.engine import chunks, monte_carlo
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Design
@@ -40,7 +40,7 @@ def finish(job: Job, share: Share = ALONE) -> None:
     earlier = Earlier(before["num_seeds"], functools.partial(stored.row_groups, job.earlier)) if job.earlier else None
     name = job.study.name.replace("_", " ")
     blocks, timings, stage = monte_carlo.run_design(job.task, kept, share, name, job.first_seed, earlier, shapes)
-    beside = results.frames("beside", job.study.beside(job.config, functools.partial(chunks.remember, kept)))
+    beside = presentation.frames("beside", job.study.beside(job.config, functools.partial(chunks.remember, kept)))
     stage = stage._replace(limits=job.limits)
     times, stages = times_table(*by_group(job, timings)), [stage._asdict() | {"commits": kept.commits()}]
     environment = provenance.environment() | {"commit": job.commit or None}

@@ -1,20 +1,18 @@
-"""What follows from a table of runs: the summary, verdicts, figures, the files that keep them."""
+"""What follows from a table of runs: verdicts on the study's claims, and the files that keep them."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from jaxstudies import configs
-from jaxstudies.arguments import short
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine.design import Design
 from jaxstudies.errors import StudyError
-from jaxstudies.evidence import intervals, records, registration
+from jaxstudies.evidence import records, registration
 from jaxstudies.evidence.claims import Claim, with_own_ids
 from jaxstudies.evidence.effects import write_effects
 from jaxstudies.evidence.judging import effects_of, is_of_truth_values, judge_all
@@ -22,77 +20,8 @@ from jaxstudies.evidence.verdicts import Verdict
 from jaxstudies.output import files, owned, stored
 from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.output.table import Shapes
-from jaxstudies.output.words import STATISTICS, beside_statistics
-from jaxstudies.selection import Selector, as_outcomes
+from jaxstudies.selection import Selector
 from jaxstudies.study import Results, Study
-
-if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
-    from matplotlib.figure import Figure
-
-
-def labels_of(runs: pd.DataFrame) -> list[str]:
-    """Return the columns before `seed`."""
-    return list(runs.columns[: list(runs.columns).index("seed")])
-
-
-def measures_of(runs: pd.DataFrame) -> list[str]:
-    """Return the columns behind `seed`."""
-    return list(runs.columns[list(runs.columns).index("seed") + 1 :])
-
-
-def axis_of(study: Study, runs: pd.DataFrame, measure: str) -> str | None:
-    """Return the name of a measure's axis, or None where it has none or several, or no entry along it."""
-    present = runs[measure].dropna()
-    if runs[measure].dtype != object or not len(present) or np.ndim(present.iloc[0]) != 1 or not len(present.iloc[0]):
-        return None
-    (name,) = study.AXES.get(measure, ("step",))
-    return name
-
-
-@np.errstate(all="ignore")
-def summarize(study: Study, results: Results, wrong: NonFinite | None = None) -> pd.DataFrame:
-    """Return a row per setting and measure: estimate and interval, and the runs left out.
-
-    Outcomes have Wilson's interval, numbers Student's over the finite ones. Of an array with one
-    axis the last entry is taken; those of more axes, or without entries, are left out. A measure that a setting has
-    not, as `wrong` tells, is no run that went wrong.
-    """
-    runs, measures = results.runs, measures_of(results.runs)
-    labels, columns = list(runs.columns[: -len(measures) - 1]), {}
-    for measure in measures:
-        if (column := as_outcomes(runs[measure])).dtype != object:
-            columns[measure] = column
-        elif (axis := axis_of(study, runs, measure)) is not None:
-            columns[f"{measure}, last {axis}"] = column.map(lambda array: array[-1], na_action="ignore")
-    # Numbers instead of names, since a factor may be called as a statistic.
-    keys = [runs[name].rename(i) for i, name in enumerate(labels)] or [pd.Series(0, runs.index, name=0)]
-    said = {i: beside_statistics(name) for i, name in enumerate(labels)}
-    ends, tables = ["estimate", "low", "high"], []
-    for measure, column in columns.items():
-        values = column.astype(float)
-        groups = values.where(np.isfinite(values)).groupby(keys, sort=False, dropna=False)
-        seen = groups.agg(n="count", total="sum", mean="mean", spread="std", size="size")
-        n, total, mean, spread, size = (seen[name].to_numpy() for name in seen)
-        outcome = pd.api.types.is_bool_dtype(column)
-        interval = intervals.wilson_intervals(total, n) if outcome else intervals.t_intervals(mean, spread, n)
-        odd = np.where(_lack(seen.index, len(labels), measure.partition(", last ")[0], wrong), 0, size - n)
-        seen = seen.assign(measure=measure, **dict(zip(ends, interval, strict=True)), nonfinite=odd)
-        tables.append(seen.reset_index()[[*said, *STATISTICS]].rename(columns=said))
-    if not tables:
-        return pd.DataFrame(columns=[*said.values(), *STATISTICS])
-    return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
-
-
-def _lack(settings: pd.Index, num_labels: int, measure: str, wrong: NonFinite | None) -> np.ndarray:
-    """Return which settings have not a measure."""
-    if wrong is None or measure not in {name for _, name in wrong.lacking}:
-        return np.zeros(len(settings), bool)
-
-    def told(label: object) -> str:
-        return "None" if pd.isna(label) else str(label)
-
-    keys = (key if num_labels > 1 else [key] for key in settings)
-    return np.array([(tuple(map(told, key)), measure) in wrong.lacking for key in keys])
 
 
 def claims_of(study: Study, config: Dataclass) -> list[Claim]:
@@ -127,78 +56,6 @@ def looks_of(origin: Mapping) -> list[int] | None:
     if seen == {number} and not origin.get("until_decided"):
         return None
     return sorted(n for n in seen if n <= number)
-
-
-@np.errstate(all="ignore")  # of runs that diverged the table says NaN or infinity, and no warning need
-def summary_of(study: Study, results: Results, wrong: NonFinite | None = None) -> pd.DataFrame:
-    """Return the study's summary, or the default one; raise StudyError if its own is no data frame."""
-    return _frame("summarize", study.summarize(results)) if study.summarize else summarize(study, results, wrong)
-
-
-@np.errstate(all="ignore")
-def tables_of(study: Study, results: Results) -> dict[str, pd.DataFrame]:
-    """Return the study's further tables, and what it computes beside the runs; raise StudyError if one is none."""
-    return frames("tables", study.tables(results)) | results.beside | {"times": results.times}
-
-
-def frames(name: str, tables: object) -> dict[str, pd.DataFrame]:
-    """Return what a function of a study's returns as tables by name; raise StudyError if it is none."""
-    if not isinstance(tables, Mapping):
-        raise StudyError(f"{name} returned {short(tables)}: DataFrames by name")
-    return {str(key): _frame(f"{name}, {key!r}", rows) for key, rows in tables.items()}
-
-
-def _frame(name: str, rows: object) -> pd.DataFrame:
-    if not isinstance(rows, pd.DataFrame):
-        raise StudyError(f"{name}: {short(rows)} is no DataFrame")
-    return rows
-
-
-def with_labels_apart(rows: pd.DataFrame, labels: Iterable[str], digits: int = 7) -> pd.DataFrame:
-    """Return a table with those labels in full that so many significant digits would not tell apart."""
-
-    def are_alike(levels: np.ndarray) -> bool:
-        return len({f"{level:.{digits}g}" for level in levels}) < len(levels)
-
-    floats = [name for name in labels if name in rows and pd.api.types.is_float_dtype(rows[name])]
-    alike = [name for name in floats if are_alike(rows[name].dropna().unique())]
-    return rows.assign(**{name: rows[name].astype(object) for name in alike})
-
-
-def figures_of(study: Study, results: Results, summary: pd.DataFrame | None = None) -> "dict[str, Figure]":
-    """Return the study's figures, or a default one: every measure over what varies, from the summary if it is there.
-
-    Raises:
-        StudyError: What `plot` returns is neither a figure, nor figures by name or one after another.
-    """
-    from jaxstudies.output import default_figures, plotting
-
-    if study.plot:
-        with plotting.tolerant():
-            return _by_name(study.plot(results))
-    table = summarize(study, results) if study.summarize or summary is None else summary
-    axes = {m: axis_of(study, results.runs, m) for m in measures_of(results.runs)}
-    curves = {measure: axis for measure, axis in axes.items() if axis is not None}
-    table = table[~table["measure"].str.contains(", last ")]
-    with plotting.tolerant():
-        return default_figures.draw_measures(table, results.runs, curves, study.question)
-
-
-def _by_name(drawn: object) -> "dict[str, Figure]":
-    """Return what a study has drawn as figures by name."""
-    from matplotlib.figure import Figure
-
-    if isinstance(drawn, list | tuple):
-        drawn = {f"figure_{number}": part for number, part in enumerate(drawn, 1)}
-    named = drawn if isinstance(drawn, Mapping) else {} if drawn is None else {"figure": drawn}
-    figures: dict[str, Figure] = {}
-    for name, part in named.items():
-        figure = getattr(part, "figure", part)  # axes and seaborn's grids know theirs
-        if not isinstance(figure, Figure):
-            place = f" as {name!r}" if isinstance(drawn, Mapping) else ""
-            raise StudyError(f"plot returned {short(figure)}{place}: a figure, a list of figures, or figures by name")
-        figures[str(name)] = figure
-    return figures
 
 
 MOST_TRIED = 10_000

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import PyTree
 
-from jaxstudies import arguments, finishing, growth, jobs, locks, results
+from jaxstudies import arguments, finishing, growth, jobs, locks, presentation, results
 from jaxstudies.calls import How, checked, code_of, filled_in, study_of
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import gather, monte_carlo
@@ -236,7 +236,7 @@ def keep_results(
     """Write what follows from a table beside it."""
     origin = stored.read_provenance(directory / owned.RUNS)
     times = pd.DataFrame(origin.pop("beside")["times"])
-    summary = results.summarize(study, Results(config, runs, times, {}), found)
-    tables = {"summary": results.with_labels_apart(summary, results.labels_of(runs)), "times": times}
+    summary = presentation.summarize(study, Results(config, runs, times, {}), found)
+    tables = {"summary": presentation.with_labels_apart(summary, presentation.labels_of(runs)), "times": times}
     with files.writing(directory), owned.rewriting(directory, origin["digest"], results.names(tables)):
         results.write(directory, origin, judged, tables, found, looks=results.looks_of(origin))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from reading import assert_words
 
-from jaxstudies import results, studies
+from jaxstudies import presentation, results, studies
 from jaxstudies.output import plotting
 from jaxstudies.study import load
 
@@ -89,7 +89,7 @@ def test_a_study_runs_small(name, tmp_path):
 def check_figures(study, out):
     """Check that every figure has a caption, every caption a figure, and that both say words."""
     plotting.use_style()
-    figures = results.figures_of(study, results.read(study, out)[0])
+    figures = presentation.figures_of(study, results.read(study, out)[0])
     assert set(figures) <= set(study.CAPTIONS)
     # Violins are of the activations that were run.
     assert {name for name in study.CAPTIONS if not name.startswith("violins")} <= set(figures)

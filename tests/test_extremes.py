@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from reading import texts_of
 
-from jaxstudies import finishing, locks, results, run, studies
+from jaxstudies import finishing, locks, presentation, results, run, studies
 from jaxstudies.commands import command, flags, options
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine import devices, tracing
@@ -105,10 +105,10 @@ def answer(study, finished, out):
     """Write what follows from results as the command does, warnings being errors; return verdicts and figures."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        summary = results.summary_of(study, finished)
+        summary = presentation.summary_of(study, finished)
         verdicts, _ = results.judge(study, finished, wrong := [])
-        results.tables_of(study, finished)
-        figures = results.figures_of(study, finished, summary)
+        presentation.tables_of(study, finished)
+        figures = presentation.figures_of(study, finished, summary)
         paths = plotting.save(figures, out, study.CAPTIONS)
     assert paths and all(path.stat().st_size > 2000 for path in paths)
     # Numbers are made up that no run can have, as accuracies beyond 1.
@@ -278,8 +278,8 @@ def test_a_measure_of_any_numbers_is_summed_up_and_drawn(name, tmp_path):
     study, finished = told((0.1, 0.2), {name: MEASURES[name]})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        summary = results.summary_of(study, finished)
-        plotting.save(results.figures_of(study, finished, summary), tmp_path)
+        summary = presentation.summary_of(study, finished)
+        plotting.save(presentation.figures_of(study, finished, summary), tmp_path)
     known = summary.dropna(subset=["low", "high"])
     assert (known["low"] <= known["high"]).all()
 
@@ -289,7 +289,7 @@ def test_a_name_of_any_letters_is_drawn_and_has_a_file_of_its_own(tmp_path):
     study, finished = told((0.1, 0.2), measures)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figures = results.figures_of(study, finished)
+        figures = presentation.figures_of(study, finished)
         captions = dict.fromkeys(figures, "It costs $5, and not $x_{$.")
         paths = plotting.save(figures, tmp_path, captions)
     assert {path.parent for path in paths} == {tmp_path} and set(tmp_path.iterdir()) == set(paths)
@@ -313,12 +313,12 @@ def test_a_name_of_any_letters_is_drawn_and_has_a_file_of_its_own(tmp_path):
 )
 def test_levels_that_round_to_the_same_words_stay_apart(levels, tmp_path):
     study, finished = told(levels, {"x": [1.0, 2.0, 3.0, 4.0], "curve": [np.ones(3)] * 4})
-    figures = results.figures_of(study, finished)
+    figures = presentation.figures_of(study, finished)
     ticks = [label.get_text() for label in figures["x"].axes[0].get_xticklabels()]
     assert len(set(ticks)) == len(ticks) == 2 or (len(ticks) == 2 and "" in ticks)
     (legend,) = figures["curve"].legends
     assert len({text.get_text() for text in legend.get_texts()}) == 2
-    table = results.with_labels_apart(results.summary_of(study, finished), ["rate"])
+    table = presentation.with_labels_apart(presentation.summary_of(study, finished), ["rate"])
     written = pd.read_csv(tmp_path_csv(table, tmp_path), dtype=str)
     assert written["rate"].nunique() == 2
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import toy
 
-from jaxstudies import configs, results, study
+from jaxstudies import configs, presentation, results, study
 from jaxstudies.commands import command
 from jaxstudies.engine.monte_carlo import shapes_of
 from jaxstudies.evidence.claims import Claim
@@ -72,7 +72,7 @@ def test_any_numbers_are_summarized_judged_and_drawn(tmp_path, filling, num_seed
     finished = Results(Config(), runs, pd.DataFrame(), {})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        summary = results.summary_of(odd, finished)
+        summary = presentation.summary_of(odd, finished)
         (verdict,), _ = results.judge(odd, finished)
         assert verdict.verdict in KINDS
         plotting.use_style()
@@ -82,13 +82,13 @@ def test_any_numbers_are_summarized_judged_and_drawn(tmp_path, filling, num_seed
             summary[summary["measure"] == "$\\frac"], runs, {"curve": "step", "one": "step"}, "$?"
         )
         plotting.save({f"figure {i}": figure for i, figure in enumerate(drawn.values())}, tmp_path)
-    files.write_csv(tmp_path / "summary.csv", results.with_labels_apart(summary, ["rate", "word"]))
+    files.write_csv(tmp_path / "summary.csv", presentation.with_labels_apart(summary, ["rate", "word"]))
     assert len(pd.read_csv(tmp_path / "summary.csv")[["rate", "word"]].drop_duplicates()) == 12
 
 
 def test_a_panel_without_a_finite_run_says_so(tmp_path):
     finished = Results(Config(), runs_of([np.nan], 2), pd.DataFrame(), {})
-    summary = results.summarize(ODD, finished)
+    summary = presentation.summarize(ODD, finished)
     drawn = default_figures.draw_measures(summary[summary["measure"] == "n"], finished.runs, {"curve": "step"}, "?")
     for figure in drawn.values():
         assert plotting.what_is_missing(figure.axes[0]) == "no finite run"
@@ -101,7 +101,9 @@ def test_levels_that_round_to_the_same_are_told_apart():
     assert len(set(words_apart(["a b", "a_b", "c"]))) == 3
     assert words_apart([0.001, 0.002, np.nan]) == ["0.001", "0.002", "none"]
     finished = Results(Config(), runs_of([1.0, 2.0], 2), pd.DataFrame(), {})
-    drawn = default_figures.draw_measures(results.summarize(ODD, finished)[:0], finished.runs, {"curve": "step"}, "?")
+    drawn = default_figures.draw_measures(
+        presentation.summarize(ODD, finished)[:0], finished.runs, {"curve": "step"}, "?"
+    )
     (figure,) = drawn.values()
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(set(names)) == len(names) == 7

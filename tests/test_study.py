@@ -17,6 +17,7 @@ import toy
 from annotated_types import Interval
 
 import jaxstudies
+from jaxstudies import presentation
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command
@@ -333,7 +334,7 @@ def test_a_label_may_be_none_and_an_outcome_missing(tmp_path):
 def test_the_default_summary_by_hand():
     study = make()
     results = results_of(study, num_seeds=40)
-    summary = from_table.summarize(study, results)
+    summary = presentation.summarize(study, results)
     assert list(summary) == ["rate", "steps", "name", "measure", "n", "estimate", "low", "high", "nonfinite"]
     scalars = ["named", "positive", "x"]
     assert [m for m in summary["measure"].unique() if m in scalars] == scalars
@@ -359,7 +360,7 @@ def test_runs_that_are_not_finite_are_counted_and_left_out():
         return {"x": jnp.where(draw > 1, jnp.inf, jnp.where(draw < -1, jnp.nan, rate * draw))}
 
     results = results_of(make(simulate=odd, data=lambda config: {}, AXES={}), num_seeds=60)
-    summary = from_table.summarize(make(simulate=odd), results)
+    summary = presentation.summarize(make(simulate=odd), results)
     for rate, rows in results.runs.groupby("rate"):
         finite = rows["x"][np.isfinite(rows["x"])].to_numpy(float)
         (here,) = summary[summary["rate"] == rate].itertuples()
@@ -375,7 +376,7 @@ def test_measures_that_settings_lack_have_no_estimate_there():
 
     study = make(simulate=some, data=lambda config: {}, AXES={})
     results = results_of(study, num_seeds=10)
-    summary = from_table.summarize(study, results).set_index(["name", "measure"])
+    summary = presentation.summarize(study, results).set_index(["name", "measure"])
     hits = int((results.runs["x"][:10] > 0).sum())
     numbers = ["estimate", "low", "high"]
     found = summary.loc[("a", "hit"), numbers].astype(float)
@@ -389,7 +390,7 @@ def test_measures_that_settings_lack_have_no_estimate_there():
 def test_a_design_of_one_setting_has_a_summary():
     study = make(simulate=lambda key: {"x": jax.random.normal(key)}, data=lambda config: {}, AXES={})
     results = results_of(study, num_seeds=5)
-    (row,) = from_table.summarize(study, results).itertuples()
+    (row,) = presentation.summarize(study, results).itertuples()
     assert (row.measure, row.n) == ("x", 5)
 
 
@@ -398,8 +399,8 @@ def test_own_summaries_claims_and_figures_take_the_place_of_the_default():
     own = pd.DataFrame({"a": [1]})
     study = make(summarize=lambda results: own, claims=lambda results: [claim], plot=lambda results: {})
     results = results_of(study)
-    assert from_table.summary_of(study, results) is own
-    assert from_table.figures_of(study, results) == {}
+    assert presentation.summary_of(study, results) is own
+    assert presentation.figures_of(study, results) == {}
     verdicts, effects = from_table.judge(study, results)
     assert [v.id for v in verdicts] == ["id"] and len(effects) == 6
     verdicts, _ = from_table.judge(make(CLAIMS=(claim,)), results)
@@ -408,7 +409,7 @@ def test_own_summaries_claims_and_figures_take_the_place_of_the_default():
 
 def test_the_default_figure_draws_every_measure():
     study = make()
-    figures = from_table.figures_of(study, results_of(study))
+    figures = presentation.figures_of(study, results_of(study))
     assert figures
     texts = " ".join(
         label

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from test_dying_relu import results_of
 
-from jaxstudies import configs, results
+from jaxstudies import configs, presentation, results
 from jaxstudies.commands import command
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.engine.planes import Plane, grids
@@ -294,5 +294,5 @@ def test_the_same_networks_are_trained_with_64_bits(tmp_path):
 def test_planes_without_a_boundary_are_summarized():
     study, ones = load("trainability"), [np.ones((9, 9), bool)] * 2
     of = table_of(ones, config(seeds=2))
-    assert results.summary_of(study, of)["dimension"].isna().all()
+    assert presentation.summary_of(study, of)["dimension"].isna().all()
     assert set(outcome.tables(of)) == {"scales", "known", "shares", "majorities"}

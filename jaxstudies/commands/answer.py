@@ -12,7 +12,7 @@ from typing import TypeVar
 import pandas as pd
 from matplotlib.figure import Figure
 
-from jaxstudies import portraits, results
+from jaxstudies import portraits, presentation, results
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options, usual_seeds
 from jaxstudies.errors import DirectoryError, StudyError
@@ -45,19 +45,19 @@ def report(study: Study, out: Path, options: Options) -> None:
     print(f"{study.name.replace('_', ' ')}: judging and drawing", file=sys.stderr)
     mistakes: list[str] = []
     attempt = partial(_attempt, study, mistakes)
-    summary = attempt("summarize", lambda: results.summary_of(study, finished, wrong))
-    summary = results.summarize(study, finished, wrong) if summary is None else summary
+    summary = attempt("summarize", lambda: presentation.summary_of(study, finished, wrong))
+    summary = presentation.summarize(study, finished, wrong) if summary is None else summary
     unjudged: list[StudyError] = []
     looks = results.looks_of(origin | {"until_decided": options.until_decided or origin["until_decided"]})
     judged = attempt("claims", lambda: results.judge(study, finished, unjudged, looks))
     mistakes += map(str, unjudged)
     verdicts, effects = judged or judge_all((), finished.runs.get)
-    further = attempt("tables", lambda: results.tables_of(study, finished))
+    further = attempt("tables", lambda: presentation.tables_of(study, finished))
     tables = {"summary": summary} | (further or finished.beside | {"times": finished.times})
-    labels = results.labels_of(finished.runs)
-    tables = {name: results.with_labels_apart(rows, labels) for name, rows in tables.items()}
+    labels = presentation.labels_of(finished.runs)
+    tables = {name: presentation.with_labels_apart(rows, labels) for name, rows in tables.items()}
     plotting.use_style()
-    figures = attempt("plot", lambda: results.figures_of(study, finished, summary)) or {}
+    figures = attempt("plot", lambda: presentation.figures_of(study, finished, summary)) or {}
     captions = ({} if study.plot else dict.fromkeys(figures, default_figures.DEFAULT_CAPTION)) | dict(study.CAPTIONS)
     shown = attempt("portraits", lambda: portraits.of_runs(study, finished.config, origin)) or []
     # Where there are PDFs of these runs, they are drawn again with the rest.
@@ -74,7 +74,7 @@ def report(study: Study, out: Path, options: Options) -> None:
             save = partial(_save, stem, figures[name], str(captions.get(name, "")), out, pdf)
             pictures += attempt(f"figure {name}", save) or ()
     if options.verbose:
-        print_table(results.with_labels_apart(summary, labels, 4))
+        print_table(presentation.with_labels_apart(summary, labels, 4))
     say_verdicts(verdicts, everything=options.verbose)
     if wrong.runs:
         print(nonfinite.in_words(wrong))
