@@ -137,6 +137,9 @@ def test_what_was_run_is_said(tmp_path):
     ran = page.read_section(tmp_path / "x").ran
     what = "x; 2,000 seeds from master seed 3; depths 10, 2; rate 0.1; commit c0ffee"
     assert ran == f"{what}; claims not registered before the run; number of seeds set beforehand"
+    leave(tmp_path / "own", [], file="../own.py", environment={"commit": "c0ffee"})
+    section = page.read_section(tmp_path / "own")
+    assert "commit c0ffee of jaxstudies" in section.ran and section.facts["commit"] == "c0ffee of jaxstudies"
 
 
 def test_a_study_is_linked_even_if_another_has_its_name(tmp_path):

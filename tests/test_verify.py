@@ -284,6 +284,14 @@ def test_another_region_in_the_code_is_told_from_the_runs(copy, capsys):
     assert "up: the study's code claims something else (region)" in capsys.readouterr().out
 
 
+def test_runs_of_other_code_are_told(copy, finished, capsys):
+    (copy.parent / "sums.py").write_text(STUDY.replace("jax.random.normal(key) > -2", "jax.random.normal(key) > -1"))
+    assert verify(copy, "--from-runs") == 0
+    assert "made by other code than the study has now" in capsys.readouterr().out
+    assert verify(finished, "--from-runs") == 0
+    assert "other code" not in capsys.readouterr().out
+
+
 def test_a_name_that_stands_twice_is_refused(copy, capsys):
     path = copy / "claims.json"
     path.write_text(path.read_text().replace('"format": 1', '"format": 2, "format": 1'))

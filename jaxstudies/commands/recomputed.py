@@ -12,8 +12,8 @@ from jaxstudies.evidence.records import Unverifiable
 from jaxstudies.output import owned, stored
 
 
-def differences(directory: Path) -> list[str]:
-    """Return which effects, or claims, are others when they are computed again, in lines.
+def differences(directory: Path) -> tuple[list[str], bool]:
+    """Return which effects, or claims, are others when they are computed again, and whether other code made the runs.
 
     Raises:
         Unverifiable: The table or the study's file is not there.
@@ -35,7 +35,8 @@ def differences(directory: Path) -> list[str]:
         said, now = there.pop(verdict.id, {}), json.loads(json.dumps(verdicts.to_json([verdict])))[0]
         if differ := [name for name in CLAIMED if said.get(name) != now.get(name)]:
             lines.append(f"{verdict.id}: the study's code claims something else ({', '.join(differ)})")
-    return lines + [f"{id_}: the study's code has no such claim" for id_ in there]
+    lines += [f"{id_}: the study's code has no such claim" for id_ in there]
+    return lines, (code := study.code_of(found)) is not None and code != origin["code"]
 
 
 EFFECTS = "effects computed again"

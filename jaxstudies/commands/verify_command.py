@@ -69,16 +69,17 @@ def check_reading(options: Options) -> None:
         raise UsageError(f"--reading {options.reading}: {allowed}")
 
 
-def differences(directory: Path, options: Options) -> list[str]:
-    """Return what differs in a directory, in lines."""
+def differences(directory: Path, options: Options) -> tuple[list[str], bool]:
+    """Return what differs in a directory, in lines, and whether its runs are known to be of other code."""
     found = list(records.verify(directory))
-    if options.from_runs:
-        from jaxstudies import compilation_cache  # both need JAX
-        from jaxstudies.commands import recomputed
+    if not options.from_runs:
+        return found, False
+    from jaxstudies import compilation_cache  # both need JAX
+    from jaxstudies.commands import recomputed
 
-        with compilation_cache.programs_kept():
-            found += recomputed.differences(directory)
-    return found
+    with compilation_cache.programs_kept():
+        lines, other_code = recomputed.differences(directory)
+    return found + lines, other_code
 
 
 def _mistake(error: BaseException) -> str | None:
@@ -98,7 +99,7 @@ def main(argv: list[str]) -> None:
         wrong, unverifiable = 0, []
         for directory in options.directories:
             try:
-                found = differences(directory, options)
+                found, other_code = differences(directory, options)
             except Unverifiable as error:  # the others are judged all the same
                 unverifiable.append(str(error))
                 continue
@@ -107,6 +108,8 @@ def main(argv: list[str]) -> None:
             print(f"{directory}: {f'{len(found)} differences' if found else f'{number} verdicts stand'}")
             for line in found:
                 print(f"  {line}")
+            if other_code:
+                print("  the runs were made by other code than the study has now; none is run again")
             if options.level is not None or options.margin or options.seeds is not None or options.reading:
                 say_changes(directory, options)
         if unverifiable:

@@ -32,8 +32,9 @@ class Claim:
     Numbers have 64 bits, and truth values are 1.0 and 0.0: `1 - of("learned")` is the opposite. Series are paired by
     their seeds in arithmetic. A claim is supported if the whole interval of its estimand lies in the region `holds`,
     refuted if none of it does, and else inconclusive; so it is with fewer than three values, with fewer than the
-    interval needs, and where all values are equal. The estimands are, with the interval of an n that was set
-    beforehand, and the sequence by which a claim is judged where seeds are added after a look:
+    interval needs, and where all values are equal so that the interval is a point, as that of a mean. The estimands
+    are, with the interval of an n that was set beforehand, and the sequence by which a claim is judged where seeds are
+    added after a look:
 
     - `mean`, the mean over seeds: Student's t; of values that are `near_normal` a t sequence, of those with `bounds`
       one by betting, of others none.

@@ -116,8 +116,14 @@ def what_ran(origin: dict) -> Iterator[str]:
     for name, value in origin.get("config", {}).items():
         if name not in EXECUTION and value is not None:
             yield f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
-    if commit := origin.get("environment", {}).get("commit"):
+    if commit := commit_of(origin):
         yield f"commit {commit}"
+
+
+def commit_of(origin: dict) -> str:
+    """Return the commit of the code that ran, as far as it is known: of a reader's own file that of jaxstudies is."""
+    commit = str(origin.get("environment", {}).get("commit") or "")
+    return f"{commit} of jaxstudies" if commit and origin.get("file") else commit
 
 
 def how_judged(judged: dict) -> Iterator[str]:
@@ -134,7 +140,7 @@ def facts_of(origin: dict, judged: dict) -> dict[str, str]:
     is_quick = origin.get("num_seeds", usual) < usual and not origin.get("until_decided")
     said = {
         "date": str(origin.get("date") or "")[:10],
-        "commit": str(environment.get("commit") or ""),
+        "commit": commit_of(origin),
         "seeds": f"{origin['num_seeds']:,}" if "num_seeds" in origin else "",
         "quick": f"a quick look: {usual:,} seeds are usual" if is_quick else "",
         "runs": f"{runs['rows']:,}" if "rows" in runs else "",
