@@ -6,7 +6,7 @@ finds all of them puts the run together, as if it went on with its own.
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.engine.shares import Share, Unfinished, parse_share
 from jaxstudies.engine.sockets import Peers, broadcast, wait_for_all
 from jaxstudies.errors import StudyError
+from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.estimands import ESTIMANDS
 from jaxstudies.evidence.verdicts import NO_SEQUENCE
 from jaxstudies.jobs import Job
@@ -96,7 +97,7 @@ def say_what_is_new(job: Job) -> Job:
         new = job.task.num_seeds - job.first_seed
         there = f"{job.earlier} holds {job.first_seed:,} seeds of these runs"
         print(f"{there}; {new:,} more are run" if new else f"{there} and more; none is run")
-        if new and (lacking := _without_sequence(job)):
+        if new and (lacking := _without_sequence(_claims_if_any(job))):
             print(f"what was looked at cannot decide {', '.join(lacking)}; runs of another master seed can")
     elif aside := growth.place_aside(job):
         there = growth.origin_of(job.directory / owned.RUNS)
@@ -107,12 +108,16 @@ def say_what_is_new(job: Job) -> Job:
     return job
 
 
-def _without_sequence(job: Job) -> list[str]:
-    """Return the claims that no sequence judges; none if the study's own code cannot say."""
-    try:
-        records = [claim.record() for claim in results.claims_of(job.study, job.config)]
-    except Exception:  # it is said when they are judged
-        return []
+def _claims_if_any(job: Job) -> list[Claim]:
+    """Return the claims of a job's study; none if its own code cannot say."""
+    with contextlib.suppress(Exception):  # it is said when they are judged
+        return results.claims_of(job.study, job.config)
+    return []
+
+
+def _without_sequence(claims: Iterable[Claim]) -> list[str]:
+    """Return the claims that no sequence judges."""
+    records = [claim.record() for claim in claims]
     return [record["id"] for record in records if ESTIMANDS[record["estimand"]].sequence(record) is None]
 
 
@@ -130,9 +135,9 @@ def _run_alone(job: Job, fresh: bool, report: Callable[[], None]) -> None:
 
 
 def _run_until_decided(job: Job, planned: int, most: int, report: Callable[[], None]) -> None:
-    check_has_claims(job.study, job.config, "--until-decided")
-    lacking = _without_sequence(job)
-    if len(lacking) == len(results.claims_of(job.study, job.config)):
+    claims = claims_there(job.study, job.config, "--until-decided")
+    lacking = _without_sequence(claims)
+    if len(lacking) == len(claims):
         raise UsageError(f"--until-decided: {NO_SEQUENCE} ({lacking[0]})")
     if lacking:
         print(f"without a sequence, which needs bounds or a median: {', '.join(lacking)}", file=sys.stderr)
@@ -151,8 +156,8 @@ def _run_until_decided(job: Job, planned: int, most: int, report: Callable[[], N
         report()
 
 
-def check_has_claims(study: Study, config: Dataclass, flag: str) -> None:
-    """Raise UsageError if there is nothing to be decided."""
+def claims_there(study: Study, config: Dataclass, flag: str) -> list[Claim]:
+    """Return a study's claims; raise UsageError if there is nothing to be decided."""
     try:
         listed = results.claims_of(study, config)
     except StudyError:
@@ -161,11 +166,12 @@ def check_has_claims(study: Study, config: Dataclass, flag: str) -> None:
         raise UsageError(f"{flag}: claims(config) raises {type(error).__name__}: {error}") from error
     if not listed:
         raise UsageError(f"{flag}: {study.name} has no claims")
+    return listed
 
 
 def plan(study: Study, config: Dataclass, seeds: Seeds, options: Options) -> None:
     """Print how many seeds each claim is likely to need."""
-    check_has_claims(study, config, "--plan")
+    claims_there(study, config, "--plan")
     connect(options)
     execution = _execution(study, options)
     most = most_seeds(seeds, options)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from jaxstudies import configs, jobs, results, study
+from jaxstudies import configs, jobs, study
 from jaxstudies.commands import command, endings
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.commands.launch import check_has_claims, most_seeds
+from jaxstudies.commands.launch import claims_there, most_seeds
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import registration
 from jaxstudies.output import files, owned
@@ -36,8 +36,7 @@ def register(name: str, argv: list[str]) -> Path:
     loaded = study.load(name)
     config, seeds, options = command.parse(loaded, argv)
     out = options.out or Path("results") / loaded.name
-    check_has_claims(loaded, config, name)
-    listed = results.claims_of(loaded, config)
+    listed = claims_there(loaded, config, name)
     path = out / registration.FILE
     about = {"config": jobs.without_execution(configs.to_json(config)), "seed": seeds.seed}
     most = most_seeds(seeds, options) if options.until_decided else None

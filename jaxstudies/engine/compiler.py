@@ -49,11 +49,6 @@ def _one_after_another(f: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTr
     return partial(jax.lax.map, f)
 
 
-def is_debugged() -> bool:
-    """Return whether JAX is told to stop at NaN or infinity, or to run operation by operation."""
-    return any(getattr(jax.config, name) for name in ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit"))
-
-
 def compile_block(
     simulate: Simulate,
     group: Group,
@@ -70,7 +65,7 @@ def compile_block(
     """
     traced = traced or tracing.trace(simulate, group, data)
     mesh, place = _placing(traced, group, data, size, devices)
-    if is_debugged():
+    if choice.is_debugged():
 
         def itself(key, mapped, fixed):
             return measures(simulate(key, **mapped, **fixed, **dict(group.static)))
@@ -89,7 +84,7 @@ def _placing(
     traced: Traced, group: Group, data: dict[str, PyTree], size: Size, devices: Devices
 ) -> tuple[Mesh, Callable[..., tuple]]:
     """Return the devices of a program, and what places its arguments on them."""
-    mesh = make_mesh(size, devices[:1] if traced.calls_host or is_debugged() else devices)
+    mesh = make_mesh(size, devices[:1] if traced.calls_host or choice.is_debugged() else devices)
     return mesh, partial(place_block, mesh, size, _spread(mesh, data, EVERYWHERE))
 
 

@@ -69,7 +69,7 @@ class Programs:
 
     def look_ahead(self, plans: Iterable[Plan]) -> None:
         """Begin to compile the programs of plans in threads, if there are any."""
-        if self.threads is None or compiler.is_debugged():
+        if self.threads is None or choice.is_debugged():
             return
         for plan in plans:
             program, traced = plan.program(), self.trace(plan)
@@ -95,7 +95,7 @@ class Programs:
         """
         began, program, columns, launches = time.perf_counter(), plan.program(), Columns(), []
         traced = self.trace(plan)
-        exact, compiled = traced.calls_host or compiler.is_debugged(), self.compiled.setdefault(program, {})
+        exact, compiled = traced.calls_host or choice.is_debugged(), self.compiled.setdefault(program, {})
         compiling = 0.0
         todo = [(block.setting, block.seed, block.size)]
         while todo:
@@ -150,7 +150,7 @@ def halve(size: Size, devices: Devices, error: Exception) -> Size:
 
     Whatever is no lack of memory is raised again.
     """
-    if compiler.is_debugged() or not (isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")):
+    if choice.is_debugged() or not (isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")):
         raise error
     by_seed, by_setting = make_mesh(size, devices).devices.shape
     half, least = size, Size(by_setting, by_seed)

@@ -55,7 +55,7 @@ def is_rolled(num_params: int) -> bool:
 
 
 def is_debugged() -> bool:
-    """Return whether JAX is told to run operation by operation, or to look at each number."""
+    """Return whether JAX is told to stop at NaN or infinity, or to run operation by operation."""
     return any(getattr(jax.config, f"jax_{name}") for name in ("disable_jit", "debug_nans", "debug_infs"))
 
 
