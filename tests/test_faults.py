@@ -24,7 +24,7 @@ from test_table import old_table
 
 from jaxstudies import locks
 from jaxstudies.commands import answer, command
-from jaxstudies.engine import chunks, monte_carlo, programs
+from jaxstudies.engine import chunks, compiler, monte_carlo
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.errors import DirectoryError
 from jaxstudies.evidence import records
@@ -249,7 +249,7 @@ def test_without_memory_for_one_run_the_way_out_is_named(tmp_path, monkeypatch, 
     def fail(*arguments):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.")
 
-    monkeypatch.setattr(programs, "compile_block", fail)
+    monkeypatch.setattr(compiler, "compile_block", fail)
     with pytest.raises(SystemExit) as stop:
         command.main(toy.STUDY, ["--out", str(tmp_path)])
     assert stop.value.code == 2
