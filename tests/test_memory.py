@@ -1,5 +1,7 @@
 """What needs more memory than there is runs in smaller blocks; numbers that 32 bits do not hold are refused."""
 
+from unittest import mock
+
 import jax
 import numpy as np
 import pytest
@@ -48,3 +50,22 @@ def test_there_is_some_memory_and_less_in_a_container(monkeypatch, tmp_path):
     assert memory.available() == 4_000_000
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.available() > 1e8
+
+
+def card(**stats):
+    """Stand in for an accelerator."""
+    device = mock.Mock(spec=jax.Device, platform="gpu")
+    device.memory_stats.return_value = stats or None
+    return device
+
+
+def test_an_accelerator_is_asked_what_it_has_left_before_a_program_is_run_on_it():
+    compiled = jax.jit(lambda x: jax.numpy.sort(x * x)).lower(np.ones(1000, np.float32)).compile()
+    stats = compiled.memory_analysis()
+    needs = stats.temp_size_in_bytes + stats.output_size_in_bytes
+    assert needs >= 4000
+    enough = card(bytes_limit=2 * needs, bytes_in_use=needs)
+    memory.check(compiled, [enough, card()])  # one that does not say is no limit
+    with pytest.raises(memory.TooLarge) as error:
+        memory.check(compiled, [enough, card(bytes_limit=needs, bytes_in_use=needs // 2)])
+    assert error.value.times == pytest.approx(needs / (needs - needs // 2))

@@ -73,8 +73,7 @@ def compile_block(
         block = jax.jit(partial(run_block, itself, one_by_one=traced.one_by_one))
     else:
         block, kernels = _program(traced, mesh, size, place(0, 0, 0, group))
-        if devices[0].platform == "cpu":
-            memory.check(block, mesh.devices.size)
+        memory.check(block, list(mesh.devices.flat))
         for kernel in kernels:
             choice.note(kernel)
     return lambda *arguments: jax.device_get(block(*place(*arguments)))

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -33,10 +34,24 @@ def available() -> float:
     return max(min(there), 1.0)
 
 
-def check(compiled: jax.stages.Compiled, num_devices: int) -> None:
-    """Raise TooLarge where a program for CPU devices needs more than there is on all of them together."""
+def left_on(device: jax.Device) -> float:
+    """Return the bytes of an accelerator's own memory that may still be taken, infinity where it does not say."""
+    stats = device.memory_stats() or {}
+    return max(float(stats.get("bytes_limit", math.inf)) - stats.get("bytes_in_use", 0), 1.0)
+
+
+def check(compiled: jax.stages.Compiled, devices: Sequence[jax.Device]) -> None:
+    """Raise TooLarge where a program needs more than there is: on all CPU devices together, on each accelerator.
+
+    An accelerator would say so itself, but not by how much: each smaller size would be compiled to be tried.
+    """
     stats = compiled.memory_analysis()
-    if stats is not None:
-        needed = num_devices * float(stats.temp_size_in_bytes + stats.output_size_in_bytes)
-        if needed > (there := available()):
-            raise TooLarge(needed, there)
+    if stats is None:
+        return
+    needed = float(stats.temp_size_in_bytes + stats.output_size_in_bytes)
+    if devices[0].platform == "cpu":
+        needed, there = len(devices) * needed, available()
+    else:
+        there = min(map(left_on, devices))
+    if needed > there:
+        raise TooLarge(needed, there)

@@ -36,7 +36,7 @@ RUNS_PER_CPU = 512
 """Runs per CPU core and block, so that tiny networks stay within the caches; a study of larger runs says so."""
 
 RUNS_PER_ACCELERATOR = 8192
-"""Runs per accelerator and block: a guess, not tuned on one yet."""
+"""Runs per accelerator and block, fewer where its memory does not hold them: a guess, not tuned on one yet."""
 
 AHEAD = 4
 """Programs at most that are compiled at once, and no more than there are cores."""
