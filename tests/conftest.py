@@ -1,11 +1,5 @@
 import gc
 import os
-import shutil
-import tempfile
-
-# What commands compile is kept for the tests of one run, and never where the user's is.
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    os.environ["JAXSTUDIES_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxstudies-tests-")
 
 import hypothesis
 import jax
@@ -21,6 +15,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("jaxstudies", deadline=None)
 hypothesis.settings.load_profile("jaxstudies")
 
+from jaxstudies import compilation_cache  # noqa: E402
 from jaxstudies.engine import devices  # noqa: E402
 from jaxstudies.output import plotting  # noqa: E402
 
@@ -28,6 +23,8 @@ devices.use_all_cores()
 
 # Figures have a quarter of the pixels.
 plotting.STYLE["savefig.dpi"] = 100
+
+OWN_CACHE = {"test_compilation_cache"}
 
 # What together sees every room in a minute or two on two cores: files, and single tests of longer ones.
 QUICK = {"baselines", "claims", "intervals", "main", "mnist", "provenance", "readme", "references", "study", "table"}
@@ -44,9 +41,21 @@ QUICK |= {
 }
 
 
-def pytest_unconfigure(config):
-    if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ["JAXSTUDIES_CACHE_DIR"], ignore_errors=True)
+def pytest_configure(config):
+    # What tests and their commands compile is kept where pytest keeps its own, from run to run, and never where the
+    # user's is; without `-p cacheprovider` nowhere.
+    kept = config.cache.mkdir("compiled") if config.pluginmanager.hasplugin("cacheprovider") else ""
+    os.environ[compilation_cache.VARIABLE] = str(kept)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(request):
+    """Keep the programs of a file's tests, but where it is tested how they are kept."""
+    if request.module.__name__ in OWN_CACHE:
+        yield
+        return
+    with compilation_cache.programs_kept():
+        yield
 
 
 def pytest_collection_finish(session):
