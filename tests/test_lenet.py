@@ -4,13 +4,14 @@ import subprocess
 import sys
 import time
 from functools import cache, partial
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import matplotlib.image
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pandas as pd
@@ -33,7 +34,7 @@ from jaxstudies.selection import Selector
 from jaxstudies.studies import lenet
 from jaxstudies.studies.lenet import notebook, simulation
 from jaxstudies.studies.lenet.design import ARMS, load
-from jaxstudies.studies.lenet.figures import LOOK
+from jaxstudies.studies.lenet.figures import LOOK, plot_final
 from jaxstudies.studies.lenet.papers import PAPERS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
@@ -437,10 +438,10 @@ def test_dropout_behind_the_last_batch_norm_is_held_against_it_before_and_agains
     assert verdicts["remedy.beats_none"].effect == pytest.approx(1, abs=0.1)
 
 
-def at_budgets(num_epochs, seeds=8):
+def at_budgets(num_epochs, seeds=8, arms=notebook.REPORTED):
     """Runs whose test accuracy is, in percent, 90 plus the epoch over 10, one point more with both."""
     rows = []
-    for arm, seed in product(notebook.REPORTED, range(seeds)):
+    for arm, seed in product(arms, range(seeds)):
         curve = 0.9 + 0.001 * np.arange(1, num_epochs + 1) + 0.01 * (arm == "bn_dropout") + 1e-5 * seed
         accuracy = np.broadcast_to(curve[:, None, None], (num_epochs, 2, 3))
         rows.append({"arm": arm, "seed": seed, "accuracy": accuracy, "loss": np.ones((num_epochs, 2, 3))})
@@ -464,6 +465,15 @@ def test_fewer_epochs_than_the_notebook_s_are_not_held_against_it():
     assert verdicts["own_budgets.above"] == "not tested" and verdicts["own_budgets.input_bn"] != "not tested"
     assert set(lenet.tables(few)["notebook"]["arm"]) == {"raw_bn", "bn_input"}
     assert lenet.tables(at_budgets(2)) == {} == notebook.plot(at_budgets(2), LOOK)
+
+
+def test_names_of_all_differences_do_not_overlap():
+    figure = plot_final(at_budgets(5, arms=ARMS))
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in figure.axes[1].get_yticklabels()]
+    plt.close(figure)
+    assert len(boxes) == len(lenet.claims.CONTRASTS)
+    assert all(lower.y1 < upper.y0 for upper, lower in pairwise(boxes))
 
 
 def test_dropout_elsewhere_is_an_arm_s_own():

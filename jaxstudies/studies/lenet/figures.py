@@ -153,10 +153,14 @@ def name_contrast(weights: claims.Weights) -> str:
     return "interaction of batch norm\nand dropout" if rest else f"{words(first)}\n− {words(second)}"
 
 
+def contrasts_of(runs: pd.DataFrame) -> list[claims.Weights]:
+    """Return the differences whose arms were run."""
+    return [weights for weights in claims.CONTRASTS if set(weights) <= set(runs["arm"])]
+
+
 def draw_differences(ax: Axes, results: Results, title: str) -> None:
     """Draw paired differences of final test accuracy, in points, with 95 % t intervals."""
-    arms, of = set(results.runs["arm"]), Selector(results, AXES)
-    shown = [weights for weights in claims.CONTRASTS if set(weights) <= arms]
+    of, shown = Selector(results, AXES), contrasts_of(results.runs)
     ax.set_title(title)
     if not shown:
         ax.set_axis_off()
@@ -239,7 +243,8 @@ def plot_curves(results: Results, measure: str) -> Figure:
 
 def plot_final(results: Results) -> Figure:
     """Draw final accuracies as a point per seed, and paired differences."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.8))
+    # A difference has two lines of words.
+    figure, axes = plt.subplots(1, 2, figsize=(11, max(4.8, 2.2 + 0.5 * len(contrasts_of(results.runs)))))
     draw_final(axes[0], results.runs, "each point a seed")
     draw_differences(axes[1], results, "paired by seed: mean, 95 % t interval")
     return finished(figure, results, "Test accuracy after training ({})", 2, ESTIMATORS)
@@ -265,7 +270,8 @@ def plot_units(results: Results) -> Figure:
 def plot_page(results: Results) -> Figure:
     """Draw the study on one page."""
     runs = results.runs
-    figure, axes = plt.subplots(4, 2, figsize=(8.3, 11.7), height_ratios=(1, 1, 1.3, 1))
+    more = max(0.2 * (len(contrasts_of(runs)) - 7), 0)
+    figure, axes = plt.subplots(4, 2, figsize=(8.3, 11.7 + 2.3 * more), height_ratios=(1, 1, 1.3 + more, 1))
     panels = product((("accuracy", "test"), ("loss", "validation")), ESTIMATORS)
     for ax, ((measure, split), estimator) in zip(axes[:2].flat, panels, strict=True):
         draw_curves(ax, runs, measure, split, estimator, lw=1.3)
