@@ -27,6 +27,7 @@ from jaxstudies import configs
 from jaxstudies.commands import command, main, report_command
 from jaxstudies.networks import mnist
 from jaxstudies.output import owned, page
+from jaxstudies.output.page import charts
 from jaxstudies.studies import packaged
 from jaxstudies.study import load
 
@@ -451,3 +452,11 @@ def test_a_mistake_is_one_line(script, monkeypatch, capsys, flags):
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert flags[-2 if len(flags) > 1 else 0] in line
+
+
+@pytest.mark.parametrize(("number", "drawn"), [(charts.MOST_LINES, 1), (charts.MOST_LINES + 1, 0)])
+def test_no_chart_has_more_lines_than_can_be_told_apart(tmp_path, number, drawn):
+    rows = [f"{arm},{epoch},3,0.5,0.4,0.6" for arm in range(number) for epoch in range(1, 6)]
+    text = "\n".join(["arm,epoch,n,loss,low,high", *(f"a{row}" for row in rows)])
+    (tmp_path / "summary.csv").write_text(text)
+    assert [chart.kind for chart in charts.charts_of(tmp_path)] == ["lines"] * drawn

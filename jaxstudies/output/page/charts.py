@@ -18,6 +18,8 @@ WIDTH, ROW, MAP = 720.0, 18.0, 26.0
 """Of a chart, of a row of settings, and the least height of a map's row, in its own units."""
 MOST = 1200
 """Marks of a chart, at most."""
+MOST_LINES = 40
+"""Lines of a chart, at most: among more nobody finds one again."""
 MANY = 4
 """Levels from which on numbers are an axis, and no names."""
 ENDS = ("low", "high")
@@ -95,7 +97,9 @@ def _charts_of(title: str, rows: pd.DataFrame, labels: list[str], triple: tuple[
         yield _rows(title, rows, labels, values, said)
     elif axes:
         axis = max(axes, key=lambda name: rows[name].nunique())
-        yield _lines(title, rows, axis, [name for name in labels if name != axis], values, said)
+        others = [name for name in labels if name != axis]
+        if not others or rows[others].drop_duplicates().shape[0] <= MOST_LINES:
+            yield _lines(title, rows, axis, others, values, said)
 
 
 def _is_axis(levels: pd.Series) -> bool:
