@@ -27,12 +27,12 @@ from jaxstudies.study import Results
 CAPTIONS = {
     "accuracy": "Accuracy in evaluation mode after each epoch, with batch norm's running averages (above) and with its "
     "statistics recomputed over the training set (below); means over seeds with 95 % t bands. All arms but plain and "
-    "dropout have batch norm in the hidden layers; standardized, batch norm on input and raw pixels differ only in how "
-    "the input is scaled and shifted. If batch norm undoes that, these three coincide below, whatever they do above.",
+    "those of dropout alone have batch norm in the hidden layers; standardized, batch norm on input and raw pixels "
+    "differ only in how the input is scaled and shifted. If batch norm undoes that, these three coincide below, whatever they do above.",
     "loss": "Cross-entropy in evaluation mode after each epoch, with batch norm's running averages (above) and with "
     "its statistics recomputed over the training set (below); means over seeds with 95 % t bands. All arms but plain "
-    "and dropout have batch norm in the hidden layers; standardized, batch norm on input and raw pixels differ only in "
-    "how the input is scaled and shifted. If batch norm undoes that, these three coincide below, whatever they do "
+    "and those of dropout alone have batch norm in the hidden layers; standardized, batch norm on input and raw pixels "
+    "differ only in how the input is scaled and shifted. If batch norm undoes that, these three coincide below, whatever they do "
     "above. Spikes that are above and not below come from the running averages.",
     "final": "Left, the test accuracy of each network after training, with batch norm's running averages (open) and "
     "with statistics recomputed over the training set (filled). Right, differences between arms on the same seeds: "
@@ -224,7 +224,8 @@ def finished(figure: Figure, results: Results, title: str, ncols: int, names: It
     """Give a figure a legend, and a title that names data set, networks and epochs at `{}`."""
     seeds, epochs = results.runs.groupby("arm").size().min(), len(results.runs["loss"].iloc[0])
     handles = [Line2D([], [], **{"label": words(name), "ms": 5} | LOOK[name]) for name in names]
-    figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
+    # Rows of four, if one does not hold them: the longest names of six are wider than the figure.
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols if len(handles) <= ncols else 4)
     figure.suptitle(title.format(f"{words(results.config.dataset)}, n = {seeds} seeds per arm, {epochs} epochs"))
     return figure
 
