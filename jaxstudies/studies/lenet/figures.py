@@ -28,12 +28,13 @@ CAPTIONS = {
     "accuracy": "Accuracy in evaluation mode after each epoch, with batch norm's running averages (above) and with its "
     "statistics recomputed over the training set (below); means over seeds with 95 % t bands. All arms but plain and "
     "those of dropout alone have batch norm in the hidden layers; standardized, batch norm on input and raw pixels "
-    "differ only in how the input is scaled and shifted. If batch norm undoes that, these three coincide below, whatever they do above.",
+    "differ only in how the input is scaled and shifted. If batch norm undoes that, these three coincide below, "
+    "whatever they do above.",
     "loss": "Cross-entropy in evaluation mode after each epoch, with batch norm's running averages (above) and with "
     "its statistics recomputed over the training set (below); means over seeds with 95 % t bands. All arms but plain "
     "and those of dropout alone have batch norm in the hidden layers; standardized, batch norm on input and raw pixels "
-    "differ only in how the input is scaled and shifted. If batch norm undoes that, these three coincide below, whatever they do "
-    "above. Spikes that are above and not below come from the running averages.",
+    "differ only in how the input is scaled and shifted. If batch norm undoes that, these three coincide below, "
+    "whatever they do above. Spikes that are above and not below come from the running averages.",
     "final": "Left, the test accuracy of each network after training, with batch norm's running averages (open) and "
     "with statistics recomputed over the training set (filled). Right, differences between arms on the same seeds: "
     "small points are seeds, large ones their mean with a 95 % t interval; the interaction is what both gain together "
