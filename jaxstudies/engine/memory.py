@@ -3,10 +3,11 @@
 import contextlib
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+
+from jaxstudies.engine.devices import Devices
 
 GROUP = Path("/sys/fs/cgroup")
 SYSTEM = Path("/proc/meminfo")
@@ -34,13 +35,13 @@ def available() -> float:
     return max(min(there), 1.0)
 
 
-def left_on(device: jax.Device) -> float:
-    """Return the bytes of an accelerator's own memory that may still be taken, infinity where it does not say."""
-    stats = device.memory_stats() or {}
-    return max(float(stats.get("bytes_limit", math.inf)) - stats.get("bytes_in_use", 0), 1.0)
+def left_on(accelerators: Devices) -> float:
+    """Return the bytes that may still be taken of each one's own memory, infinity where none says so."""
+    stats = [device.memory_stats() or {} for device in accelerators]
+    return max(min(float(one.get("bytes_limit", math.inf)) - one.get("bytes_in_use", 0) for one in stats), 1.0)
 
 
-def check(compiled: jax.stages.Compiled, devices: Sequence[jax.Device]) -> None:
+def check(compiled: jax.stages.Compiled, devices: Devices) -> None:
     """Raise TooLarge where a program needs more than there is: on all CPU devices together, on each accelerator.
 
     An accelerator would say so itself, but not by how much: each smaller size would be compiled to be tried.
@@ -52,6 +53,6 @@ def check(compiled: jax.stages.Compiled, devices: Sequence[jax.Device]) -> None:
     if devices[0].platform == "cpu":
         needed, there = len(devices) * needed, available()
     else:
-        there = min(map(left_on, devices))
+        there = left_on(devices)
     if needed > there:
         raise TooLarge(needed, there)
