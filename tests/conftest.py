@@ -43,7 +43,7 @@ QUICK |= {
 
 def pytest_configure(config):
     # What tests and their commands compile is kept where pytest keeps its own, from run to run, and never where the
-    # user's is; without `-p cacheprovider` nowhere.
+    # user's is; with `-p no:cacheprovider` nothing is kept.
     kept = config.cache.mkdir("compiled") if config.pluginmanager.hasplugin("cacheprovider") else ""
     os.environ[compilation_cache.VARIABLE] = str(kept)
 
