@@ -372,7 +372,7 @@ def test_a_whole_file_has_a_digest(path, tmp_path):
 READ = """
 import resource, sys
 from pathlib import Path
-from jaxstudies.output import table
+from jaxstudies.output import stored
 
 def condense(runs):
     return runs.groupby("setting", as_index=False)["count"].sum()
