@@ -11,7 +11,7 @@ from jaxstudies import configs, results
 from jaxstudies.engine import gather
 from jaxstudies.engine.design import limited
 from jaxstudies.errors import DirectoryError, OtherVersions
-from jaxstudies.jobs import Job, packed, trace, without_execution
+from jaxstudies.jobs import Job, packed, traced, without_execution
 from jaxstudies.output import files, owned, provenance, stored
 from jaxstudies.output.stored import UnreadableRuns
 
@@ -87,7 +87,7 @@ def grow(job: Job) -> Job:
     Raises:
         OtherVersions: It was written with other versions, so that it cannot grow.
     """
-    job, candidates = job._replace(shapes=job.shapes or trace(job.study, job.task)), []
+    job, candidates = traced(job), []
     for path in job.directory.glob("runs*.parquet"):
         there = origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
         if is_alike(job, there) and is_cut_so(job, path, there["num_seeds"]):

@@ -139,6 +139,11 @@ def trace(study: Study, task: Task) -> Shapes:
     return shapes
 
 
+def traced(job: Job) -> Job:
+    """Return a job that knows the shapes of what its run returns, as `trace` does."""
+    return job if job.shapes else job._replace(shapes=trace(job.study, job.task))
+
+
 def packed(limits: np.ndarray) -> tuple[tuple[int, int], ...]:
     """Return limits as `Stage.limits`; nothing if there is none."""
     if not limits.any():

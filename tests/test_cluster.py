@@ -14,6 +14,7 @@ import pytest
 import toy
 from fault_server import Run, Server
 
+from jaxstudies import jobs, locks
 from jaxstudies.commands import command
 from jaxstudies.engine import cluster
 from jaxstudies.engine.cluster import ClusterError
@@ -207,6 +208,19 @@ def test_shards_that_end_together_put_the_run_together_once(server, alone, tmp_p
     assert statuses == [0, 0, 0], outputs
     assert sum("runs.parquet, config.json" in output for output in outputs) == 1
     assert_same_runs(tmp_path, alone)
+
+
+def test_no_share_waits_until_another_has_traced(tmp_path, monkeypatch, capsys):
+    """Hundreds of programs take minutes."""
+    traced = jobs.trace
+
+    def trace(study, task):
+        with locks.hold(tmp_path / f"{locks.LOCK}.finish"):  # raises where the share holds it
+            return traced(study, task)
+
+    monkeypatch.setattr(jobs, "trace", trace)
+    command.main(toy.STUDY, [*FLAGS, "--shard", "1/2", "--out", str(tmp_path)])
+    assert "share 1/2 is done" in capsys.readouterr().out
 
 
 def test_every_chunk_is_in_one_share():

@@ -195,7 +195,11 @@ def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
     with share_held(job.directory, share):
         with locks.finishing(job.directory):
             finished = growth.is_finished(job)
-            job = job if finished else say_what_is_new(job)
+        if not finished:
+            job = jobs.traced(job)  # shares do that side by side, which may take minutes
+            with locks.finishing(job.directory):
+                finished = growth.is_finished(job)
+                job = job if finished else say_what_is_new(job)
         if not finished:
             finishing.compute_share(job, share)
         with locks.finishing(job.directory):
@@ -223,6 +227,7 @@ def _run_connected(job: Job, peers: Peers, fresh: bool, report: Callable[[], Non
             finishing.discard(job)
             wait_for_all(peers)  # nobody begins before all have removed
         elif not finished:
+            job = jobs.traced(job)  # side by side, too
             job = say_what_is_new(job) if leads else job
             job = job._replace(first_seed=broadcast(peers, job.first_seed))
         apart = False
