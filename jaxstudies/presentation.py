@@ -9,7 +9,7 @@ import pandas as pd
 from jaxstudies.arguments import short
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import intervals
-from jaxstudies.output.nonfinite import NonFinite
+from jaxstudies.output.nonfinite import NonFinite, label_text
 from jaxstudies.output.words import STATISTICS, beside_statistics
 from jaxstudies.selection import as_outcomes
 from jaxstudies.study import Results, Study
@@ -46,7 +46,7 @@ def summarize(study: Study, results: Results, wrong: NonFinite | None = None) ->
     not, as `wrong` tells, is no run that went wrong.
     """
     runs, measures = results.runs, measures_of(results.runs)
-    labels, columns = list(runs.columns[: -len(measures) - 1]), {}
+    labels, columns = labels_of(runs), {}
     for measure in measures:
         if (column := as_outcomes(runs[measure])).dtype != object:
             columns[measure] = column
@@ -75,12 +75,8 @@ def _lack(settings: pd.Index, num_labels: int, measure: str, wrong: NonFinite | 
     """Return which settings have not a measure."""
     if wrong is None or measure not in {name for _, name in wrong.lacking}:
         return np.zeros(len(settings), bool)
-
-    def told(label: object) -> str:
-        return "None" if pd.isna(label) else str(label)
-
     keys = (key if num_labels > 1 else [key] for key in settings)
-    return np.array([(tuple(map(told, key)), measure) in wrong.lacking for key in keys])
+    return np.array([(tuple(map(label_text, key)), measure) in wrong.lacking for key in keys])
 
 
 @np.errstate(all="ignore")  # of runs that diverged the table says NaN or infinity, and no warning need

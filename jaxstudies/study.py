@@ -5,6 +5,7 @@ arrays by name. Its parameters are fields of the config, arrays that `data(confi
 that is a tuple is a factor, and the design their product. Whatever else of `Study` a module defines, it says better.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -166,8 +167,28 @@ def load_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        sys.path.remove(str(path.parent.resolve()))
+        raise
     return module
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Forget in the end what studies in files brought along, so that the next one's `helper.py` is its own."""
+    paths, modules = list(sys.path), set(sys.modules)
+    try:
+        yield
+    finally:
+        folders = {Path(added) for added in sys.path if added not in paths}
+        sys.path[:] = paths
+        for name in set(sys.modules) - modules:
+            if folders & set(Path(getattr(sys.modules[name], "__file__", None) or "").parents):
+                del sys.modules[name]
+        reach.find_module.cache_clear()
 
 
 def levels_of(study: Study, config: Dataclass, data: Mapping[str, PyTree]) -> dict[str, tuple]:

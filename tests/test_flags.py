@@ -278,6 +278,38 @@ def test_every_study_writes_into_a_directory_of_its_own():
     assert len(set(NAMES)) == len(NAMES) == len({study.name for study in STUDIES})
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("depths 9, num_examples 7: too much", "--depths 9, --num-examples 7: too much"),
+        ("depths: num_examples decides", "--depths: num_examples decides"),
+        ("--depths 9: as the study's author has it", "--depths 9: as the study's author has it"),
+        ("no depths, no num_examples", "no depths, no num_examples"),
+        ("all depths: no name stands first", "all depths: no name stands first"),
+        ("depths_in_all 3: no field", "depths_in_all 3: no field"),
+    ],
+)
+def test_what_an_error_says_of_fields_is_said_of_flags(message, said):
+    config = dataclasses.make_dataclass("Config", [("depths", int, 1), ("num_examples", int, 1)])
+    assert flags.in_flags(message, config) == said
+
+
+def test_python_is_told_of_fields_and_not_of_flags():
+    for name, wrong in {
+        "depth_width": {"shapes": ("64-0",)},
+        "dying_relu": {"widths": (10**6,), "depths": (10**6,)},
+        "trainability": {"center": (1e9, 0.0)},
+        "perceptron": {"epochs": (10**6,), "num_train": (10**6,)},
+    }.items():
+        with pytest.raises(ValueError, match=next(iter(wrong))) as caught:
+            load(name).Config(**wrong)
+        assert "--" not in str(caught.value)
+
+
+def test_a_number_with_a_capital_exponent_is_no_wrong_one(tmp_path):
+    assert "--scale abc: must be a number" in refuse(toy.STUDY, ["--scale", "1E-3", "abc"], tmp_path)
+
+
 # Factors with very many levels.
 
 

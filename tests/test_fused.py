@@ -1,10 +1,15 @@
 """Laws of training in one kernel: it is XLA's to rounding, and what it cannot do it refuses by name."""
 
+import ctypes
 import json
 import shutil
 import subprocess
+import threading
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import flax.linen as nn
 import jax
@@ -23,7 +28,7 @@ from jaxstudies.fused import build, choice, coupling, loops, program
 from jaxstudies.fused.emission import is_elementwise, trace
 from jaxstudies.fused.epochs import NoKernel
 from jaxstudies.fused.fusing import trace_step
-from jaxstudies.fused.kernel import cuda_source, write
+from jaxstudies.fused.kernel import Kernel, cuda_source, write
 from jaxstudies.fused.layout import Inputs, aval_leaf
 from jaxstudies.fused.program import Refused
 from jaxstudies.networks.states import init_state
@@ -521,6 +526,28 @@ def test_one_network_and_a_debugger_have_no_fused_kernel():
     with choice.noting() as kernels:
         trained(None, line(), optax.sgd(0.1))
     assert kernels
+
+
+def test_of_threads_that_want_one_kernel_one_compiles_it(monkeypatch):
+    """XLA refuses a second one of the same name."""
+    together, loaded, registered = threading.Barrier(2), [], []
+
+    def load(name, make):
+        loaded.append(name)
+        time.sleep(0.2)
+        return types.SimpleNamespace(run=ctypes.pythonapi.PyOS_getsig)
+
+    def register(_):
+        together.wait()
+        return build.register(Mock(spec=Kernel), 1, 1, "cpu")
+
+    monkeypatch.setattr(build, "_load", load)
+    monkeypatch.setattr(build, "cpu_source", lambda kernel: "a kernel of two threads")
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", lambda name, *_, **__: registered.append(name))
+    with ThreadPoolExecutor(2) as threads:
+        names = list(threads.map(register, range(2)))
+    assert loaded == registered == names[:1] and len(set(names)) == 1
+    del build._LOADED[names[0]]
 
 
 def test_without_a_compiler_nothing_is_fused(monkeypatch):

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,27 @@ import pytest
 
 from jaxstudies import results, studies
 from jaxstudies.commands import command
+from jaxstudies.commands.endings import UsageError
 from jaxstudies.evidence import records
 from jaxstudies.study import load
 
 FIGURES = Path(__file__).parent.parent / "figures"
-SCRIPT = FIGURES.parent / "scripts" / "reference.py"
+SCRIPTS = FIGURES.parent / "scripts"
 NAMES = sorted(studies.packaged())
+
+
+def script_of(name):
+    """Return a script as a module."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+@pytest.fixture(scope="module")
+def reword():
+    return script_of("reword")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,6 +49,33 @@ def test_a_reference_comes_from_a_clean_commit(name):
 def test_its_verdicts_follow_from_its_effects_alone(name):
     """Without the table of runs, which is not committed, and without the study's code."""
     assert list(records.verify(FIGURES / name)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_of_claims_what_the_code_says(name, reword):
+    """Where runs are not kept, `scripts/reword.py` puts the words right."""
+    assert reword.reworded(FIGURES / name) == records.read(FIGURES / name)
+
+
+def test_words_are_put_right_and_what_decides_is_not(reword, tmp_path):
+    shutil.copytree(FIGURES / "rescue", tmp_path / "rescue")
+    record = records.read(tmp_path / "rescue")
+    before = json.loads(json.dumps(record))
+
+    def kept():
+        (tmp_path / "rescue" / records.CLAIMS).write_text(json.dumps(record | {"sha256": records.seal(record)}))
+
+    record["claims"][0] |= {"claim": "something else", "says": "and more", "figure": "ranking"}
+    kept()
+    assert reword.reworded(tmp_path / "rescue") == before
+    record["claims"][0]["region"] = [0.5, 1.0]
+    kept()
+    with pytest.raises(UsageError, match=f"{before['claims'][0]['id']} has another region; run the study again"):
+        reword.reworded(tmp_path / "rescue")
+    record["claims"][0] = before["claims"][0] | {"id": "rescues.prayer"}
+    kept()
+    with pytest.raises(UsageError, match="is no claim of both"):
+        reword.reworded(tmp_path / "rescue")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,10 +98,7 @@ def test_the_page_holds_every_claim_and_figure_and_is_small():
 
 
 def test_a_reference_is_run_with_the_study_s_own_flags(monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location("reference", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = script_of("reference")
     asked, own = {}, {"collapse": ("--seeds", "7"), "rescue": ()}
     for name in own:
         (tmp_path / "results" / name).mkdir(parents=True)

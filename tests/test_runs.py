@@ -635,6 +635,18 @@ def test_a_summary_has_no_row_of_what_has_no_entry_and_factors_of_any_name(tmp_p
     assert {"n (factor)", "measure (factor)", "total", "spread", "size", "std"} <= set(summary)
 
 
+def test_what_a_setting_has_not_is_no_run_that_went_wrong(tmp_path):
+    """Levels beside None are whole numbers to Arrow, and floats to pandas."""
+
+    def simulate(key, *, batch):
+        return {"x": jax.random.normal(key)} | ({"whole": jax.random.normal(key)} if batch is None else {})
+
+    jaxstudies.run({"batch": (None, 16, 32)}, simulate, num_seeds=5, directory=tmp_path)
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index(["measure", "batch"])
+    assert summary.loc["whole", "n"].tolist() == [5, 0, 0]
+    assert summary["nonfinite"].eq(0).all()
+
+
 def test_a_short_run_on_a_cpu_has_steps_and_a_chunk_size_that_is_given_stays(launched):
     jaxstudies.run({"scale": 1.0}, draw, num_seeds=1000, num_devices=1)
     assert len(launched) == 8

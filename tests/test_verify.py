@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jaxstudies import study as studies
 from jaxstudies.commands import main
 from jaxstudies.evidence import effects, records, registration, verdicts
 from jaxstudies.evidence.claims import Claim
@@ -290,6 +291,21 @@ def test_runs_of_other_code_are_told(copy, finished, capsys):
     assert "made by other code than the study has now" in capsys.readouterr().out
     assert verify(finished, "--from-runs") == 0
     assert "other code" not in capsys.readouterr().out
+
+
+def test_studies_in_two_folders_have_each_its_own_helper(tmp_path, capsys):
+    for name, at_least in (("one", "-2"), ("two", "-1")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "helper.py").write_text(f"AT_LEAST = {at_least}\n")
+        study = STUDY.replace("(key) > -2", "(key) > helper.AT_LEAST")
+        (tmp_path / name / "sums.py").write_text("import helper\n" + study)
+        with studies.apart():
+            main.main([str(tmp_path / name / "sums.py"), "--seeds", "50", "--out", str(tmp_path / name / "out")])
+    capsys.readouterr()
+    before = list(sys.path)
+    assert verify(tmp_path / "one" / "out", tmp_path / "two" / "out", "--from-runs") == 0
+    assert "other code" not in capsys.readouterr().out
+    assert sys.path == before and "helper" not in sys.modules
 
 
 def test_a_name_that_stands_twice_is_refused(copy, capsys):

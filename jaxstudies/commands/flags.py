@@ -18,13 +18,14 @@ from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 import annotated_types as at
 import tyro
 
+from jaxstudies import configs
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.configs import Dataclass
 
 LEAST, LARGEST = 1.4e-45, 3.4028234663852886e38
 """Sizes of numbers of 32 bits."""
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
-NUMBERS = {"INT": ("a whole number", r"[-+]?\d+"), "FLOAT": ("a number", r"[-+]?[\d.]+(e[-+]?\d+)?")}
+NUMBERS = {"INT": ("a whole number", r"[-+]?\d+"), "FLOAT": ("a number", configs.NUMBER)}
 
 
 def parse(flags: type, argv: list[str] | None = None, **settings: Any) -> Any:
@@ -38,10 +39,19 @@ def parse(flags: type, argv: list[str] | None = None, **settings: Any) -> Any:
         if not stop.code:
             raise
         raise UsageError(one_line(stderr.getvalue(), flags, argv or [])) from None
-    except ValueError as error:  # from a config that checks itself; it names the flag
-        raise UsageError(str(error)) from error
+    except ValueError as error:  # from a config that checks itself
+        raise UsageError(in_flags(str(error), flags)) from error
     check_values(parsed)
     return parsed
+
+
+def in_flags(message: str, *kinds: Any) -> str:
+    """Return what an error says of fields of dataclasses, which it names before its first colon, by their flags."""
+    head, colon, rest = message.partition(":")
+    names = "|".join(field.name for kind in kinds for field in dataclasses.fields(kind))
+    if not (names and colon):
+        return message
+    return re.sub(rf"(^|, )({names})\b", lambda m: f"{m[1]}--{m[2].replace('_', '-')}", head) + colon + rest
 
 
 def explained(*kinds: type) -> type:
@@ -96,7 +106,7 @@ def one_line(box: str, flags: type, argv: list[str]) -> str:
     if wrong and kind:
         number, form = NUMBERS[kind[1]]
         values = [value for flag, values in given(argv) if flag == wrong[1] for value in values]
-        bad = next((v for v in values if not re.fullmatch(form, v)), None)
+        bad = next((v for v in values if not re.fullmatch(form, v, re.IGNORECASE)), None)
         count = number_of_values(get_type_hints(flags).get(wrong[1].removeprefix("--").replace("-", "_")))
         if bad is None and count and len(values) != count:
             text = f"{wrong[1]} {' '.join(values)}: takes {count} values"

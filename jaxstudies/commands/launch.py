@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from jaxstudies import deciding, finishing, growth, jobs, locks, ours, planning, results
+from jaxstudies.commands import flags
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
@@ -54,12 +55,12 @@ def _execution(study: Study, options: Options) -> Execution:
 
 
 @contextlib.contextmanager
-def _by_flags() -> Iterator[None]:
+def _by_flags(config: Dataclass) -> Iterator[None]:
     """Say by flags what is wrong with arguments, or with a file that the study reads."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise UsageError(str(error).replace("chunk_size", "--chunk-size")) from error
+        raise UsageError(flags.in_flags(str(error), config, Options)) from error
     except OSError as error:
         raise UsageError(f"data: {error}") from error
 
@@ -70,7 +71,7 @@ def launch(
     """Run a study into a directory, or go on with it; then call `report`, if all is there."""
     peers = connect(options)
     execution = _execution(study, options)
-    with _by_flags():
+    with _by_flags(config):
         job = jobs.prepare(study, config, out, seeds.seeds, seeds.seed, execution)
     if options.shard is not None:
         _run_shard(job, parse_share(options.shard), report)
@@ -175,7 +176,7 @@ def plan(study: Study, config: Dataclass, seeds: Seeds, options: Options) -> Non
     connect(options)
     execution = _execution(study, options)
     most = most_seeds(seeds, options)
-    with _by_flags():
+    with _by_flags(config):
         made = planning.make(study, config, seeds.seeds, most, seeds.seed, execution)
     print(planning.in_words(made, most))
 

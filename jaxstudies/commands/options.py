@@ -83,9 +83,8 @@ def parse(
     """
     argv, ranges = levels.take_ranges(config, argv)
     kind = flags.explained(config, Seeds, Options)
-    if (
-        stored is None
-    ):  # there is one flag for what is true or false, which turns it over; to say the default is no harm
+    if stored is None:
+        # There is one flag for what is true or false, which turns it over; to say the default is no harm.
         argv = [word for word in argv if word not in _defaults(kind)]
     prior = {"config": (tyro.conf.FlagCreatePairsOff,)} if stored is None else {"default": kind(**stored)}
     parsed = flags.parse(kind, argv, prog=f"{name}.py", description=text, **prior)
@@ -100,7 +99,7 @@ def parse(
     try:
         chosen = filled(config)
     except ValueError as error:  # from a config that checks itself
-        raise UsageError(str(error)) from error
+        raise UsageError(flags.in_flags(str(error), config)) from error
     flags.check_values(chosen)  # the levels of ranges have not been looked at
     options = filled(Options)
     check(options)

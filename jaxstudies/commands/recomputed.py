@@ -22,9 +22,11 @@ def differences(directory: Path) -> tuple[list[str], bool]:
         origin = stored.read_provenance(directory / owned.RUNS)
         if origin["study"] == "run":
             raise Unverifiable(f"{directory}: its functions are in no file that is known")
-        found = study.load(str(directory / origin["file"]) if origin["file"] else origin["study"])
-        finished, origin = results.read(found, directory)
-        judged, now = results.judge(found, finished, looks=results.looks_of(origin))
+        with study.apart():
+            found = study.load(str(directory / origin["file"]) if origin["file"] else origin["study"])
+            finished, origin = results.read(found, directory)
+            judged, now = results.judge(found, finished, looks=results.looks_of(origin))
+            code = study.code_of(found)
     except Unverifiable:
         raise
     except Exception as error:  # of a study's file anything may be raised
@@ -36,7 +38,7 @@ def differences(directory: Path) -> tuple[list[str], bool]:
         if differ := [name for name in CLAIMED if said.get(name) != now.get(name)]:
             lines.append(f"{verdict.id}: the study's code claims something else ({', '.join(differ)})")
     lines += [f"{id_}: the study's code has no such claim" for id_ in there]
-    return lines, (code := study.code_of(found)) is not None and code != origin["code"]
+    return lines, code is not None and code != origin["code"]
 
 
 EFFECTS = "effects computed again"

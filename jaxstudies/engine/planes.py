@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from tqdm import tqdm
 
+from jaxstudies.engine import progress
 from jaxstudies.engine.design import Design, Group, Simulate
 from jaxstudies.engine.levels import as_data
 from jaxstudies.engine.monte_carlo import Execution, Task, run_design
@@ -131,7 +132,7 @@ def refine_plane(
         return np.concatenate(found)
 
     # How many points there are near the boundary is only seen as it is followed.
-    with tqdm(desc=f"{name}, points so far", total=0, unit="point", delay=1) as bar:
+    with tqdm(desc=f"{name}, points so far", total=0, unit="point", delay=1, disable=progress.is_off()) as bar:
         return refine(evaluate, plane.points, coarsest_lattice(plane.points))
 
 

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -142,8 +144,6 @@ def register(kernel: Kernel, num_inputs: int, num_outputs: int, platform: str) -
         sources = [CUDA_FLAGS, cuda_source(kernel), launcher_source(num_inputs, num_outputs, b"")]
     made_from = "\n".join([target, *compiler(), CXX_FLAGS, *sources])
     name = "jaxstudies_" + hashlib.sha256(made_from.encode()).hexdigest()[:32]
-    if name in _LOADED:
-        return name
 
     def make(directory: Path) -> Path:
         source = cpu_source(kernel)
@@ -152,13 +152,20 @@ def register(kernel: Kernel, num_inputs: int, num_outputs: int, platform: str) -
             source = launcher_source(num_inputs, num_outputs, image)
         return compile_cpp(source, directory)
 
-    try:
-        library = compilation_cache.kernel(name, make, lambda path: ctypes.CDLL(str(path)))
-    except OSError as error:  # the disk is full, say, or nothing there may be run
-        raise NoCompiler(f"a kernel cannot be kept in {tempfile.gettempdir()} ({error.strerror or error})") from error
-    jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(library.run), platform="CUDA" if platform == "cuda" else "cpu")
-    _LOADED[name] = library
+    with _LOADING.setdefault(name, threading.Lock()):  # of threads that compile ahead, two may come with one kernel
+        if name not in _LOADED:
+            library, where = _load(name, make), "CUDA" if platform == "cuda" else "cpu"
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(library.run), platform=where)
+            _LOADED[name] = library
     return name
 
 
+def _load(name: str, make: Callable[[Path], Path]) -> ctypes.CDLL:
+    try:
+        return compilation_cache.kernel(name, make, lambda path: ctypes.CDLL(str(path)))
+    except OSError as error:  # the disk is full, say, or nothing there may be run
+        raise NoCompiler(f"a kernel cannot be kept in {tempfile.gettempdir()} ({error.strerror or error})") from error
+
+
 _LOADED: dict[str, ctypes.CDLL] = {}
+_LOADING: dict[str, threading.Lock] = {}

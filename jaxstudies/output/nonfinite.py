@@ -55,7 +55,14 @@ def _texts(rows: pa.Table, labels: list[str], among: np.ndarray) -> list[tuple[s
     if not labels:
         return [()] * int(among.sum())
     chosen = rows.select(labels).filter(pa.array(among))
-    return list(zip(*(map(str, column.to_pylist()) for column in chosen.columns), strict=True))
+    return list(zip(*(map(label_text, column.to_pylist()) for column in chosen.columns), strict=True))
+
+
+def label_text(label: object) -> str:
+    """Return a label as text, the same as Arrow has it and as pandas, whose whole numbers beside None are floats."""
+    if label is None or label != label:
+        return "None"
+    return str(int(label) if isinstance(label, float) and label.is_integer() and abs(label) < 2**53 else label)
 
 
 def _rows(column: pa.Array) -> np.ndarray:

@@ -5,8 +5,8 @@ from itertools import product
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from jaxstudies.engine import progress
 from jaxstudies.networks import baselines
 from jaxstudies.studies.depth_width.config import Config
 from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, rmse, splits_of
@@ -27,8 +27,7 @@ def fit_baselines(config: Config, remember: Remember) -> pd.DataFrame:
     `test_rmse_error` is the standard error of the test error over the test points.
     """
     listed = list(product(range(min(config.seeds, FITTED)), baselines.REGRESSORS))
-    bar = tqdm(listed, desc="baselines", unit="baseline", delay=1)
-    rows = [fit_baseline(config, seed, name, remember) for seed, name in bar]
+    rows = [fit_baseline(config, seed, name, remember) for seed, name in progress.counted(listed, "baselines")]
     rows.append({"part": "floor", "shape": "floor", "test_rmse": config.noise_variance**0.5, "seed": 0})
     same = {"recipe": "baseline", "nonfinite": False, "depth": 0, "hidden_units": 0, "parameters": 0}
     return pd.DataFrame(rows).assign(**same)

@@ -66,7 +66,7 @@ class Config:
         numbers = (features + max(map(sum, shapes))) * min(how.values())
         check_size(numbers, shapes=" ".join(self.shapes), num_features=self.num_features, **how)
         if self.raw and self.sgd_rates != Config.sgd_rates:
-            raise ValueError("--sgd-rates: --raw trains at the notebook's own rates; leave one out")
+            raise ValueError("sgd_rates: raw trains at the notebook's own rates; leave one out")
 
     @property
     def modern_budget(self) -> int:

@@ -27,8 +27,8 @@ def choose_shapes(names: tuple[str, ...]) -> tuple[Shape, ...]:
         widths = tuple(int(w) if w.isascii() and w.isdigit() else 0 for w in name.split("-"))
         if not 1 <= len(widths) <= 10 or not all(1 <= w <= 10_000 for w in widths):
             accepted = "paper, notebook, all, or one to ten widths from 1 to 10000 such as 64-64"
-            raise ValueError(f"--shapes {name}: must be {accepted}")
+            raise ValueError(f"shapes {name}: must be {accepted}")
         chosen[widths] = None
     if not chosen:
-        raise ValueError("--shapes: at least one shape is needed")
+        raise ValueError("shapes: at least one shape is needed")
     return tuple(chosen)

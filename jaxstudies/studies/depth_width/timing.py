@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import optax
 import pandas as pd
-from tqdm import tqdm
 
+from jaxstudies.engine import progress
 from jaxstudies.networks.batches import epoch_batches
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.states import TrainState
@@ -44,7 +44,7 @@ def time_alone(config: Config, remember: Remember) -> pd.DataFrame:
     train, listed = problem_of(config, 0).train, networks(config)
 
     def compute() -> Columns:
-        bar = tqdm(listed, desc="networks to be timed alone, compiled", unit="network", delay=1)
+        bar = progress.counted(listed, "networks to be timed alone, compiled")
         calls = [shuffling_call(train, config.batch_size), *(training_call(config, n, train) for n in bar)]
         seconds = np.array([[seconds_of(call) for call in calls] for _ in range(REPEATS)])
         # Shuffling is the same for every network.

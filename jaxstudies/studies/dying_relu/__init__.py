@@ -1,9 +1,9 @@
 """Dying ReLU: how often does a deep, narrow network collapse to a constant?
 
 Lu, Shin, Su and Karniadakis (arXiv 1903.06733) report that over 90 % of ReLU networks with ten
-layers of two units end as constants. The study trains thousands of them, each on data of its own,
-counts the collapsed ones before and after training under several rules, and pairs ReLU with Leaky
-ReLU on the same seeds.
+layers of two units, the last of them the output, end as constants. The study trains thousands with
+ten hidden ones, each on data of its own, counts the collapsed ones before and after training under
+several rules, and pairs ReLU with Leaky ReLU on the same seeds.
 """
 
 from jaxstudies.studies.dying_relu.claims import claims

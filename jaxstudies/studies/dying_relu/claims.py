@@ -121,7 +121,7 @@ def lower_claims(study: dict) -> list[Claim]:
 def constant_claims(config: Config, long: dict) -> list[Claim]:
     """Return the claims on what a collapsed network outputs, after a budget in which a constant arrives."""
     says = "a collapsed network outputs the mean of the target under MSE, its median under MAE"
-    of_dead = partial(Claim, source=COLLAPSE, estimand="median", selection=SELECTION, says=says, figure="functions")
+    of_dead = partial(Claim, source=COLLAPSE, estimand="median", selection=SELECTION, says=says)
     text, unit = "a collapsed network outputs the target's mean", "sd of the target"
     at_mean = of_dead(
         "constant_is_mean.long",

@@ -53,7 +53,7 @@ class Config:
 
     def __post_init__(self):
         if self.map:
-            raise ValueError("--map: the map is a study of its own, run scripts/born_dead.py")
+            raise ValueError("map: the map is a study of its own, run scripts/born_dead.py")
         depth, width = max(self.depths), max(self.widths)
         how = {"num_examples": self.num_examples, "batch_size": self.batch_size}
         budgets = {"epochs": self.epochs, "long_epochs": self.long_epochs}

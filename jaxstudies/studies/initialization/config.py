@@ -57,7 +57,7 @@ class Config:
 
     def __post_init__(self):
         if self.phase:
-            raise ValueError("--phase: the diagram is a study of its own, run scripts/order_chaos.py")
+            raise ValueError("phase: the diagram is a study of its own, run scripts/order_chaos.py")
         batch = min(self.batch_size, MOST_IMAGES) if self.epochs else 1
         size = network_size(self.depth, self.width, batch)
         check_size(size, depth=self.depth, width=self.width, batch_size=self.batch_size)

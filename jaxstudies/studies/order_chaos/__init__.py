@@ -1,9 +1,10 @@
 """Where do gradients vanish, and where do they explode, over sigma_w and sigma_b?
 
 The order-chaos diagram: variances and gradients of deep networks against mean field. Where chi, the
-factor of squared gradients per layer, is below 1, gradients vanish and inputs are drawn together
-(order); above 1 they explode and inputs are driven apart (chaos). Signals survive near the line
-between (Poole et al. 2016; Schoenholz et al. 2017, arXiv 1611.01232).
+factor of squared gradients per layer, is below 1, gradients vanish (order); above 1 they explode
+(chaos). By theory inputs are drawn together in the one and, with tanh and sigmoid, driven apart in
+the other, and signals survive near the line between (Poole et al. 2016; Schoenholz et al. 2017,
+arXiv 1611.01232).
 """
 
 from jaxstudies.studies.order_chaos.claims import POPULATION, claims

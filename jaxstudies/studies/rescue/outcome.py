@@ -56,7 +56,7 @@ def claims(config: Config) -> list[Claim]:
     return [
         over(
             f"rescues.{name}",
-            f"{words(name)} rescues networks",
+            f"more networks learn with {words(name)} than without a remedy",
             partial(rescues, remedy=name),
             method=how,
             readings={rule: partial(rescues, remedy=name, rescued=rescued) for rule, rescued in READINGS.items()},

@@ -16,7 +16,7 @@ ConditionName = Literal["tanh", "relu", "identity", "minibatch", "single", "offs
 class Condition(NamedTuple):
     """What is trained; where `across` is no rates, both layers have that upwards."""
 
-    center: tuple[float, float]  # of the plane, on the boundary of the first network, as decimal logarithms
+    center: tuple[float, float]  # of the plane, at the boundary of the first network, as decimal logarithms
     activation: str = "tanh"
     num_examples: int = WIDTH**2 + WIDTH  # as many as there are weights
     batch_size: int | None = None
@@ -70,4 +70,4 @@ class Config:
     def __post_init__(self):
         for value in self.center or ():
             if not abs(value) + max(self.span, self.span_of_all) / 2 <= DECADES:
-                raise ValueError(f"--center {value}: no point of a plane may be beyond {DECADES} decades either way")
+                raise ValueError(f"center {value}: no point of a plane may be beyond {DECADES} decades either way")

@@ -36,7 +36,7 @@ def settings(config: Config) -> Design:
         for name in config.conditions:
             arguments = {"condition": CONDITIONS[name], "steps": config.steps}
             for part, plane in parts(config, name).items():
-                plane.check(f"--span-of-all {config.span_of_all}" if part == ALL else f"--span {config.span} ({part})")
+                plane.check(f"span_of_all {config.span_of_all}" if part == ALL else f"span {config.span} ({part})")
                 columns = {label: 10.0**exponent for label, exponent in zip("xy", plane.by_tiles(), strict=True)}
                 yield Points({"condition": name, "part": part}, columns, arguments, None if part == ALL else 1)
 
