@@ -1,6 +1,7 @@
 """Seeds flow until claims are decided: verdicts are those of sequences, and nothing is run twice or lost."""
 
 import json
+import shutil
 import textwrap
 
 import jax
@@ -94,9 +95,18 @@ def test_seeds_flow_until_each_claim_is_decided_and_what_is_decided_stops(coins,
     assert f"{looks[-1]:,} seeds: 2 decided\n" in said
 
 
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory):
+    """Return where a run was decided, for tests that go on from a copy of it."""
+    here = tmp_path_factory.mktemp("decided")
+    (here / "coins.py").write_text(textwrap.dedent(COINS))
+    main.main([str(here / "coins.py"), "--out", str(here / "out"), *UNTIL])
+    return here / "out"
+
+
 @pytest.mark.slow
-def test_rows_are_those_of_a_run_in_one_go_and_replay(coins):
-    run(*UNTIL)
+def test_rows_are_those_of_a_run_in_one_go_and_replay(coins, decided):
+    shutil.copytree(decided, coins / "out")
     run("--seeds", str(left(coins / "out")["rule"]["looks"][-1]), out="whole")
     parts, whole = (pd.read_parquet(coins / name / "runs.parquet") for name in ("out", "whole"))
     both = parts.merge(whole, on=["p", "sides", "seed"], suffixes=("", "_whole"))
@@ -111,8 +121,8 @@ def test_rows_are_those_of_a_run_in_one_go_and_replay(coins):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_stopped_goes_on_to_the_same_verdicts(coins, monkeypatch):
-    run(*UNTIL, out="whole")
+def test_a_run_that_was_stopped_goes_on_to_the_same_verdicts(coins, decided, monkeypatch):
+    shutil.copytree(decided, coins / "whole")
     finish, calls = finishing.finish, []
 
     def stopped_once(job, *more):
@@ -148,8 +158,8 @@ def test_more_seeds_after_a_look_are_judged_by_sequences(coins):
 
 
 @pytest.mark.slow
-def test_what_had_stopped_is_looked_at_for_good(coins):
-    run(*UNTIL)
+def test_what_had_stopped_is_looked_at_for_good(coins, decided):
+    shutil.copytree(decided, coins / "out")
     looks = left(coins / "out")["rule"]["looks"]
     run("--seeds", "60")  # of all settings, which is another table
     assert left(coins / "out")["rule"] == {"name": "sequence", "looks": [50, 60]}

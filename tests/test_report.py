@@ -66,8 +66,14 @@ def sections():
     return [page.read_section(directory) for directory in left]
 
 
-def test_every_claim_stands_in_one_row_that_its_study_links_to(sections):
-    text = unescape(page.page(sections))
+@pytest.fixture(scope="module")
+def whole(sections):
+    """Return the page of all references."""
+    return page.page(sections, place=ROOT)
+
+
+def test_every_claim_stands_in_one_row_that_its_study_links_to(sections, whole):
+    text = unescape(whole)
     claims = [verdict for section in sections for verdict in section.verdicts]
     assert len(claims) > 20
     rows = re.findall(r'<tr id="([^"]+)" data-study', text)
@@ -83,8 +89,8 @@ def kinds(text):
     return re.findall(r'<tr id="[^"]+" data-study="\d+" data-claim="\d+" data-verdict="([^"]+)"', text)
 
 
-def test_images_are_inside_and_nothing_is_fetched(sections):
-    text = page.page(sections, place=ROOT)
+def test_images_are_inside_and_nothing_is_fetched(sections, whole):
+    text = whole
     sources = re.findall(r'<img [^>]*?src="([^"]*)"', text)
     assert len(sources) == sum(len(section.figures) for section in sections) > 20
     for source in sources:
@@ -99,8 +105,8 @@ def test_images_are_inside_and_nothing_is_fetched(sections):
     assert sum(link.endswith(".png") for link in links) == len(sources)
 
 
-def test_nothing_but_the_page_s_own_script_may_run_and_nothing_may_be_asked_for(sections):
-    text = page.page(sections)
+def test_nothing_but_the_page_s_own_script_may_run_and_nothing_may_be_asked_for(whole):
+    text = whole
     (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
     rules = dict(rule.split(" ", 1) for rule in unescape(policy).split("; "))
     (script,), (style,) = (

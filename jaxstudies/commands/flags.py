@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import functools
 import inspect
 import io
 import math
@@ -54,6 +55,7 @@ def in_flags(message: str, *kinds: Any) -> str:
     return re.sub(rf"(^|, )({names})\b", lambda m: f"{m[1]}--{m[2].replace('_', '-')}", head) + colon + rest
 
 
+@functools.cache
 def explained(*kinds: type) -> type:
     """Return a dataclass with the fields of several, explained better in its help.
 

@@ -29,14 +29,50 @@ class Source(NamedTuple):
     """Modules from which everything is imported."""
 
 
+class Part(NamedTuple):
+    """What the statements of a name say."""
+
+    texts: list[str]
+    names: list[str]
+    """All that are mentioned."""
+    imported: list[str]
+    """Dotted names that the name may stand for, and those that are mentioned."""
+    alone: list[tuple[str, str]]
+    """Names that go somewhere as values, or are called, each with what it stands for if it is an import's."""
+
+
+Modified = tuple[int, int]
+"""When a file was changed, and how long it is."""
+
+
+def _modified(path: Path) -> Modified:
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size
+
+
 def read_source(name: str, path: Path) -> Source:
     """Parse a module's file, again where it was edited; comments and docstrings are left out."""
-    about = path.stat()
-    return _parsed(name, path, (about.st_mtime_ns, about.st_size))
+    return _parsed(name, path, _modified(path))
+
+
+@lru_cache(10_000)
+def _part(module: str, path: Path, name: str, modified: Modified) -> Part:
+    source = _parsed(module, path, modified)
+    statements = source.statements.get(name, [])
+    nodes = [node for statement in statements for node in ast.walk(statement)]
+    heads = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    names = {node.id: None for node in nodes if isinstance(node, ast.Name)}
+    alone = {node.id: None for node in nodes if isinstance(node, ast.Name) and id(node) not in heads}
+    return Part(
+        [ast.unparse(statement) for statement in statements],
+        list(names),
+        list(dict.fromkeys(_imported(source, name, nodes))),
+        [(name, source.imports.get(name, "")) for name in alone],
+    )
 
 
 @lru_cache(1000)
-def _parsed(name: str, path: Path, modified: tuple[int, int]) -> Source:
+def _parsed(name: str, path: Path, modified: Modified) -> Source:
     tree = ast.parse(path.read_bytes())
     source = Source({}, {}, [])
     around = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
@@ -112,16 +148,14 @@ def reachable_code(roots: Iterable[Place]) -> str | None:
             module, path, name = todo.pop()
             if (path, name) in seen:
                 continue
-            source = read_source(module, path)
-            statements = source.statements.get(name, [])
-            seen[path, name] = [ast.unparse(statement) for statement in statements]
-            nodes = [node for statement in statements for node in ast.walk(statement)]
-            todo += [(module, path, node.id) for node in nodes if isinstance(node, ast.Name)]
-            for dotted in _imported(source, name, nodes):
+            part = _part(module, path, name, _modified(path))
+            seen[path, name] = part.texts
+            todo += [(module, path, mentioned) for mentioned in part.names]
+            for dotted in part.imported:
                 owner, _, attribute = dotted.rpartition(".")
                 if owner and (file := find_module(owner)):
                     todo.append((owner, file, attribute))
-            for other, file in _whole(source, module, path, nodes):
+            for other, file in _whole(part, module, path):
                 todo += [(other, file, defined) for defined in read_source(other, file).statements]
     except (OSError, SyntaxError):
         return None
@@ -134,17 +168,12 @@ LOOKUPS = {"globals", "locals", "vars", "eval", "exec", "__import__"}
 """What finds by text what neither a statement nor an instruction mentions."""
 
 
-def _whole(source: Source, module: str, path: Path, nodes: Iterable[ast.AST]) -> Iterator[tuple[str, Path]]:
+def _whole(part: Part, module: str, path: Path) -> Iterator[tuple[str, Path]]:
     """Yield the user's modules any part of which statements may reach: they go somewhere as values, or are searched."""
-    nodes = list(nodes)
-    heads = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
-    for node in nodes:
-        if not isinstance(node, ast.Name) or id(node) in heads:
-            continue
-        dotted = source.imports.get(node.id, "")
+    for name, dotted in part.alone:
         if dotted and (file := find_module(dotted)) and not is_ours(file):
             yield dotted, file
-        if node.id in LOOKUPS and not is_ours(path):
+        if name in LOOKUPS and not is_ours(path):
             yield module, path
 
 
