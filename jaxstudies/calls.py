@@ -12,6 +12,7 @@ from jaxstudies import arguments
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine.design import Simulate
 from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.output import owned
 from jaxstudies.study import Study, levels_of
 
 
@@ -81,7 +82,7 @@ def study_of(
         raise TypeError(f"data: simulate does not take {', '.join(left)}")
     if isinstance(config, Mapping) and (twice := sorted(fields & set(data))):
         raise ValueError(f"data: {', '.join(twice)} is in the config, too")
-    return Study("run", "", None, "", type(filled), simulate, lambda config: dict(data), AXES=axes or {})
+    return Study(owned.OF_FUNCTIONS, "", None, "", type(filled), simulate, lambda config: dict(data), AXES=axes or {})
 
 
 def code_of(study: Study, config: Dataclass) -> list[object]:

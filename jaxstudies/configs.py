@@ -14,9 +14,16 @@ class Dataclass(Protocol):
     __dataclass_fields__: ClassVar[dict]
 
 
+EXECUTION = ("seeds", "seed")
+"""Fields that belong to the command line and to `run`: in a config they set the default."""
 NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"
 RANGE = re.compile(rf"({NUMBER}):({NUMBER}):(\d+)(:log)?", re.IGNORECASE)
 MOST = 10**8
+
+
+def without_execution(config: Mapping[str, object]) -> dict[str, object]:
+    """Return a config, as JSON has it, without what belongs to the command line and to `run`."""
+    return {name: value for name, value in config.items() if name not in EXECUTION}
 
 
 class Levels(tuple):

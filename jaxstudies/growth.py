@@ -3,15 +3,18 @@
 import itertools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from jaxstudies import configs, results
+from jaxstudies import configs
+from jaxstudies.configs import without_execution
 from jaxstudies.engine import gather
 from jaxstudies.engine.design import limited
 from jaxstudies.errors import DirectoryError, OtherVersions
-from jaxstudies.jobs import Job, packed, traced, without_execution
+from jaxstudies.evidence.registration import seen_at
+from jaxstudies.jobs import Job, packed, traced
 from jaxstudies.output import files, owned, provenance, stored
 from jaxstudies.output.stored import UnreadableRuns
 
@@ -31,7 +34,7 @@ def is_finished(job: Job) -> bool:
             continue
         seen = looked_at(job)
         with files.writing(job.directory):
-            if not results.seen_at(there) >= set(seen):  # others of the same were seen while it lay aside
+            if not seen_at(there) >= set(seen):  # others of the same were seen while it lay aside
                 brought = there | {"seen": seen}
                 stored.write_runs(current, stored.row_groups(path), brought, lambda: set_aside(job))
                 aside.unlink(missing_ok=True)
@@ -51,6 +54,13 @@ def origin_of(path: Path) -> dict:
         raise DirectoryError(path.parent, f"{error}; name another directory, or move the file away") from error
     except UnreadableRuns:
         return {}
+
+
+def tables_in(directory: Path) -> Iterator[tuple[Path, dict]]:
+    """Yield the tables of a directory, the current one and those set aside, each with its provenance."""
+    for path in directory.glob("runs*.parquet"):
+        if re.fullmatch(f"runs(-{DIGEST})?", path.stem):
+            yield path, origin_of(path)
 
 
 def place_aside(job: Job) -> Path | None:
@@ -88,8 +98,7 @@ def grow(job: Job) -> Job:
         OtherVersions: It was written with other versions, so that it cannot grow.
     """
     job, candidates = traced(job), []
-    for path in job.directory.glob("runs*.parquet"):
-        there = origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
+    for path, there in tables_in(job.directory):
         if is_alike(job, there) and is_cut_so(job, path, there["num_seeds"]):
             candidates.append((there["num_seeds"], path, provenance.other_versions(there["environment"])))
     wanted = job.task.num_seeds
@@ -112,11 +121,10 @@ def looked_at(job: Job) -> list[int]:
     """Return at how many seeds runs that the job has, too, were looked at in the directory, whatever their code was."""
     seen: set[int] = set()
     here = without_execution(configs.to_json(job.config))
-    for path in job.directory.glob("runs*.parquet"):
-        there = origin_of(path) if re.fullmatch(f"runs(-{DIGEST})?", path.stem) else {}
+    for _, there in tables_in(job.directory):
         alike = all(there.get(name) == job.identity[name] for name in ("study", "seed"))
         if alike and share_settings(without_execution(there["config"]), here):
-            seen |= results.seen_at(there)
+            seen |= seen_at(there)
     return sorted(seen)
 
 

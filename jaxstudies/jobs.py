@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxstudies import configs, results
-from jaxstudies import study as studies
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import devices, monte_carlo, tracing
 from jaxstudies.engine.chunks import Chunks
@@ -20,7 +19,10 @@ from jaxstudies.engine.design import Design
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.output import provenance
 from jaxstudies.output.table import Shapes
-from jaxstudies.study import Study
+from jaxstudies.study import Study, code_of, task_of
+
+PARTS = "parts"
+"""Directory of chunks that are finished, beside the table that they become."""
 
 
 class Job(NamedTuple):
@@ -61,7 +63,7 @@ class Job(NamedTuple):
         task, chosen = self.task, devices.choose_devices(self.task.execution.num_devices)
         _, runs = task.execution.plans(task.design, task.num_seeds, self.first_seed, chosen)
         decides = [self.digest, self.first_seed, runs, len(chosen), chosen[0].device_kind]
-        return Chunks(self.directory / "parts" / provenance.digest(decides), self.commit)
+        return Chunks(self.directory / PARTS / provenance.digest(decides), self.commit)
 
 
 def prepare(
@@ -88,14 +90,14 @@ def prepare(
         TypeError: A parameter of `simulate` cannot be filled in.
         ValueError: Settings contradict one another, or there are too many chunks.
     """
-    task = studies.task_of(study, config, num_seeds, seed, execution)
+    task = task_of(study, config, num_seeds, seed, execution)
     execution.plans(task.design, num_seeds, 0, devices.choose_devices(execution.num_devices))
     identity = {
         "study": study.name,
-        "config": without_execution(configs.to_json(config)),
+        "config": configs.without_execution(configs.to_json(config)),
         "seed": seed,
         # What cannot be read cannot be told from what was there before.
-        "code": code or studies.code_of(study) or uuid.uuid4().hex,
+        "code": code or code_of(study) or uuid.uuid4().hex,
         "data": provenance.array_digest(task.data),
         "design": design_digest(task.design),
         "jax_settings": tracing.jax_settings(),
@@ -106,11 +108,6 @@ def prepare(
 def now() -> str:
     """Return the time, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def without_execution(config: dict[str, object]) -> dict[str, object]:
-    """Return a config, as JSON has it, without what belongs to the command line and to `run`."""
-    return {name: value for name, value in config.items() if name not in studies.EXECUTION}
 
 
 def design_digest(design: Design) -> str:

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from jaxtyping import PyTree
 
 from jaxstudies import arguments, configs, jobs
-from jaxstudies import study as studies
 from jaxstudies.calls import code_of, filled_in, study_of
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import compiler, devices, tracing
@@ -26,7 +25,7 @@ from jaxstudies.jobs import Job
 from jaxstudies.networks.states import TrainState
 from jaxstudies.output import live, owned, stored, table
 from jaxstudies.selection import have_label, open_labels
-from jaxstudies.study import EXECUTION, Study
+from jaxstudies.study import Study, load_from
 from jaxstudies.watching import watching
 
 
@@ -160,19 +159,19 @@ def _study_and_config(
             raise ValueError("simulate: needed with a config")
         return study_of(study, simulate, data or {}), filled_in(study)
     origin = stored.read_provenance(Path(study) / owned.RUNS)
-    if origin["study"] == "run":
+    if origin["study"] == owned.OF_FUNCTIONS:
         by_itself = "" if origin["config"] else ", or, if map_seeds wrote it, call that again"
         raise ValueError(
             f"study {study}: its functions are in no file that is known; give the config and `simulate`{by_itself}"
         )
-    found = studies.load(str(Path(study) / origin["file"]) if origin["file"] else origin["study"])
+    found = load_from(origin, Path(study))
     return found, configs.from_json(found.Config, origin["config"])
 
 
 def _check_has_settings(origin: dict, simulate: Simulate, config: Dataclass, directory: Path) -> None:
     """Raise ValueError if `map_seeds` wrote a table, which has a function and arrays, but no config."""
     by_itself = configs.to_json(config) or origin["code"] == live.object_digest([simulate])
-    if origin["study"] == "run" and not origin["config"] and by_itself:
+    if origin["study"] == owned.OF_FUNCTIONS and not origin["config"] and by_itself:
         raise ValueError(
             f"directory {directory}: its runs have no config, as those that map_seeds wrote; these are called again "
             "with map_seeds itself"
@@ -182,10 +181,10 @@ def _check_has_settings(origin: dict, simulate: Simulate, config: Dataclass, dir
 def _check_same(job: Job, origin: dict) -> None:
     """Raise ValueError if what is run now is not what the table was written of."""
     differ = [name for name in ("code", "data", "design", "jax_settings") if job.identity[name] != origin.get(name)]
-    here, there = configs.to_json(job.config), origin["config"]
+    here, there = (configs.without_execution(config) for config in (configs.to_json(job.config), origin["config"]))
     for name in {**here, **there} if differ else ():
         # Levels decide the code as well, so that a config is looked at first.
-        if name not in EXECUTION and (name not in here or name not in there or here[name] != there[name]):
+        if name not in here or name not in there or here[name] != there[name]:
             value, was = (arguments.short(c[name]) if name in c else "not there" for c in (here, there))
             raise ValueError(f"config: {name!r} is {value}, and was {was} when the table was written; give that")
     if differ:
@@ -285,6 +284,6 @@ def _alone(
         raise ValueError(
             "observe: simulate does not call jaxstudies.fit, or calls it in a function that jax.jit has traced before"
         )
-    with jax.default_matmul_precision("highest"):
+    with tracing.full_precision():
         values = jax.tree.map(np.asarray, jax.jit(run)(*arguments))
     return values, watcher.histories() if watcher else []

@@ -42,17 +42,12 @@ def judge(
     return judge_all(claims_of(study, results.config), Selector(results, study.AXES), wrong, looks)
 
 
-def seen_at(origin: Mapping) -> set[int]:
-    """Return all numbers of seeds at which the runs of a table, or others of the same in its directory, were seen."""
-    return {origin["num_seeds"], *(stage["num_seeds"] for stage in origin["stages"]), *origin.get("seen", ())}
-
-
 def looks_of(origin: Mapping) -> list[int] | None:
     """Return the numbers of seeds at which the runs of a table were looked at; None if their number was set before.
 
     A run that grew was looked at where each of its stages ended, and one that is cut from more was seen as a whole.
     """
-    number, seen = origin["num_seeds"], seen_at(origin)
+    number, seen = origin["num_seeds"], registration.seen_at(origin)
     if seen == {number} and not origin.get("until_decided"):
         return None
     return sorted(n for n in seen if n <= number)

@@ -21,7 +21,7 @@ from jaxstudies.engine import gather, monte_carlo
 from jaxstudies.engine.chunks import Memory
 from jaxstudies.engine.design import Simulate
 from jaxstudies.errors import Notice, warn
-from jaxstudies.evidence.claims import Claim
+from jaxstudies.evidence.claims import Claim, with_own_ids
 from jaxstudies.evidence.judging import judge_all
 from jaxstudies.evidence.verdicts import Verdict, sentence
 from jaxstudies.output import files, live, nonfinite, owned, stored, table
@@ -165,11 +165,7 @@ def run(
     """
     arguments.function("simulate", simulate)
     how = checked(num_seeds, seed, directory, chunk_size, num_devices, progress)
-    if not isinstance(claims, Iterable | Claim):
-        raise TypeError(f"claims: {arguments.short(claims)} is no Claim, and no list of them")
-    claims = [claims] if isinstance(claims, Claim) else list(claims)
-    if odd := [claim for claim in claims if not isinstance(claim, Claim)]:
-        raise TypeError(f"claims: {arguments.short(odd[0])} is no Claim")
+    claims = with_own_ids(claims)
     filled = filled_in(config)
     arguments.names("data", data or {})
     study = dataclasses.replace(study_of(config, simulate, data or {}, axes or {}), CLAIMS=tuple(claims))

@@ -38,9 +38,6 @@ if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
 
 __all__ = ["Claim", "Results", "Setting", "Study", "main"]
 
-EXECUTION = ("seeds", "seed")
-"""Fields that belong to the command line and to `run`: in a config they set the default."""
-
 
 class Results(NamedTuple):
     """A finished run: what a study's `summarize`, `tables` and `plot` get, and claims as `of.results`."""
@@ -157,6 +154,11 @@ def load(name: str) -> Study:
     return from_module(load_file(Path(name)))
 
 
+def load_from(origin: Mapping, directory: Path) -> Study:
+    """Return the study whose runs a directory holds, given their provenance; for what it raises see `load`."""
+    return load(str(directory / origin["file"]) if origin["file"] else origin["study"])
+
+
 def load_file(path: Path) -> ModuleType:
     """Return the module in a file, or in a folder with `__init__.py`, as Python would run it."""
     file = studies.find_file(path)
@@ -205,7 +207,7 @@ def levels_of(study: Study, config: Dataclass, data: Mapping[str, PyTree]) -> di
             raise StudyError(
                 f"simulate's parameter {name!r} is neither a field of Config nor among what data(config) returns"
             )
-    taken = [n for n in fields if n in (*before, *behind) and n not in (*data, *EXECUTION)]
+    taken = [n for n in fields if n in (*before, *behind) and n not in (*data, *configs.EXECUTION)]
     return {n: fields[n] if isinstance(fields[n], tuple) else (fields[n],) for n in taken}
 
 

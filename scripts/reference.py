@@ -20,6 +20,7 @@ with endings.explained("reference", after=""):  # Ctrl-C while they are imported
 
     from jaxstudies.commands import command, flags, report_command
     from jaxstudies.commands.endings import UsageError
+    from jaxstudies.evidence import records
     from jaxstudies.output import owned, provenance
     from jaxstudies.studies import packaged
     from jaxstudies.study import load
@@ -44,7 +45,7 @@ def is_clean(commit: str | None) -> bool:
 
 def unclean(source: Path) -> list[str]:
     """Return the commits of chunks in a directory of results after which something was changed."""
-    stages = json.loads((source / "config.json").read_text("utf-8"))["stages"]
+    stages = json.loads((source / records.CONFIG).read_text("utf-8"))["stages"]
     return [commit for stage in stages for commit in stage["commits"] or [""] if not is_clean(commit)]
 
 

@@ -79,8 +79,8 @@ def report(study: Study, out: Path, options: Options) -> None:
     if wrong.runs:
         print(nonfinite.in_words(wrong))
     print(f"\n{out}/: {', '.join([*pictures, *owned.file_names(tables, '.csv').values()])},")
-    others = ["effects.parquet", *([curves.FILE] if shown else []), "runs.parquet", "config.json"]
-    print(f"  claims.json ({how_judged(out, verdicts)}), {', '.join(others)}")
+    others = [records.EFFECTS, *([curves.FILE] if shown else []), owned.RUNS, records.CONFIG]
+    print(f"  {records.CLAIMS} ({how_judged(out, verdicts)}), {', '.join(others)}")
     if mistakes:
         raise UsageError(f"{'; '.join(mistakes)}; the rest is written, and --plots-only tries again")
 
@@ -145,4 +145,4 @@ def print_table(summary: pd.DataFrame, most: int = 40) -> None:
     if len(summary) > 1:
         print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep=""))
     if len(summary) > most:
-        print(f"... and {len(summary) - most:,} rows more in summary.csv")
+        print(f"... and {len(summary) - most:,} rows more in {owned.SUMMARY}")

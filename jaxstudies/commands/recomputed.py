@@ -20,10 +20,10 @@ def differences(directory: Path) -> tuple[list[str], bool]:
     """
     try:
         origin = stored.read_provenance(directory / owned.RUNS)
-        if origin["study"] == "run":
+        if origin["study"] == owned.OF_FUNCTIONS:
             raise Unverifiable(f"{directory}: its functions are in no file that is known")
         with study.apart():
-            found = study.load(str(directory / origin["file"]) if origin["file"] else origin["study"])
+            found = study.load_from(origin, directory)
             finished, origin = results.read(found, directory)
             judged, now = results.judge(found, finished, looks=results.looks_of(origin))
             code = study.code_of(found)

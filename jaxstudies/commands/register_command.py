@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from jaxstudies import configs, jobs, study
+from jaxstudies import configs, study
 from jaxstudies.commands import command, endings
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.launch import claims_there, most_seeds
 from jaxstudies.errors import DirectoryError, StudyError
 from jaxstudies.evidence import registration
+from jaxstudies.jobs import PARTS
 from jaxstudies.output import files, owned
 
 HELP = """usage: jaxstudies register STUDY [flags]
@@ -38,7 +39,7 @@ def register(name: str, argv: list[str]) -> Path:
     out = options.out or Path("results") / loaded.name
     listed = claims_there(loaded, config, name)
     path = out / registration.FILE
-    about = {"config": jobs.without_execution(configs.to_json(config)), "seed": seeds.seed}
+    about = {"config": configs.without_execution(configs.to_json(config)), "seed": seeds.seed}
     most = most_seeds(seeds, options) if options.until_decided else None
     about["stopping"] = {"seeds": seeds.seeds, "until_decided": options.until_decided, "max_seeds": most}
     about |= {"code": study.code_of(loaded), "claims_code": study.claims_code_of(loaded)}
@@ -51,7 +52,7 @@ def register(name: str, argv: list[str]) -> Path:
         print(f"{path}: registered already, on {found['date']}")
         return path
     owned.prepare(out, [registration.FILE])
-    if any(out.glob("runs*.parquet")) or (out / "parts").exists():
+    if any(out.glob("runs*.parquet")) or (out / PARTS).exists():
         raise UsageError(f"--out {out}: runs are there already; name another directory")
     with files.writing(out):
         owned.add(out, registration.FILE)

@@ -106,8 +106,6 @@ def forget() -> None:
 
 
 _kept = Latest(tracing.KEPT)
-FULL_PRECISION = partial(jax.default_matmul_precision, "highest")
-"""Accelerators would round the factors of matrix products to 8 or 11 bits otherwise."""
 EVERYWHERE, BY_SEED, BY_SETTING = PartitionSpec(), PartitionSpec("seeds"), PartitionSpec("settings")
 
 
@@ -137,13 +135,13 @@ def trace_block(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Trac
     specs = {"in_specs": (EVERYWHERE, BY_SEED, BY_SETTING, EVERYWHERE), "out_specs": PartitionSpec(*mesh.axis_names)}
     block = partial(run_block, traced.one, one_by_one=traced.one_by_one)
     mapped = jax.shard_map(block, mesh=mesh, check_vma=False, **specs)
-    with FULL_PRECISION():
+    with tracing.full_precision():
         return jax.jit(mapped).trace(*arguments)
 
 
 def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compiled:
     platform = mesh.devices.flat[0].platform
-    with FULL_PRECISION():
+    with tracing.full_precision():
         lowered = prng.lower(trace_block(traced, mesh, arguments), platform)
     # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
     return lowered.compile({"xla_llvm_disable_expensive_passes": True})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -70,6 +71,10 @@ class Traced(NamedTuple):
 _kept = Latest(KEPT)
 
 
+full_precision = partial(jax.default_matmul_precision, "highest")
+"""Accelerators would round the factors of matrix products to 8 or 11 bits otherwise."""
+
+
 def trace(simulate: Simulate, group: Group, data: dict[str, PyTree], identity: Hashable = None) -> Traced:
     """Trace a run of a group of settings, without running it, or return what was traced of such a one before.
 
@@ -99,8 +104,8 @@ def trace(simulate: Simulate, group: Group, data: dict[str, PyTree], identity: H
     asked = identity, likeness(group.static), data_asked, tuple(jax_settings().values())
     if identity is not None and (found := _kept.find(asked)):
         return found
-    # Traced as under jit, whatever a debugger wants; products as they are compiled, see `compiler.compile_block`.
-    with jax.disable_jit(False), jax.default_matmul_precision("highest"):
+    # Traced as under jit, whatever a debugger wants.
+    with jax.disable_jit(False), full_precision():
         graph, shapes = jax.make_jaxpr(run, return_shape=True)(*arguments)
     traced = _examined(graph, shapes)
     if identity is not None and sum(getattr(c, "nbytes", 0) for c in graph.consts) <= KEPT_BYTES:

@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jaxstudies.configs import without_execution
 from jaxstudies.evidence import claims
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.verdicts import Verdict, to_json
 
 FILE = "registered.json"
-BESIDE = "seeds", "seed"
-"""Fields of a config that are no part of what is registered as such."""
 CODE = "claims_code", "code"
 """Digests of the code that takes the effects, and of what is run."""
 
@@ -73,7 +72,7 @@ def compare(directory: Path, judged: Iterable[Verdict], code: str | None, origin
     changed = [id_ for id_, record in before.items() if any(now.get(id_, {}).get(n) != v for n, v in record.items())]
     otherwise = [
         ("registered after the runs were begun", registered["date"] > (origin.get("begun") or "")),
-        ("another config", registered["config"] != {n: v for n, v in origin["config"].items() if n not in BESIDE}),
+        ("another config", registered["config"] != without_execution(origin["config"])),
         ("another master seed", registered["seed"] != origin["seed"]),
         ("another stopping rule", not _stopped_so(registered["stopping"], origin)),
         ("other code", [registered[name] for name in CODE] != [code, origin["code"]]),
@@ -91,8 +90,12 @@ def _stopped_so(rule: Mapping, origin: Mapping) -> bool:
     """Return whether runs ended by a rule: at a number of seeds, without a look before, or when claims were decided."""
     if rule["until_decided"]:
         return origin.get("until_decided") == {name: rule[name] for name in ("seeds", "max_seeds")}
-    seen = {stage["num_seeds"] for stage in origin["stages"]} | {*origin.get("seen", ()), origin["num_seeds"]}
-    return seen == {rule["seeds"]} and len(origin["stages"]) == 1 and not origin.get("until_decided")
+    return seen_at(origin) == {rule["seeds"]} and len(origin["stages"]) == 1 and not origin.get("until_decided")
+
+
+def seen_at(origin: Mapping) -> set[int]:
+    """Return all numbers of seeds at which the runs of a table, or others of the same in its directory, were seen."""
+    return {origin["num_seeds"], *(stage["num_seeds"] for stage in origin["stages"]), *origin.get("seen", ())}
 
 
 def in_words(registered: Mapping | None) -> str:

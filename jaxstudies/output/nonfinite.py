@@ -21,7 +21,7 @@ class NonFinite(NamedTuple):
     varying: dict[str, bool]
     """Whether a label has several levels."""
     lacking: frozenset[tuple[tuple[str, ...], str]] = frozenset()
-    """Settings, as the texts of their labels, that have not a measure, with its name."""
+    """Settings, as `label_text` of their labels, that have not a measure, with its name."""
 
 
 def count(blocks: Iterable[pa.Table], padded: Iterable[str] = ()) -> NonFinite:
@@ -43,19 +43,20 @@ def count(blocks: Iterable[pa.Table], padded: Iterable[str] = ()) -> NonFinite:
             measures[name] += int(found.sum())
             anywhere |= found
         if anywhere.any():
-            settings.update(_texts(rows, labels, anywhere))
+            settings.update(tuple(map(str, setting)) for setting in _labels(rows, labels, anywhere))
         for name in (name for name in behind if rows.column(name).null_count):
-            lacking.update((setting, name) for setting in _texts(rows, labels, np.asarray(rows.column(name).is_null())))
+            there = _labels(rows, labels, np.asarray(rows.column(name).is_null()))
+            lacking.update((tuple(map(label_text, setting)), name) for setting in there)
     varying = {name: len(found) > 1 for name, found in levels.items()}
     return NonFinite(sum(settings.values()), total, dict(+measures), dict(settings), varying, frozenset(lacking))
 
 
-def _texts(rows: pa.Table, labels: list[str], among: np.ndarray) -> list[tuple[str, ...]]:
-    """Return the settings of some rows, as the texts of their labels."""
+def _labels(rows: pa.Table, labels: list[str], among: np.ndarray) -> list[tuple]:
+    """Return the labels of some rows."""
     if not labels:
         return [()] * int(among.sum())
     chosen = rows.select(labels).filter(pa.array(among))
-    return list(zip(*(map(label_text, column.to_pylist()) for column in chosen.columns), strict=True))
+    return list(zip(*(column.to_pylist() for column in chosen.columns), strict=True))
 
 
 def label_text(label: object) -> str:

@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxstudies.errors import DirectoryError
+from jaxstudies.evidence import registration
 from jaxstudies.evidence.records import NAMES as JUDGED
 from jaxstudies.evidence.records import RUNS
 from jaxstudies.ours import OURS, temporary
 from jaxstudies.output import files, stored
 
 LIST = f"{OURS}files.json"
-NAMES = (*JUDGED, "summary.csv", "times.csv")
+SUMMARY = "summary.csv"
+NAMES = (*JUDGED, SUMMARY, "times.csv")
 """Files that every run leaves."""
-LASTING = frozenset({RUNS, "registered.json"})
+LASTING = frozenset({RUNS, registration.FILE})
 """Files that follow from no table."""
+OF_FUNCTIONS = "run"
+"""Name of a study that is functions of a notebook or a program, in no file that is known."""
 REPLAY = "replay-"
 """How the names of pictures of replayed runs begin, which are drawn between two reports and outlast the second."""
 

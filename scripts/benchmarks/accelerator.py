@@ -23,7 +23,6 @@ import optax
 
 from benchmarks import on_device, timing
 from benchmarks.timing import compile_block
-from jaxstudies import study as studies
 from jaxstudies.engine.devices import choose_devices
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.fused import choice
@@ -32,6 +31,7 @@ from jaxstudies.networks.models import MLP, initializer
 from jaxstudies.networks.states import init_state
 from jaxstudies.output import files
 from jaxstudies.studies import dying_relu
+from jaxstudies.study import from_module, task_of
 from jaxstudies.training import fit
 
 Row = dict[str, Any]
@@ -136,7 +136,7 @@ def whole(scale: float) -> Iterator[Row]:
         seeds = max(int(networks * scale), 64)
         config = dying_relu.Config(seeds=10**6, activations=("relu",), epochs=epochs, long_epochs=0)
         began = time.perf_counter()
-        task = studies.task_of(studies.from_module(dying_relu), config, seeds)
+        task = task_of(from_module(dying_relu), config, seeds)
         task = task._replace(execution=Execution(seeds))
         with allowing(fused):
             run, at_once = compile_block(task, choose_devices())
@@ -162,7 +162,7 @@ def right(scale: float) -> Iterator[Row]:
 def counts(seeds: int) -> Row:
     """Return how many ReLU networks collapse, and which of the first hundred were born so."""
     config = dying_relu.Config(seeds=seeds, activations=("relu",), long_epochs=0)
-    task = studies.task_of(studies.from_module(dying_relu), config, seeds)
+    task = task_of(from_module(dying_relu), config, seeds)
     run, at_once = compile_block(task, choose_devices())
     parts = [run(start)["collapsed"][:, 0] for start in range(0, seeds, at_once)]
     collapsed = np.concatenate(parts)[:seeds]

@@ -20,7 +20,6 @@ import numpy as np
 
 from benchmarks import peers, scaling
 from jaxstudies import compilation_cache
-from jaxstudies import study as studies
 from jaxstudies.commands import options
 from jaxstudies.engine import compiler, devices, prng, tracing
 from jaxstudies.engine.blocks import Plan, Size
@@ -29,6 +28,7 @@ from jaxstudies.engine.monte_carlo import Task
 from jaxstudies.networks import convnets
 from jaxstudies.networks.batches import epoch_batches
 from jaxstudies.networks.originals import DATA_DIR_VARIABLE
+from jaxstudies.study import load, task_of
 
 Row = dict[str, Any]
 SCRIPTS = Path(__file__).parent.parent
@@ -77,9 +77,9 @@ RATES: dict[str, tuple[tuple[str, ...], tuple[Size, ...], float, str]] = {
 
 def task_and_groups(name: str, flags: tuple[str, ...]) -> tuple[Task, list[Group]]:
     """Return a study's task and a group of each of its programs."""
-    study = studies.load(name)
+    study = load(name)
     config, seeds, _ = options.parse(study.Config, name, study.text, list(flags))
-    task = studies.task_of(study, config, seeds.seeds)
+    task = task_of(study, config, seeds.seeds)
     return task, list({Plan(0, g, 0, 1, Size(1, 1), 0).program(): g for g in task.design.groups}.values())
 
 

@@ -16,7 +16,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.timing import Timed, interleave
-from jaxstudies import study as studies
 from jaxstudies.engine import monte_carlo
 from jaxstudies.engine.devices import choose_devices
 from jaxstudies.engine.monte_carlo import Execution
@@ -25,6 +24,7 @@ from jaxstudies.output import plotting
 from jaxstudies.studies import trainability
 from jaxstudies.studies.trainability.config import CONDITIONS
 from jaxstudies.studies.trainability.simulation import Params, draw, judged, network
+from jaxstudies.study import from_module, task_of
 from jaxstudies.training import fit
 
 BLOCK = 128
@@ -58,10 +58,10 @@ def plain(key: jax.Array, x: jax.Array, y: jax.Array, *, steps: int) -> dict[str
 
 def study(points: int, span: float, steps: int, simulate=None) -> Timed:
     """Ready the study, or the study with another way to train."""
-    made = studies.from_module(trainability)
+    made = from_module(trainability)
     config = trainability.Config(points=points, zooms=0, span=span, steps=steps)
     how = Execution(runs_per_device=made.RUNS_PER_DEVICE if simulate is None else BLOCK, progress=False)
-    task = studies.task_of(made, config, 1, execution=how)
+    task = task_of(made, config, 1, execution=how)
     if simulate is not None:
         groups = [group._replace(static=()) for group in task.design.groups]
         task = task._replace(

@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from benchmarks.timing import Timed, compile_block, interleave
-from jaxstudies import study as studies
 from jaxstudies.engine.devices import choose_devices
 from jaxstudies.output import plotting
 from jaxstudies.studies import dying_relu
+from jaxstudies.study import from_module, task_of
 
 
 def compile_batch(num_seeds: int, num_epochs: int, num_devices: int | None = None) -> Timed:
     """Compile the training of a batch, with everything that the study measures; it is trained block by block."""
     config = dying_relu.Config(seeds=num_seeds, activations=("relu",), epochs=num_epochs, long_epochs=0)
-    task = studies.task_of(studies.from_module(dying_relu), config, num_seeds)
+    task = task_of(from_module(dying_relu), config, num_seeds)
     run, at_once = compile_block(task, choose_devices(num_devices))
 
     def train():

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from jaxstudies.output import owned
+
 WIDTH, ROW, MAP = 720.0, 18.0, 26.0
 """Of a chart, of a row of settings, and the least height of a map's row, in its own units."""
 MOST = 1200
@@ -56,8 +58,8 @@ class Chart(NamedTuple):
 def charts_of(directory: Path | None) -> list[Chart]:
     """Return charts of the summary in a directory, none where there is none that is understood."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, IndexError, OverflowError):
-        if directory is not None and (directory / "summary.csv").is_file():
-            return list(_charts(pd.read_csv(directory / "summary.csv")))
+        if directory is not None and (directory / owned.SUMMARY).is_file():
+            return list(_charts(pd.read_csv(directory / owned.SUMMARY)))
     return []
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxstudies.evidence import records
+from jaxstudies.output import owned
 
 if TYPE_CHECKING:
     from jaxstudies.output.page.sections import Section
@@ -20,7 +21,7 @@ def command_of(origin: dict, directory: Path) -> str:
 
     The path of a study's file starts where the page is written.
     """
-    if origin["study"] == "run" or "config" not in origin:  # a function in a notebook is in no file that is known
+    if origin["study"] == owned.OF_FUNCTIONS or "config" not in origin:
         return ""
     study = os.path.relpath((directory / origin["file"]).resolve()) if origin.get("file") else origin["study"]
     config = origin["config"] | {"seeds": origin["num_seeds"], "seed": origin["seed"]}

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from jaxstudies.configs import without_execution
 from jaxstudies.evidence import records, registration
 from jaxstudies.output import curves, owned
 from jaxstudies.output.curves import Portrait
 from jaxstudies.output.page import ladders, rendering, repeating
-
-EXECUTION = ("seeds", "seed")
-"""Fields of a configuration that are said with the runs."""
 
 
 class UnreadableResults(Exception):
@@ -113,8 +111,8 @@ def what_ran(origin: dict) -> Iterator[str]:
     yield origin["study"]
     if "num_seeds" in origin:
         yield f"{origin['num_seeds']:,} seeds from master seed {origin['seed']}"
-    for name, value in origin.get("config", {}).items():
-        if name not in EXECUTION and value is not None:
+    for name, value in without_execution(origin.get("config", {})).items():  # those are said with the runs
+        if value is not None:
             yield f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
     if commit := commit_of(origin):
         yield f"commit {commit}"
