@@ -78,9 +78,7 @@ def programs_kept() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # the disk is full, say, or has no links
             own = Path(stack.enter_context(_own_directory(kept)))
-            for entry in kept.glob(ENTRY):
-                with contextlib.suppress(FileNotFoundError):  # another process has made room
-                    os.link(entry, own / entry.name)
+            _link(kept, own)
             stack.enter_context(_caching(own))
         yield
         publish()
@@ -145,6 +143,20 @@ def _own() -> Path | None:
     """Return the directory of this process, inside `programs_kept`."""
     own = Path(jax.config.jax_compilation_cache_dir or "")  # type: ignore
     return own if own.parent.name.startswith(OURS) else None
+
+
+def catch_up() -> None:
+    """Let programs that other processes have kept meanwhile be read, too."""
+    if (own := _own()) is not None:
+        with contextlib.suppress(OSError):  # the disk is full, say
+            _link(own.parent, own)
+
+
+def _link(kept: Path, own: Path) -> None:
+    """Link what is kept into the directory of this process."""
+    for entry in kept.glob(ENTRY):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):  # another process has made room; it is there
+            os.link(entry, own / entry.name)
 
 
 def publish() -> None:

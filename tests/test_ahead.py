@@ -1,5 +1,6 @@
 """Programs that are compiled in threads, ahead of their turn."""
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from jaxstudies.engine import compiler, devices, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import product_design
 from jaxstudies.engine.monte_carlo import Execution, Task
+from jaxstudies.engine.shares import Share, Unfinished
 from jaxstudies.output import table
 from jaxstudies.study import load
 
@@ -45,6 +47,25 @@ def run(ahead, simulate=simulate, widths=WIDTHS, kept=None, num_seeds=4):
     design = product_design(simulate, {"scale": (1.0, 2.0), "width": widths})
     task = Task(simulate, design, num_seeds, execution=Execution(progress=False, ahead=ahead))
     return pd.concat(map(table.to_pandas, monte_carlo.run_design(task, kept)[0]), ignore_index=True)
+
+
+def test_shares_begin_with_different_programs(tmp_path, monkeypatch):
+    """So that each finds in the end what others have compiled meanwhile."""
+    run, begun = programs.Programs.run, []
+
+    def told(self, plan, block, seed):
+        begun.append(plan.index)
+        return run(self, plan, block, seed)
+
+    monkeypatch.setattr(programs.Programs, "run", told)
+    design = product_design(simulate, {"scale": (1.0, 2.0), "width": WIDTHS[:4]})
+    task, orders = Task(simulate, design, 4, execution=Execution(chunk_size=4, progress=False)), []
+    for index in range(2):
+        begun.clear()
+        with contextlib.suppress(Unfinished):
+            monte_carlo.compute(task, Chunks(tmp_path / "parts"), Share(index, 2))
+        orders.append(list(begun))
+    assert orders == [[0, 1, 2, 3], [2, 3, 0, 1]]
 
 
 def test_what_threads_compile_gives_the_same_numbers_and_is_compiled_once(compiled):

@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from jaxstudies import compilation_cache
-from jaxstudies.compilation_cache import ENTRY, OURS, VARIABLE, kernel, make_room, place, programs_kept, publish
+from jaxstudies.compilation_cache import (
+    ENTRY,
+    OURS,
+    VARIABLE,
+    catch_up,
+    kernel,
+    make_room,
+    place,
+    programs_kept,
+    publish,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +76,19 @@ def test_what_is_published_outlasts_a_command_that_is_stopped():
         publish()
         raise KeyboardInterrupt
     assert len(entries()) == 1 and not list(place().glob("process-*"))
+
+
+def test_what_another_process_compiles_meanwhile_is_read(tmp_path):
+    with programs_kept():
+        computed()
+    (compiled,) = entries()
+    (place() / compiled).rename(tmp_path / compiled)
+    with programs_kept():
+        (tmp_path / compiled).rename(place() / compiled)  # as another process keeps it
+        catch_up()
+        assert computed()[1] == 1
+        catch_up()  # what is there already does no harm
+    assert entries() == [compiled]
 
 
 def test_what_was_being_written_when_a_process_was_killed_is_never_read():

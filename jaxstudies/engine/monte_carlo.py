@@ -146,11 +146,14 @@ def compute(
     devices = all_devices.choose_devices(task.execution.num_devices)
     plans, runs = task.execution.plans(task.design, task.num_seeds, first_seed, devices)
     stage = Stage(first_seed, task.num_seeds, runs, len(devices), {})
-    last_use = {plan.program(): plan.index for plan in plans}
+    # Each share begins elsewhere, and finds later what the others have compiled meanwhile.
+    turn = len(plans) * share.index // share.count
+    in_turn = plans[turn:] + plans[:turn]
+    last_use = {plan.program(): plan.index for plan in in_turn}
     order = {program: number for number, program in enumerate(last_use)}
-    timings: list[Timing] = []
+    timings: dict[int, Timing] = {}
     labels, total = progress.varying(task.design), task.design.num_settings
-    owned = [(plan, block) for plan in plans for block in plan.blocks() if share.owns(block.number)]
+    owned = [(plan, block) for plan in in_turn for block in plan.blocks() if share.owns(block.number)]
     there = set(kept.names())
     todo = {plan.program(): plan for plan, block in owned if block.name not in there}
     with (
@@ -158,7 +161,7 @@ def compute(
         _threads(task.execution.ahead) as threads,
     ):
         compiled = programs.Programs(task.simulate, dict(task.data), devices, task.identity, threads)
-        for plan in plans:
+        for plan in in_turn:
             spent, in_kernels = np.zeros(2), False
             for block in plan.blocks():
                 mine = share.owns(block.number)
@@ -195,9 +198,9 @@ def compute(
             if last_use[plan.program()] == plan.index:
                 compiled.free(plan)
             runs_here = (plan.num_seeds - plan.first_seed) * len(plan.group.positions)
-            timings.append(Timing(float(spent[0]), float(spent[1]), runs_here, in_kernels))
+            timings[plan.index] = Timing(float(spent[0]), float(spent[1]), runs_here, in_kernels)
     check_complete(plans, kept, share)
-    return plans, timings, stage
+    return plans, [timings[plan.index] for plan in plans], stage
 
 
 @contextlib.contextmanager

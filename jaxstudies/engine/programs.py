@@ -107,6 +107,7 @@ class Programs:
                     before = time.perf_counter()
                     if begun := self.ahead.pop(program, None):
                         wait([begun])
+                    compilation_cache.catch_up()
                     with choice.noting() as kernels:
                         compiled[size] = compiler.compile_block(
                             self.simulate, plan.group, self.data, size, self.devices, traced
