@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-LARGEST_SEED = 2**32 - 1
-"""Master seeds and the numbers of seeds are 32-bit words of a key."""
-
 
 def short(value: object) -> str:
     """Return a value in one line, and no long one."""
@@ -54,10 +51,10 @@ def path(name: str, value: object) -> Path:
     return Path(value)
 
 
-def function(name: str, value: object) -> None:
-    """Raise TypeError unless a value can be called."""
+def simulation(value: object) -> None:
+    """Raise TypeError unless what is given as `simulate` can be called."""
     if not callable(value):
-        raise TypeError(f"{name} {short(value)}: a function `simulate(key, ...)` that returns arrays by name")
+        raise TypeError(f"simulate {short(value)}: a function `simulate(key, ...)` that returns arrays by name")
 
 
 def levels(name: str, value: object) -> object:

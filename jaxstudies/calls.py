@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from jaxtyping import PyTree
 
 from jaxstudies import arguments
-from jaxstudies.configs import Dataclass
+from jaxstudies.configs import LARGEST_SEED, Dataclass
 from jaxstudies.engine.design import Simulate
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.output import owned
@@ -30,8 +30,8 @@ def checked(
 ) -> How:
     """Return the arguments of `map_seeds` and `run`; raise TypeError or ValueError that names the wrong one."""
     return How(
-        arguments.whole("num_seeds", num_seeds, 1, arguments.LARGEST_SEED + 1),
-        arguments.whole("seed", seed, 0, arguments.LARGEST_SEED),
+        arguments.whole("num_seeds", num_seeds, 1, LARGEST_SEED + 1),
+        arguments.whole("seed", seed, 0, LARGEST_SEED),
         None if directory is None else arguments.path("directory", directory),
         Execution(
             arguments.optional("chunk_size", chunk_size, 1),

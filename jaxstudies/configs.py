@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
+from typing import Annotated, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
+
+from annotated_types import Interval
 
 
 @runtime_checkable
@@ -14,6 +16,9 @@ class Dataclass(Protocol):
     __dataclass_fields__: ClassVar[dict]
 
 
+LARGEST_SEED = 2**32 - 1
+"""Master seeds and the numbers of seeds are 32-bit words of a key."""
+MasterSeed = Annotated[int, Interval(ge=0, le=LARGEST_SEED)]
 EXECUTION = ("seeds", "seed")
 """Fields that belong to the command line and to `run`: in a config they set the default."""
 NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"

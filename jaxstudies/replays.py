@@ -120,8 +120,8 @@ def replay(
         {'draw': 0.0}
     """
     devices.use_all_cores()
-    seed = arguments.whole("seed", seed, 0, arguments.LARGEST_SEED)
-    master = None if master_seed is None else arguments.whole("master_seed", master_seed, 0, arguments.LARGEST_SEED)
+    seed = arguments.whole("seed", seed, 0, configs.LARGEST_SEED)
+    master = None if master_seed is None else arguments.whole("master_seed", master_seed, 0, configs.LARGEST_SEED)
     found, config = _study_and_config(study, simulate, data)
     with tracing.precision(None if simulate else config):  # what `run` took was run as JAX was set
         where = directory if directory is not None else study if isinstance(study, str | Path) else None

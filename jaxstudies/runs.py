@@ -88,7 +88,7 @@ def map_seeds(
         >>> map_seeds(simulate, 2.0, num_seeds=100)["draw"].shape
         (100, 3)
     """
-    arguments.function("simulate", simulate)
+    arguments.simulation(simulate)
     how = checked(num_seeds, seed, directory, chunk_size, num_devices, progress)
     names = tuple(f"shared[{i}]" for i in range(len(shared)))
     by_name = functools.partial(_call_by_place, simulate, names)
@@ -163,7 +163,7 @@ def run(
         >>> runs.groupby("scale")["draw"].count().to_dict()
         {1.0: 1000, 2.0: 1000}
     """
-    arguments.function("simulate", simulate)
+    arguments.simulation(simulate)
     how = checked(num_seeds, seed, directory, chunk_size, num_devices, progress)
     claims = with_own_ids(claims)
     filled = filled_in(config)

@@ -9,7 +9,7 @@ import tyro
 
 from jaxstudies.commands import flags, levels
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.configs import Dataclass, lists
+from jaxstudies.configs import Dataclass, MasterSeed, lists
 from jaxstudies.engine.meeting import parse_address
 from jaxstudies.engine.shares import parse_share
 
@@ -20,7 +20,7 @@ class Seeds:
 
     seeds: Annotated[int, at.Interval(ge=1, le=10**9)] = 1000
     """Independent runs per setting."""
-    seed: Annotated[int, at.Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; run i depends on it and on i alone."""
 
 

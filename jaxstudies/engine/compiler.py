@@ -64,7 +64,7 @@ def compile_block(
     to debug, `simulate` itself runs there, so that errors name its lines.
     """
     traced = traced or tracing.trace(simulate, group, data)
-    mesh, place = _placing(traced, group, data, size, devices)
+    mesh, place = _placing(traced, data, size, devices)
     if choice.is_debugged():
 
         def itself(key, mapped, fixed):
@@ -80,7 +80,7 @@ def compile_block(
 
 
 def _placing(
-    traced: Traced, group: Group, data: dict[str, PyTree], size: Size, devices: Devices
+    traced: Traced, data: dict[str, PyTree], size: Size, devices: Devices
 ) -> tuple[Mesh, Callable[..., tuple]]:
     """Return the devices of a program, and what places its arguments on them."""
     mesh = make_mesh(size, devices[:1] if traced.calls_host or choice.is_debugged() else devices)
@@ -96,7 +96,7 @@ def _program(traced: Traced, mesh: Mesh, size: Size, arguments: tuple) -> tuple[
 
 def compile_ahead(group: Group, data: dict[str, PyTree], size: Size, devices: Devices, traced: Traced) -> None:
     """Compile a program that `compile_block` then finds, whose turn it is to complain."""
-    mesh, place = _placing(traced, group, data, size, devices)
+    mesh, place = _placing(traced, data, size, devices)
     _program(traced, mesh, size, place(0, 0, 0, group))
 
 

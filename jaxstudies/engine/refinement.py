@@ -30,6 +30,9 @@ def refine(evaluate: Evaluate, points: int, coarsest: int) -> Refined:
         points: Points along each axis.
         coarsest: Points from one of the coarsest lattice to the next, a power of two.
 
+    Raises:
+        ValueError: `coarsest` is none.
+
     Examples:
         >>> import numpy as np
         >>> from jaxstudies.engine.refinement import refine

@@ -28,7 +28,10 @@ def born_dead_bounds(depth: int, width: int) -> tuple[float, float]:
 
 
 def born_dead_two_layers(width: int) -> float:
-    """Return the exact probability for two hidden layers, under the same assumptions."""
+    """Return the exact probability for two hidden layers, under the same assumptions.
+
+    It is a sum over the signs of the first layer's weights, which `tests/test_theory.py` takes term by term.
+    """
     return (1 - 2.0 ** (1 - width)) * 4.0**-width + 2 * 4.0**-width
 
 

@@ -126,11 +126,11 @@ class Training:
         too_many = choice.platform() == "cpu" and numbers > choice.MOST_OF_ITS_OWN
         # Of networks that are trained for different times, each epoch would be masked.
         if any(own.count) or ((too_many or choice.ALLOWED.get() is False) and not self.insisted):
-            return self.by_xla(size, batched, *flat)
+            return self.by_xla(batched, *flat)
         return tuple(trained_p.bind(*flat, training=self, size=size, batched=tuple(batched)))
 
-    def by_xla(self, size: int, batched: Sequence[bool], *flat: jax.Array) -> Flat:
-        """Train `size` networks as XLA compiles it."""
+    def by_xla(self, batched: Sequence[bool], *flat: jax.Array) -> Flat:
+        """Train networks as XLA compiles it."""
         lanes = self.kernel(self.grouped(batched), self.grouped(flat))[0].lanes
         outs = jax.vmap(self.plain, in_axes=[0 if each else None for each in batched])(*flat)
         state = (a if each else a[0] for a, each in zip(outs, lanes, strict=False))
@@ -195,11 +195,11 @@ def _run(*flat: jax.Array, **params: Any) -> Flat:
 
 @trained_p.def_abstract_eval
 def _shapes(*flat: Any, training: Training, size: int, batched: tuple[bool, ...]) -> Sequence[Any]:
-    return jax.make_jaxpr(functools.partial(training.by_xla, size, batched))(*flat).out_avals
+    return jax.make_jaxpr(functools.partial(training.by_xla, batched))(*flat).out_avals
 
 
 def _lower(platform: str | None, ctx: Any, *flat: Any, training: Training, size: int, batched: tuple[bool, ...]) -> Any:
-    train = functools.partial(training.by_xla, size, batched)
+    train = functools.partial(training.by_xla, batched)
     if platform is not None and platform == choice.platform():  # otherwise it is not to run on what is here
         own, groups = training.grouped(batched), training.grouped(ctx.avals_in)
         kernel, inputs = training.kernel(own, groups)

@@ -19,7 +19,7 @@ MOST_STATEMENTS = 20_000
 
 
 class Refused(Exception):
-    """What stands in the way of a fused kernel, in words that follow `cannot be fused:`."""
+    """What stands in the way of a fused kernel, in words that follow `cannot be one kernel:`."""
 
 
 @dataclass(frozen=True, eq=False)

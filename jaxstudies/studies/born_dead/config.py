@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
 from jaxstudies.networks.names import InitializerName, TargetName
 from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, check_training, network_size
 
@@ -15,7 +16,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**9)] = 20_000
     """Networks initialized per width, the deepest of which serves all depths."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; network i depends on it and on i alone."""
     depths: tuple[Annotated[int, Interval(ge=1, le=1000)], ...] = tuple(range(1, 21))
     """Hidden layers."""

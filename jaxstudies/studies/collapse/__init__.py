@@ -5,10 +5,11 @@ asymmetric initialization (arXiv 1903.06733); wider and deeper ones, and the con
 under either loss (arXiv 1808.04947).
 """
 
-from jaxstudies.studies.collapse.claims import POPULATION, claims
+from jaxstudies.studies.collapse.claims import claims
 from jaxstudies.studies.collapse.config import Config
 from jaxstudies.studies.collapse.design import settings, simulate
 from jaxstudies.studies.collapse.summary import CAPTIONS, plot, summarize
+from jaxstudies.studies.dying_relu.claims import POPULATION
 from jaxstudies.studies.dying_relu.design import data
 from jaxstudies.studies.dying_relu.simulation import BY_STAGE
 

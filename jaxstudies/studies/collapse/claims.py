@@ -14,7 +14,7 @@ from jaxstudies.output.words import words
 from jaxstudies.selection import Selector
 from jaxstudies.studies.collapse.config import Config
 from jaxstudies.studies.collapse.design import DEEP, DEPTH, INITS, SAFE, TARGETS
-from jaxstudies.studies.dying_relu.claims import COLLAPSE, PAPER, SELECTION, by_other_rules
+from jaxstudies.studies.dying_relu.claims import COLLAPSE, PAPER, SELECTION, by_other_rules, flags_of
 from jaxstudies.study import Claim
 
 PREVENTS = "randomized asymmetric initialization effectively prevents dying ReLU"
@@ -31,7 +31,6 @@ The summary does not say which shape the networks of the two-dimensional target 
 tried.
 """
 MARGIN = 0.05, "ours: by chance two samples of 1,000 networks differ by up to 4.4 points, rounded up to a whole point"
-POPULATION = "A seed draws a data set of 3,000 points and a network's weights; all networks share the order of points."
 FLAT = words("abs_sum_diff")
 OWN_RULE = "zero_slope"
 RULE = COLLAPSE_RULES.index(OWN_RULE)
@@ -41,9 +40,7 @@ NAMES = dict(zip(INITS, ("he", "rai"), strict=True))
 
 def collapsed(of: Selector, stage: int = 1, rule: str = OWN_RULE, **labels: Any) -> pd.Series:
     """Return which networks are constants, NaN for those that ended with NaN or infinity, by seed."""
-    labels = {"part": "share", "loss": "mse", "depth": DEPTH, "width": 2} | labels
-    flags = of("collapsed", stage=stage, rule=COLLAPSE_RULES.index(rule), **labels).astype(float)
-    return flags.where(of("nonfinite", **labels) == 0)
+    return flags_of(of, rule, stage, **{"part": "share", "loss": "mse", "depth": DEPTH, "width": 2} | labels)
 
 
 def difference(of: Selector, first: dict[str, Any], second: dict[str, Any], rule: str = OWN_RULE) -> pd.Series:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
 from jaxstudies.studies.bounds import MOST_EPOCHS, check_training
 
 
@@ -14,7 +15,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**6)] = 1000
     """Independent networks per setting, as many as the papers have."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; network i depends on it and on i alone."""
     epochs: Annotated[int, Interval(ge=0, le=MOST_EPOCHS)] = 20
     """Passes through the data."""

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
 from jaxstudies.networks.names import DatasetName
 from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, check_size, check_training, network_size
 
@@ -15,7 +16,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**6)] = 6
     """Networks per setting, which share their draws and images from setting to setting."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; network i depends on it and on i alone."""
     dataset: DatasetName = "mnist"
     """MNIST, or scikit-learn's 1,797 digits, which need neither files nor network."""

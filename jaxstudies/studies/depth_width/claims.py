@@ -13,6 +13,7 @@ from jaxstudies.selection import Selector
 from jaxstudies.studies.depth_width.config import Config
 from jaxstudies.studies.depth_width.shapes import choose_shapes
 from jaxstudies.studies.depth_width.summary import known_shapes, summarize
+from jaxstudies.studies.sources import NOTEBOOK
 from jaxstudies.study import Claim, Results
 
 POPULATION = (
@@ -23,7 +24,6 @@ SHAPES_ALONE = "Shapes of the grid, each timed by itself on one machine, the med
 REPEATED = "Repeats of timing all networks, each by itself, one after another on one machine; no seed draws anything."
 ENDS = {-1: "smallest", 1: "largest"}
 NUMBER = {1: "one", 2: "two", 3: "three"}
-NOTEBOOK = "the source notebook"
 OF_MANY = "an error is over thousands of test points, and a slope over shapes weighs the logarithms of several"
 ALL_FINITE = "on data sets on which all of these networks ended finite"
 HALF = "ours: less than half of the way is nearer to the constant than to the floor"

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
 from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, MOST_EPOCHS, check_size, check_training
 from jaxstudies.studies.depth_width.shapes import Shape, choose_shapes
 
@@ -18,7 +19,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**6)] = 5
     """Data sets, with one network each per shape, recipe and learning rate."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; data set and network i depend on it and on i alone."""
     shapes: tuple[str, ...] = ("paper",)
     """Sets of shapes or shapes: paper (one and two layers, and the notebook's of three), notebook,

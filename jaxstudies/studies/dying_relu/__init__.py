@@ -6,7 +6,7 @@ ten hidden ones, each on data of its own, counts the collapsed ones before and a
 several rules, and pairs ReLU with Leaky ReLU on the same seeds.
 """
 
-from jaxstudies.studies.dying_relu.claims import claims
+from jaxstudies.studies.dying_relu.claims import POPULATION, claims
 from jaxstudies.studies.dying_relu.config import Config
 from jaxstudies.studies.dying_relu.counts import condense, derive, summarize
 from jaxstudies.studies.dying_relu.design import data, settings
@@ -17,7 +17,6 @@ RUNS_PER_DEVICE = 128
 """Of ten layers of two units 512 took twice the time, as they leave the caches."""
 PADDED = ("constant",)
 QUICK = ("--seeds", "200")
-POPULATION = "A seed draws a network's weights and its training data anew; the order of examples is one for all."
 
 __all__ = ["AXES", "CAPTIONS", "Config", "claims", "condense", "data", "derive", "plot", "settings", "simulate"]
 __all__ += ["POPULATION", "summarize"]

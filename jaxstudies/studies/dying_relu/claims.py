@@ -13,11 +13,12 @@ from jaxstudies.output.words import WORDS
 from jaxstudies.selection import Selector
 from jaxstudies.studies.dying_relu.config import Config
 from jaxstudies.studies.dying_relu.counts import add_partners, has, in_epochs
+from jaxstudies.studies.sources import NOTEBOOK
 from jaxstudies.study import Claim, Results
 
 PAPER = "Lu, Shin, Su and Karniadakis (arXiv 1903.06733)"
 COLLAPSE = "Lu, Su and Karniadakis (arXiv 1808.04947)"
-NOTEBOOK = "the source notebook"
+POPULATION = "A seed draws a network's weights and its training data anew; the order of examples is one for all."
 SHAPE = {"depth": 10, "width": 2, "loss": "mse"}
 """The notebook's, on which all is judged."""
 PROBLEMS = "problems 2.2 and 2.3"
@@ -116,6 +117,15 @@ def lower_claims(study: dict) -> list[Claim]:
         not_shown="that a network is constant: float32 may round away how its outputs differ",
     )
     return [notebook, claim("range_1e-3")]
+
+
+def flags_of(of: Selector, rule: str, stage: int = 1, **labels: object) -> pd.Series:
+    """Return which networks of a setting are constants by a rule, by seed; NaN for those that are not finite.
+
+    Stage 0 is before training, and 1 after.
+    """
+    flags = of("collapsed", stage=stage, rule=COLLAPSE_RULES.index(rule), **labels).astype(float)
+    return flags.where(of("nonfinite", **labels) == 0)
 
 
 def constant_claims(config: Config, long: dict) -> list[Claim]:

@@ -21,7 +21,7 @@ LABELS = ["part", "activation", "target", "init", "depth", "width", "loss", "epo
 
 
 def data(config) -> dict[str, np.uint32]:
-    """Return the seed of the order of examples, which all networks share; `born_dead` has it too."""
+    """Return the seed of the order of examples, which all networks share."""
     return {"shuffle_seed": np.uint32(config.seed)}
 
 
@@ -29,22 +29,27 @@ def settings(config: Config) -> list[Setting]:
     """List the settings: the product that was asked for, then the long budget."""
     c = config
     asked = product(c.depths, c.widths, c.losses, c.targets, c.inits, c.activations)
+    profiles = c.seeds <= PROFILE_SEEDS
     listed = [
-        setting(c, "study", activation, target, init, depth, width, loss, c.epochs)
+        setting(c, "study", activation, target, init, depth, width, loss, c.epochs, profiles=profiles)
         for depth, width, loss, target, init, activation in asked
     ]
     if 0 < c.epochs < c.long_epochs:
         first = c.inits[0], c.depths[0], c.widths[0], c.losses[0], c.long_epochs
-        listed += [setting(c, "long", "relu", t, *first)._replace(num_seeds=LONG_SEEDS) for t in ("abs", "x_sin_5x")]
+        both = (setting(c, "long", "relu", target, *first, profiles=profiles) for target in ("abs", "x_sin_5x"))
+        listed += [each._replace(num_seeds=LONG_SEEDS) for each in both]
     return listed
 
 
-def setting(config: Config, *values) -> Setting:
-    """Return a setting, given what `LABELS` names; only another shape, loss or dimension makes another program."""
+def setting(config: Config, *values, profiles: bool = False) -> Setting:
+    """Return a setting, given what `LABELS` names; only another shape, loss or dimension makes another program.
+
+    With `profiles` layers and functions are recorded, too.
+    """
     labels = dict(zip(LABELS, values, strict=True))
     target, dimension = labels["target"], TARGETS[labels["target"]].dimension
     targets = tuple(name for name in TARGETS if TARGETS[name].dimension == dimension)
     arguments = {name: labels[name] for name in ("epochs", "depth", "width", "loss")}
     arguments |= {"target": targets.index(target), "targets": targets, "init": config.inits.index(labels["init"])}
-    arguments |= {"leaky": LEAKY[labels["activation"]], "profiles": config.seeds <= PROFILE_SEEDS}
+    arguments |= {"leaky": LEAKY[labels["activation"]], "profiles": profiles}
     return Setting(labels, arguments, cost=labels["epochs"] + 1)

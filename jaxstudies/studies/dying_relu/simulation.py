@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxstudies.configs import LARGEST_SEED
 from jaxstudies.networks import diagnostics
 from jaxstudies.networks.data import TARGETS, Dataset, grid_inputs, uniform_inputs
 from jaxstudies.networks.models import MLP, initializer, leaky_relu, switch
@@ -51,6 +52,11 @@ def padded(array: jax.Array, length: int) -> jax.Array:
     return jnp.pad(array, widths, constant_values=jnp.nan)
 
 
+def shuffle_key(seed: jax.Array) -> jax.Array:
+    """Return the key of the order of examples, one for all networks: a word that no seed's key is folded with."""
+    return jax.random.fold_in(jax.random.key(seed), LARGEST_SEED)
+
+
 def simulate(
     key,
     leaky,
@@ -89,10 +95,9 @@ def simulate(
     model = MLP(depth, width, grid.targets.shape[1], activation, switch(inits, init), config.linear_first_layer)
     optimizer = optax.adam(config.learning_rate, eps=config.adam_epsilon)
     born = init_state(init_key, model, optimizer, data.inputs)
-    shuffle_key = jax.random.fold_in(jax.random.key(shuffle_seed), 2**32 - 1)
     train = partial(fit, train_key, model, optimizer, LOSSES[loss], data, batch_size=config.batch_size)
     # The number of epochs is data, so that the study's budget and the long one share a program.
-    trained, _ = train(num_epochs=epochs, state=born, shuffle_key=shuffle_key)
+    trained, _ = train(num_epochs=epochs, state=born, shuffle_key=shuffle_key(shuffle_seed))
     both = jax.tree.map(lambda *a: jnp.stack(a), born, trained)
     seen = jax.lax.map(lambda state: measure(model, state, grid), both)
     finite = diagnostics.all_finite((trained.params, seen["outputs"]))

@@ -8,13 +8,14 @@ import pandas as pd
 from jaxstudies.evidence.claims import with_primary
 from jaxstudies.selection import Selector
 from jaxstudies.studies.initialization.config import Config
+from jaxstudies.studies.sources import ASSIGNMENT, NOTEBOOK
 from jaxstudies.study import Claim
 
 POPULATION = (
     "A seed draws the network, the training images that are sent through it and the order of training; the images "
     "are from one data set, the same for all seeds."
 )
-NOTEBOOK, ASSIGNMENT, WHERE = "the source notebook", "the assignment", "problem 2.1"
+WHERE = "problem 2.1"
 SLOPE, SHARE = "log gradient per layer", "share of units and images"
 SMALL, LARGE = {"init": "normal", "sigma": 0.10}, {"init": "normal", "sigma": 0.28}
 GLOROT, HE = {"init": "glorot_normal"}, {"init": "he_normal"}

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
 from jaxstudies.networks.names import ActivationName, DatasetName
 from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE, check_size, network_size
 
@@ -24,7 +25,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**6)] = 40
     """Independent networks per setting."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; network i depends on it and on i alone."""
     dataset: DatasetName = "mnist"
     """MNIST, or scikit-learn's 1,797 digits, which need neither files nor network."""

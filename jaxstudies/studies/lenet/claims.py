@@ -12,6 +12,7 @@ from jaxstudies.output.words import words
 from jaxstudies.selection import Selector
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, SPLITS
+from jaxstudies.studies.sources import NOTEBOOK
 
 Weights = Mapping[str, int]
 """Of arms, in a sum of what is measured on them."""
@@ -20,7 +21,7 @@ POPULATION = (
     "A seed draws the network's weights, the order of the images and what dropout drops, the same for all arms as far "
     "as they have it; MNIST is one data set, with one split, for all seeds."
 )
-NOTEBOOK, QUESTION = "the source notebook", "problem 3.{}"
+QUESTION = "problem 3.{}"
 NONE_DIVERGED = "on seeds on which none of these networks diverged"
 OF_MANY = "a difference of means over thousands of images"
 

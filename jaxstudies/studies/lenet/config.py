@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
 from jaxstudies.networks.names import DatasetName, DropoutPosition
 from jaxstudies.studies.bounds import LARGEST, MOST_AT_ONCE
 
@@ -19,7 +20,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**6)] = 6
     """Independent networks per arm; arms are paired by seed."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; network i depends on it and on i alone."""
     arms: tuple[ArmName, ...] = get_args(_Assigned)
     """plain: neither. standardized: input standardized by training statistics, batch norm in the hidden layers.

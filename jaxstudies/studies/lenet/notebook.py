@@ -16,13 +16,13 @@ from jaxstudies.studies.lenet.claims import (
     BOTH_OVER_BN,
     BOTH_OVER_DROPOUT,
     NONE_DIVERGED,
-    NOTEBOOK,
     OVER_RAW,
     QUESTION,
     Weights,
     contrast,
 )
 from jaxstudies.studies.lenet.summary import curves
+from jaxstudies.studies.sources import NOTEBOOK
 from jaxstudies.study import Claim, Results
 
 MARK: plotting.Style = {

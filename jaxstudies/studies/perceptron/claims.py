@@ -10,9 +10,9 @@ import pandas as pd
 from jaxstudies.selection import Selector
 from jaxstudies.studies.perceptron.config import Config
 from jaxstudies.studies.perceptron.design import MAP_EPOCHS, MAP_RATES
+from jaxstudies.studies.sources import NOTEBOOK
 from jaxstudies.study import Claim
 
-NOTEBOOK = "the source notebook"
 ELSEWHERE = "the same at other learning rates and budgets, see the map"
 
 

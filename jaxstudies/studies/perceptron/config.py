@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
 from jaxstudies.studies.bounds import LARGEST, MOST_EPOCHS, check_steps
 
 RuleName = Literal["perceptron", "hinge", "averaged_perceptron", "svm", "bayes_point"]
@@ -18,7 +19,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**9)] = 20_000
     """Pairs of independent training sets per setting."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; the i-th pair depends on it and on i alone."""
     num_train: tuple[Annotated[int, Interval(ge=1, le=10_000)], ...] = (20,)
     """Training points; the first size is the one judged. With a single size, a learning curve over

@@ -5,8 +5,9 @@ architecture, a layer of two units without activation before ten of two, with Ke
 as the name of its own is cut off in the text; and tells dead networks by several rules.
 """
 
+from jaxstudies.studies.dying_relu.claims import POPULATION
 from jaxstudies.studies.dying_relu.design import data
-from jaxstudies.studies.reported.claims import POPULATION, claims
+from jaxstudies.studies.reported.claims import claims
 from jaxstudies.studies.reported.config import Config
 from jaxstudies.studies.reported.design import AXES, settings, simulate
 from jaxstudies.studies.reported.summary import CAPTIONS, plot, summarize

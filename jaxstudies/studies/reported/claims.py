@@ -8,11 +8,11 @@ import pandas as pd
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES
 from jaxstudies.output.words import words
 from jaxstudies.selection import Selector
-from jaxstudies.studies.dying_relu.claims import NOTEBOOK, PROBLEMS
+from jaxstudies.studies.dying_relu.claims import PROBLEMS, flags_of
 from jaxstudies.studies.reported.config import REPORTED, Config, Reported
+from jaxstudies.studies.sources import NOTEBOOK
 from jaxstudies.study import Claim
 
-POPULATION = "A seed draws a network's weights and its training data anew; the order of examples is one for all."
 OWN_RULE = "zero_range"
 """The notebook's: all outputs are equal."""
 MARGINS = {996: 0.01, 830: 0.03}
@@ -21,9 +21,7 @@ MARGINS = {996: 0.01, 830: 0.03}
 
 def collapsed(of: Selector, activation: str, init: str, rule: str) -> pd.Series:
     """Return which networks are dead after training, by seed; NaN for those that ended with NaN or infinity."""
-    labels = {"activation": activation, "init": init}
-    flags = of("collapsed", stage=1, rule=COLLAPSE_RULES.index(rule), **labels).astype(float)
-    return flags.where(of("nonfinite", **labels) == 0)
+    return flags_of(of, rule, activation=activation, init=init)
 
 
 def claims(config: Config) -> list[Claim]:

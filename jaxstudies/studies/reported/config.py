@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
 from jaxstudies.networks.names import InitializerName, TargetName
 from jaxstudies.studies.bounds import MOST_EPOCHS, check_training
 
@@ -26,7 +27,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**6)] = 1000
     """Independent networks per setting, as many as the notebook has."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; network i depends on it and on i alone."""
     inits: tuple[InitializerName, ...] = (
         *("he_normal", "glorot_normal", "glorot_uniform", "lecun_normal"),

@@ -16,8 +16,7 @@ AXES = {"collapsed": simulation.BY_STAGE["collapsed"]}
 
 def training(config: Config) -> trained.Config:
     """Return how networks are trained."""
-    own = {"linear_first_layer": True, "adam_epsilon": 1e-7, "seeds": design.PROFILE_SEEDS + 1}
-    return trained.Config(inits=config.inits, **own)
+    return trained.Config(inits=config.inits, linear_first_layer=True, adam_epsilon=1e-7)
 
 
 def settings(config: Config) -> list[Setting]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
 from jaxstudies.networks.names import InitializerName
 from jaxstudies.studies.bounds import LARGEST, MOST_EPOCHS, check_size, check_training, network_size
 
@@ -44,7 +45,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**7)] = 1000
     """Networks per remedy, on data of their own."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; network i depends on it and on i alone."""
     remedies: tuple[RemedyName, ...] = get_args(RemedyName)
     """What is tried; none is the network without a remedy, with which all are compared."""

@@ -14,7 +14,6 @@ from jaxstudies.selection import Selector
 from jaxstudies.studies.rescue.config import LEARNED, Config
 from jaxstudies.study import Claim, Results
 
-POPULATION = "A seed draws a data set of 3,000 points and a network's weights; all networks share the order of points."
 CAPTIONS = {
     "ranking": "Networks by remedy, the best first, with the number of their parameters: shares that are constants at "
     f"initialization and after training, and that have learned the target, R² above {LEARNED:g} on a grid; bars are "

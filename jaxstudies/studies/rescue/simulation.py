@@ -6,7 +6,6 @@ from operator import itemgetter
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxstudies.engine.design import Setting
@@ -14,6 +13,7 @@ from jaxstudies.networks import diagnostics
 from jaxstudies.networks.data import TARGETS, Dataset, grid_inputs, uniform_inputs
 from jaxstudies.networks.models import MLP, FeedForward, Layer, affine, initializer, leaky_relu, weights, zero_bias
 from jaxstudies.networks.states import predict, start_state, variables
+from jaxstudies.studies.dying_relu.simulation import shuffle_key
 from jaxstudies.studies.rescue.config import HOW, REMEDIES, Config, Remedy
 from jaxstudies.training import fit
 
@@ -46,11 +46,6 @@ def settings(config: Config) -> list[Setting]:
         arguments = {"slope": remedy.slope, "bias": remedy.bias, "flipped": remedy.flipped, "remedy": form}
         listed.append(Setting(labels, arguments))
     return listed
-
-
-def data(config: Config) -> dict[str, np.uint32]:
-    """Return the seed of the order of examples, which all networks share."""
-    return {"shuffle_seed": np.uint32(config.seed)}
 
 
 def draw_layers(key: jax.Array, config: Config, remedy: Remedy) -> dict[str, Layer]:
@@ -86,7 +81,7 @@ def simulate(key, slope, bias, flipped, shuffle_seed, *, config: Config, remedy:
     initial = model.init(init_key, inputs[:1])
     born = start_state(initial["params"] | layers, optimizer, initial.get("batch_stats"))
     how = {"num_epochs": config.epochs, "batch_size": HOW["batch_size"], "state": born}
-    how["shuffle_key"] = jax.random.fold_in(jax.random.key(shuffle_seed), 2**32 - 1)
+    how["shuffle_key"] = shuffle_key(shuffle_seed)
     trained, _ = fit(train_key, model, optimizer, optax.squared_error, Dataset(inputs, target(inputs)), **how)
     # At initialization the averages of batch norm know nothing yet: it is seen as it is trained, by the grid's own.
     first, _ = model.apply(variables(born), grid, train=True, mutable=["batch_stats"])

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Interval
 
+from jaxstudies.configs import MasterSeed
+
 WIDTH = 16
 """Inputs, and hidden units."""
 DECADES = 30
@@ -42,7 +44,7 @@ class Config:
 
     seeds: Annotated[int, Interval(ge=1, le=10**6)] = 1
     """Networks, each on data of its own; with one there are its pictures alone."""
-    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)] = 0
+    seed: MasterSeed = 0
     """Master seed; network i depends on it and on i alone."""
     conditions: tuple[ConditionName, ...] = ("tanh",)
     """What is trained: tanh, ReLU or identity in the hidden layer; tanh in minibatches or on a single example, with a
