@@ -30,7 +30,8 @@ def born_dead_bounds(depth: int, width: int) -> tuple[float, float]:
 def born_dead_two_layers(width: int) -> float:
     """Return the exact probability for two hidden layers, under the same assumptions.
 
-    It is a sum over the signs of the first layer's weights, which `tests/test_theory.py` takes term by term.
+    A unit of the first layer is on at one of x = +-1; where any is on, the second layer is off with probability
+    2^-width, and else always. The sum over which are on is taken term by term in `tests/test_theory.py`.
     """
     return (1 - 2.0 ** (1 - width)) * 4.0**-width + 2 * 4.0**-width
 
