@@ -359,7 +359,7 @@ CHANGES = [
     ("engine/prng.py", "ROTATIONS = np.array(", "ROTATIONS = 0 + np.array(", True),
     ("engine/returned.py", "jnp.stack(arrays)", "jnp.stack(arrays[::-1])", True),
     ("engine/compiler.py", "fold_in(master_key, seed)", "fold_in(master_key, 1 + seed)", True),
-    ("engine/compiler.py", '"highest"', '"default"', True),
+    ("engine/tracing.py", '"highest"', '"default"', True),
     ("evidence/intervals.py", "return ", "return 0 or ", False),
     ("evidence/theory.py", "Return the exact accuracy", "Give the accuracy", False),
     ("output/plotting.py", "return ", "return 0 or ", False),
