@@ -16,7 +16,6 @@ from jaxstudies.selection import Selector
 from jaxstudies.studies import depth_scales
 from jaxstudies.studies.depth_scales.claims import in_scales, trainable_depth
 from jaxstudies.studies.depth_scales.config import Config
-from jaxstudies.studies.depth_scales.figures import edges
 from jaxstudies.studies.depth_scales.simulation import DeepNetwork, settings
 from jaxstudies.studies.depth_scales.summary import depth_scale
 
@@ -151,11 +150,6 @@ def test_claims_are_of_settings_that_are_run_and_say_who_said_what():
 def test_what_was_not_run_is_not_claimed(changed, gone):
     every = {claim.id for claim in depth_scales.claims(Config())}
     assert {claim.id for claim in depth_scales.claims(Config(**changed))} == every - gone
-
-
-def test_cells_reach_halfway():
-    np.testing.assert_allclose(edges(np.array([1.0, 2.0, 4.0])), [0.5, 1.5, 3.0, 5.0])
-    np.testing.assert_allclose(edges(np.array([2.0])), [1.8, 2.2])
 
 
 @pytest.mark.slow

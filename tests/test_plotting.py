@@ -154,3 +154,18 @@ def test_levels_are_spaced_as_they_were_chosen_and_their_names_do_not_overlap(le
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
     assert len(boxes) > 1 and all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_cells_reach_halfway_to_the_next():
+    np.testing.assert_allclose(plotting.cell_edges(np.array([1.0, 2.0, 4.0])), [0.5, 1.5, 3.0, 5.0])
+    np.testing.assert_allclose(plotting.cell_edges(np.array([2.0]), 0.2), [1.8, 2.2])
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_the_first_of_shares_is_on_top_on_shared_axes_too(panels):
+    figure, axes = plt.subplots(1, panels, sharey=True, squeeze=False)
+    shares = pd.DataFrame({"born": [0.2, 0.4], "born_low": [0.1, 0.3], "born_high": [0.3, 0.5]})
+    for ax in axes[0]:
+        plotting.draw_shares(ax, shares, ["one", "two"], {"born": ("born", "o", "white", "black")})
+    assert all(ax.yaxis_inverted() for ax in axes[0])
+    plt.close(figure)

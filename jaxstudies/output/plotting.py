@@ -31,6 +31,8 @@ Style = dict[str, Any]
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart by color-blind readers."""
+MISSING = "0.6"
+"""Color of what has no number on a map."""
 
 STYLE = {
     "axes.prop_cycle": cycler(color=COLORS),
@@ -133,7 +135,22 @@ def draw_shares(
         ax.errorbar(middle.astype(float), places + shift, xerr=reach, fmt=marker, color=color, mfc=face, label=label)
     ax.set_yticks(places, names)
     ax.set(xlabel="share of networks", xlim=(-0.03, 1.03))
-    ax.invert_yaxis()
+    if not ax.yaxis_inverted():  # as one that is shared may be already
+        ax.invert_yaxis()
+
+
+def cell_edges(levels: np.ndarray, half: float = 0.5) -> np.ndarray:
+    """Return the ends of cells that reach halfway to the next of ascending levels, or `half` around a level alone."""
+    if len(levels) == 1:
+        return levels[0] + np.array([-half, half])
+    inner = (levels[1:] + levels[:-1]) / 2
+    return np.concatenate([[2 * levels[0] - inner[0]], inner, [2 * levels[-1] - inner[-1]]])
+
+
+def finite_of(values: ArrayLike) -> np.ndarray:
+    """Return the numbers that are finite, flat."""
+    numbers = np.asarray(values, float)
+    return numbers[np.isfinite(numbers)]
 
 
 def write_figure(figure: Figure, caption: str, path: Path) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from jaxstudies.evidence import theory
+from jaxstudies.output import plotting
 from jaxstudies.output.words import words
 from jaxstudies.studies.born_dead.summary import summarize
 from jaxstudies.studies.dying_relu import counts
@@ -45,12 +46,6 @@ def panels_of(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
     return panels
 
 
-def edges_around(levels: np.ndarray) -> np.ndarray:
-    """Return the edges of cells around ascending levels; that of a level alone has width 1."""
-    half = np.diff(levels) / 2 if len(levels) > 1 else np.array([0.5])
-    return np.concatenate([levels[:1] - half[0], levels[:-1] + half, levels[-1:] + half[-1]])
-
-
 def plot(results: Results) -> dict[str, Figure]:
     """Draw the shares over depth and width, measured and by theory, with the safe region."""
     panels = panels_of(summarize(results))
@@ -60,9 +55,9 @@ def plot(results: Results) -> dict[str, Figure]:
     is_bounded = born["theory_high"].notna().any()
     for ax, (title, rows, column) in zip(axes[0], panels, strict=True):
         cells = rows.pivot(index="depth", columns="width", values=column)
-        places = edges_around(cells.columns.to_numpy()), edges_around(cells.index.to_numpy())
+        places = plotting.cell_edges(cells.columns.to_numpy()), plotting.cell_edges(cells.index.to_numpy())
         mesh = ax.pcolormesh(*places, cells.to_numpy(float), vmin=0, vmax=1, cmap="viridis")
-        ax.set_facecolor("0.6")  # where no network is finite
+        ax.set_facecolor(plotting.MISSING)  # where no network is finite
         ax.set_xticks(cells.columns)
         for probability, style in BOUNDS if is_bounded else ():
             line = theory.safe_width(depths, probability)

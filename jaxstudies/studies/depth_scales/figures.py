@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxstudies.output import plotting
 from jaxstudies.studies.depth_scales.claims import FACTOR, SCALES
 from jaxstudies.studies.depth_scales.config import Config
 from jaxstudies.studies.depth_scales.summary import depth_scale, summarize
@@ -17,17 +18,8 @@ CAPTIONS = {
     "solid line, within the dashed ones."
 }
 LINES = {SCALES / FACTOR: "--", float(SCALES): "-", float(SCALES * FACTOR): "--"}
-MISSING = "0.6"
 SMOOTH = 60
 """Points of the lines."""
-
-
-def edges(centers: np.ndarray) -> np.ndarray:
-    """Return the ends of cells that reach halfway to the next center; a single cell is as wide as a fifth of it."""
-    if len(centers) == 1:
-        return centers[0] + np.array([-0.1, 0.1]) * centers[0]
-    inner = (centers[1:] + centers[:-1]) / 2
-    return np.concatenate([[2 * centers[0] - inner[0]], inner, [2 * centers[-1] - inner[-1]]])
 
 
 def plot(results: Results) -> dict[str, Figure]:
@@ -38,9 +30,10 @@ def plot(results: Results) -> dict[str, Figure]:
     figure, axes = plt.subplots(1, max(len(rates), 1), figsize=(1 + 4.8 * max(len(rates), 1), 4.8), squeeze=False)
     for ax, rate in zip(axes[0], rates, strict=False):
         map_ = tanh[tanh["dropout_rate"] == rate].pivot(index="depth", columns="weight_variance", values="accuracy")
-        x, y = edges(map_.columns.to_numpy(float)), np.exp(edges(np.log(map_.index.to_numpy(float))))
+        variances, depths = map_.columns.to_numpy(float), map_.index.to_numpy(float)
+        x, y = plotting.cell_edges(variances, 0.1 * variances[0]), np.exp(plotting.cell_edges(np.log(depths), 0.1))
         mesh = ax.pcolormesh(x, y, map_, vmin=0, vmax=1, cmap="inferno")
-        ax.set_facecolor(MISSING)
+        ax.set_facecolor(plotting.MISSING)
         draw_scales(ax, x, rate, config)
         ax.set(yscale="log", xlim=x[[0, -1]], ylim=y[[0, -1]], xlabel=r"weight variance $\sigma_w^2$")
         ax.set_yticks(map_.index, [f"{depth}" for depth in map_.index])

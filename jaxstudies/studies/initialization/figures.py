@@ -101,15 +101,10 @@ def violins(axes: np.ndarray, values: list[np.ndarray], color: str) -> None:
         else:
             ax.set_xticks(list(finite))
     # Below, a violin may end in a hair that is many times as long as its body.
-    shown = finite_of(np.concatenate([layers.ravel() for layers in values]))
+    shown = plotting.finite_of(np.concatenate([layers.ravel() for layers in values]))
     if len(shown) and (low := np.percentile(shown, 2)) < (high := shown.max()):
         bottom = max(low - 0.2 * (high - low), shown.min() - 0.05 * (high - low))
         axes[0].set_ylim(bottom, high + 0.05 * (high - low))
-
-
-def finite_of(values: np.ndarray) -> np.ndarray:
-    """Return what is finite, flat."""
-    return values[np.isfinite(values)]
 
 
 def log10(values: np.ndarray) -> np.ndarray:
@@ -126,7 +121,7 @@ def plot_violins(born: pd.DataFrame, config: Config) -> Figure:
     figure, axes = plt.subplots(2, len(listed), figsize=(1.2 + 1.95 * len(listed), 5.6), sharey="row", squeeze=False)
     activations = [np.hstack([*at_stage(rows, "activation_sample")]) for rows, _, _ in listed]
     gradients = [log10(np.abs(np.hstack([*at_stage(rows, "gradient_sample")]))) for rows, _, _ in listed]
-    known = [finite for values in activations if len(finite := finite_of(values))]
+    known = [finite for values in activations if len(finite := plotting.finite_of(values))]
     sizes = [np.percentile(np.abs(values), 99) for values in known]
     logarithmic = bool(known) and min(map(np.min, known)) >= 0 and max(sizes) > 10 * min(sizes)
     activations = [log10(values) for values in activations] if logarithmic else activations

@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from jaxstudies.output import plotting
 from jaxstudies.output.words import words
 from jaxstudies.studies.order_chaos.summary import summarize
 from jaxstudies.study import Results
@@ -23,7 +24,6 @@ SHOWN = {
     "gradient_factor": ("gradient factor, measured", FACTORS),
     "chi": ("χ, mean field", FACTORS),
 }
-MISSING = "0.6"
 SCALES = {-1 / 3: "3", -0.1: "10", 0.1: "10", 1 / 3: "3"}  # of log chi: layers
 
 
@@ -40,7 +40,7 @@ def plot(results: Results) -> dict[str, Figure]:
             # Where any q* is one, as for ReLU on the critical line, 1 is drawn.
             shown = maps[column].fillna(1.0 if column == "theory_variance" else np.nan).clip(norm.vmin, norm.vmax)
             mesh = ax.pcolormesh(*grid[:2], shown, norm=norm, cmap=cmap)
-            ax.set_facecolor(MISSING)
+            ax.set_facecolor(plotting.MISSING)
             missing |= bool(shown.isna().any(axis=None))
             # The zero of log chi is the critical line.
             if logs.min(axis=None) <= 0 <= logs.max(axis=None):

@@ -127,18 +127,12 @@ def plot_accuracy(study: pd.DataFrame) -> Figure:
     return figure
 
 
-def finite_of(column: pd.Series) -> np.ndarray:
-    """Return the numbers of a column that are finite."""
-    values = column.to_numpy(float)
-    return values[np.isfinite(values)]
-
-
 def draw_errors(ax: Axes, study: pd.DataFrame) -> None:
     """Draw the share of training sets with more than an error, by rule."""
     n = study["seed"].nunique()
     most = 0.3
     for rule, label, rows in lines(study, {"perceptron": 50, "hinge": 200}):
-        accuracy = np.sort(finite_of(rows["accuracy"]))
+        accuracy = np.sort(plotting.finite_of(rows["accuracy"]))
         mean, low, high = stats.mean_interval(accuracy)
         half = f" ± {(high - low) / 2:.4f}" if len(accuracy) > 1 else ""
         label = f"{label}: {mean:.4f}{half}" if len(accuracy) else f"{label}: {plotting.NOTHING_FINITE}"
@@ -167,7 +161,7 @@ def draw_gains(ax: Axes, study: pd.DataFrame) -> None:
         budgets = (
             f"{first:,.0f} epochs each" if first == second else f"perceptron {first:,.0f}, hinge {second:,.0f} epochs"
         )
-        gain = finite_of(pair["hinge"]["accuracy"] - pair["perceptron"]["accuracy"])
+        gain = plotting.finite_of(pair["hinge"]["accuracy"] - pair["perceptron"]["accuracy"])
         if not len(gain):
             ax.plot([], [], color=color, label=f"{budgets}: {plotting.NOTHING_FINITE}")
             ax.set_xlim(-0.11, 0.11)

@@ -44,7 +44,6 @@ def plot(results: Results) -> dict[str, Figure]:
         ax.axvline(share, color="0.3", ls=":")
         plotting.draw_shares(ax, rows, [words(init) for init in rows["init"]], kinds)
         ax.set_title(f"{words(activation)} on {words(target)}: reported {share:.1%}")
-    axes[0].invert_yaxis()  # a shared axis was inverted twice
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds))
     figure.suptitle(f"Dead networks of the notebook's architecture, n = {summary['n'].min():,} or more each")
