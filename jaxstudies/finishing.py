@@ -15,8 +15,9 @@ from jaxstudies.engine.gather import Earlier
 from jaxstudies.engine.monte_carlo import Timing
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
 from jaxstudies.errors import OtherVersions
+from jaxstudies.identity import provenance
 from jaxstudies.jobs import Job, file_of, now, trace
-from jaxstudies.output import files, owned, provenance, stored
+from jaxstudies.output import files, owned, stored
 
 
 def compute_share(job: Job, share: Share) -> None:

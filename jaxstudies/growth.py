@@ -14,8 +14,9 @@ from jaxstudies.engine import gather
 from jaxstudies.engine.design import limited
 from jaxstudies.errors import DirectoryError, OtherVersions
 from jaxstudies.evidence.registration import seen_at
+from jaxstudies.identity import provenance
 from jaxstudies.jobs import Job, packed, traced
-from jaxstudies.output import files, owned, provenance, stored
+from jaxstudies.output import files, owned, stored
 from jaxstudies.output.stored import UnreadableRuns
 
 DIGEST = "[0-9a-f]{16}"

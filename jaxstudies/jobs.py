@@ -17,7 +17,7 @@ from jaxstudies.engine import devices, monte_carlo, tracing
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Design
 from jaxstudies.engine.monte_carlo import Execution, Task
-from jaxstudies.output import provenance
+from jaxstudies.identity import provenance
 from jaxstudies.output.table import Shapes
 from jaxstudies.study import Study, code_of, task_of
 

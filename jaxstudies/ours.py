@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 OURS = ".jaxstudies-"
@@ -37,6 +37,13 @@ def temporary_directory(path: Path) -> Iterator[Path]:
         yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under a temporary name beside `path`, then rename it."""
+    with temporary(path) as beside:
+        write(beside)
+        os.replace(beside, path)
 
 
 def remove_leftovers(directory: Path) -> None:

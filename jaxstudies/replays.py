@@ -21,9 +21,10 @@ from jaxstudies.engine.compiler import Columns
 from jaxstudies.engine.design import Design, Simulate, limited
 from jaxstudies.engine.monte_carlo import Stage, Task
 from jaxstudies.engine.programs import Launch
+from jaxstudies.identity import live
 from jaxstudies.jobs import Job
 from jaxstudies.networks.states import TrainState
-from jaxstudies.output import live, owned, stored, table
+from jaxstudies.output import owned, stored, table
 from jaxstudies.selection import have_label, open_labels
 from jaxstudies.study import Study, load_from
 from jaxstudies.watching import watching

@@ -24,7 +24,8 @@ from jaxstudies.errors import Notice, warn
 from jaxstudies.evidence.claims import Claim, with_own_ids
 from jaxstudies.evidence.judging import judge_all
 from jaxstudies.evidence.verdicts import Verdict, sentence
-from jaxstudies.output import files, live, nonfinite, owned, stored, table
+from jaxstudies.identity import live
+from jaxstudies.output import files, nonfinite, owned, stored, table
 from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.selection import Selector
 from jaxstudies.study import Results, Study, task_of

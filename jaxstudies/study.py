@@ -30,7 +30,7 @@ from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.output import live, provenance, reach
+from jaxstudies.identity import live, provenance, reach
 from jaxstudies.output.curves import Functions
 
 if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait

@@ -21,7 +21,8 @@ with endings.explained("reference", after=""):  # Ctrl-C while they are imported
     from jaxstudies.commands import command, flags, report_command
     from jaxstudies.commands.endings import UsageError
     from jaxstudies.evidence import records
-    from jaxstudies.output import owned, provenance
+    from jaxstudies.identity import provenance
+    from jaxstudies.output import owned
     from jaxstudies.studies import packaged
     from jaxstudies.study import load
 

@@ -28,7 +28,8 @@ from jaxstudies.engine import chunks, compiler, monte_carlo
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.errors import DirectoryError
 from jaxstudies.evidence import records
-from jaxstudies.output import provenance, reach, stored
+from jaxstudies.identity import provenance, reach
+from jaxstudies.output import stored
 
 HOLD = """
 import sys, time

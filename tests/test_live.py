@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxstudies import map_seeds
-from jaxstudies.output.live import object_digest
+from jaxstudies.identity.live import object_digest
 
 START = """
 import collections, dataclasses, enum, fractions, functools, types
@@ -217,7 +217,7 @@ def test_a_module_of_the_user_s_counts_wherever_it_goes(simulate, tmp_path, monk
 
 def test_a_digest_is_the_same_in_another_process():
     code = (
-        "import json, sys\nfrom jaxstudies.output.live import object_digest\n"
+        "import json, sys\nfrom jaxstudies.identity.live import object_digest\n"
         "for text in json.load(sys.stdin):\n names = {'__name__': '__main__'}\n exec(text, names)\n"
         " print(object_digest(names['simulate']))"
     )

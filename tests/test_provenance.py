@@ -15,7 +15,7 @@ import pytest
 import jaxstudies
 from jaxstudies import study as studies
 from jaxstudies.engine.levels import as_array
-from jaxstudies.output import provenance, reach
+from jaxstudies.identity import provenance, reach
 
 STUDY = """
 import helper
@@ -254,7 +254,7 @@ def test_where_the_files_lie_does_not_count(tmp_path):
         for file, text in FILES.items():
             (folder / file).write_text(text)
         code = (
-            "import sys\nfrom pathlib import Path\nfrom jaxstudies.output.reach import reachable_code\n"
+            "import sys\nfrom pathlib import Path\nfrom jaxstudies.identity.reach import reachable_code\n"
             f"sys.path.insert(0, {str(folder)!r})\n"
             f"print(reachable_code([('own_study', Path({str(folder)!r}) / 'own_study.py', 'simulate')]))"
         )
@@ -372,7 +372,7 @@ import sys
 from pathlib import Path
 import jaxstudies
 from jaxstudies.study import load
-from jaxstudies.output import reach
+from jaxstudies.identity import reach
 from jaxstudies.study import code_of
 package = Path(jaxstudies.__file__).parent
 assert package.parent == Path(sys.argv[1])

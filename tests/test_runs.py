@@ -27,7 +27,8 @@ from jaxstudies.commands import command, replay_command
 from jaxstudies.engine import compiler, gather, programs
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
-from jaxstudies.output import live, provenance, stored, table
+from jaxstudies.identity import live, provenance
+from jaxstudies.output import stored, table
 from jaxstudies.replays import find_setting, largest_difference
 
 CONFIG = {"scale": (1.0, 2.0), "width": (2, 3)}

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import jaxstudies
+from jaxstudies import ours
 from jaxstudies.commands import endings, flags
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.output import files, owned
@@ -41,7 +42,7 @@ def write(out: Path) -> Path:
     owned.prepare(out, pages)
     with files.writing(out), owned.rewriting(out, "docs", pages):
         for name, content in pages.items():
-            files.write_atomic(out / name, partial(_put, content))
+            ours.write_atomic(out / name, partial(_put, content))
     return out / "jaxstudies.html"
 
 

@@ -24,8 +24,9 @@ from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.estimands import ESTIMANDS
 from jaxstudies.evidence.verdicts import NO_SEQUENCE
+from jaxstudies.identity import provenance
 from jaxstudies.jobs import Job
-from jaxstudies.output import owned, provenance, stored
+from jaxstudies.output import owned, stored
 from jaxstudies.study import Study
 
 LOOKS_FURTHEST = 100

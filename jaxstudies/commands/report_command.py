@@ -7,9 +7,10 @@ from typing import Annotated
 
 import tyro
 
+from jaxstudies import ours
 from jaxstudies.commands import endings, flags
 from jaxstudies.commands.endings import UsageError
-from jaxstudies.output import files, page
+from jaxstudies.output import page
 from jaxstudies.output.files import writing
 from jaxstudies.output.page import Section, UnreadableResults
 
@@ -43,7 +44,7 @@ def write(path: Path, sections: list[Section], note: str = "") -> None:
     check(path)
     text = page.page([page.with_ladders(section) for section in sections], note, path.parent)
     with writing(path):
-        files.write_atomic(path, lambda p: p.write_text(text, "utf-8"))
+        ours.write_atomic(path, lambda p: p.write_text(text, "utf-8"))
     print(f"\n{path}")
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxstudies.output.files import write_atomic
+from jaxstudies.ours import write_atomic
 
 CHECKSUM_BYTES = 32
 COMMIT = "\0commit"

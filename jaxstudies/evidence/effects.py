@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from jaxstudies.arguments import short
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.estimands import ESTIMANDS, counts_of
-from jaxstudies.output.files import write_atomic
+from jaxstudies.ours import write_atomic
 
 Effect: TypeAlias = pd.Series | pd.DataFrame
 """An effect by seed: a series indexed by seed, or a frame whose columns an estimand names. A column `count` says for

@@ -1,1 +1,1 @@
-"""Files, provenance, the table, figures' style, the page of verdicts."""
+"""Files, the table, figures' style, the page of verdicts."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxstudies.output.files import write_atomic
+from jaxstudies.ours import write_atomic
 
 FILE = "portraits.parquet"
 SIZE = 100.0

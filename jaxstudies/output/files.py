@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,21 +11,14 @@ from jaxstudies import ours
 from jaxstudies.errors import DirectoryError
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name beside `path`, then rename it."""
-    with ours.temporary(path) as beside:
-        write(beside)
-        os.replace(beside, path)
-
-
 def write_json(path: Path, content: object) -> None:
     """Write JSON with one entry per line."""
-    write_atomic(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n", "utf-8"))
+    ours.write_atomic(path, lambda p: p.write_text(json.dumps(content, indent=2) + "\n", "utf-8"))
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV, numbers to seven significant digits."""
-    write_atomic(path, lambda p: table.to_csv(p, index=False, float_format="%.7g"))
+    ours.write_atomic(path, lambda p: table.to_csv(p, index=False, float_format="%.7g"))
 
 
 @contextlib.contextmanager

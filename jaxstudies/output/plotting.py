@@ -23,8 +23,8 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from jaxstudies.evidence import intervals as stats
+from jaxstudies.ours import write_atomic
 from jaxstudies.output import owned
-from jaxstudies.output.files import write_atomic
 
 Style = dict[str, Any]
 """Keyword arguments of matplotlib's functions that draw."""

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxstudies.output.files import write_atomic
+from jaxstudies.ours import write_atomic
 from jaxstudies.output.table import is_list, to_pandas
 
 FORMAT = 2

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jaxstudies
-from jaxstudies.output.provenance import digest
+from jaxstudies.identity.provenance import digest
 
 Place = tuple[str, Path, str]
 """A module, its file, and a name in it."""

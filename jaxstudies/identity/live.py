@@ -17,8 +17,8 @@ import jax
 import numpy as np
 
 from jaxstudies.engine.functions import cells
-from jaxstudies.output.provenance import array_digest, digest
-from jaxstudies.output.reach import LOOKUPS, is_followed, is_ours, reachable_code
+from jaxstudies.identity.provenance import array_digest, digest
+from jaxstudies.identity.reach import LOOKUPS, is_followed, is_ours, reachable_code
 
 
 class Unreadable(Exception):
