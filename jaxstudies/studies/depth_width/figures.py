@@ -48,8 +48,9 @@ CAPTIONS = {
     "neighbors on the grid (gray lines) had a larger validation error after a short training. A point on the lowest or "
     "the highest line says that the grid is too small, and nothing is claimed of such a network.",
     "gains": "By how much more steeply the error falls with parameters with a layer more, were training ended after "
-    "that epoch: slopes of log validation error over shapes, means over seeds with 95 % t bands. Below 0 depth helps. "
-    "Of SGD alone, since the other recipe's learning rate falls over the whole budget.",
+    "that epoch: slopes of log validation error over shapes, means over seeds with 95 % t bands, or, of fewer than "
+    "five, with each seed. Below 0 depth helps. Of SGD alone, since the other recipe's learning rate falls over the "
+    "whole budget.",
     "cusps": "Error on test points by their distance to the nearer of two lines on which the function has no "
     "derivative, means over seeds with 95 % t intervals. If only the cusps stand in the way, an error falls to about "
     "the noise (dotted) with distance; one that stays level says that a network has not learned the function's smooth "

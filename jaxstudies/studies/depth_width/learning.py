@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from jaxstudies.evidence import intervals
+from jaxstudies.evidence.estimands import LEAST_NORMAL
 from jaxstudies.output import plotting, table
 from jaxstudies.output.words import words
 from jaxstudies.studies.depth_width.claims import NUMBER, slopes
@@ -96,17 +97,25 @@ def plot_gains(results: Results) -> dict[str, Figure]:
     epochs = np.unique(np.geomspace(1, curves.shape[1], 60).astype(int))
     figure, ax = plt.subplots(figsize=(7.5, 4.6))
     ax.axhline(0, color="0.4", lw=1)
+    few = rows["seed"].nunique() < LEAST_NORMAL
     for deep in pairs:
-        drawn = np.array([_gain(rows.assign(error=curves[:, epoch - 1]), deep) for epoch in epochs]).T
+        gains = [_gain(rows.assign(error=curves[:, epoch - 1]), deep) for epoch in epochs]
+        style = look(deep) | {"marker": "o" if len(epochs) < 4 else None}
         label = f"{NUMBER.get(deep, deep)} layers rather than {NUMBER.get(deep - 1, deep - 1)}"
-        draw_band(ax, epochs, drawn, look(deep)["color"], "-", label=label, marker="o" if len(epochs) < 4 else None)
+        if few:
+            ax.plot(epochs, np.mean(gains, axis=1), label=label, **style)
+            ax.plot(epochs, gains, lw=0.8, alpha=0.6, **style)
+        else:
+            band = np.array([intervals.mean_interval(each) for each in gains]).T
+            draw_band(ax, epochs, band, style.pop("color"), "-", label=label, **style)
     ax.set(xscale="log", xlabel="epoch", ylabel="difference of log-log slopes (below 0: depth helps)")
     plotting.plain_log_ticks(ax.xaxis)
     ax.legend(fontsize=9)
-    ax.set_title(f"What a layer more gains, by the budget (SGD; n = {rows['seed'].nunique()} seeds, 95 % t band)")
+    shown = "each thin" if few else "95 % t band"
+    ax.set_title(f"What a layer more gains, by the budget (SGD; n = {rows['seed'].nunique()} seeds, {shown})")
     return {"gains": figure}
 
 
-def _gain(rows: pd.DataFrame, deep: int) -> tuple[float, float, float]:
+def _gain(rows: pd.DataFrame, deep: int) -> np.ndarray:
     deeper, shallower = (slopes(rows[rows["depth"] == depth], "error") for depth in (deep, deep - 1))
-    return intervals.mean_interval((deeper - shallower).dropna().to_numpy())
+    return (deeper - shallower).dropna().to_numpy()
