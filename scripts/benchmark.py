@@ -13,6 +13,7 @@ kernels and XLA do on an accelerator, or, a hundredth of it, here.
 """
 
 import sys
+import textwrap
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -165,11 +166,13 @@ def draw(table: pd.DataFrame, options: Options) -> Figure:
     ax.set_xlabel("time relative to the first of its task (median, least and most)")
     for edge in np.flatnonzero(table["task"] != table["task"].shift())[1:]:
         ax.axhline(edge - 0.5, color="0.85", lw=0.8)
-    figure.suptitle(
-        f"{options.seeds:,} networks x {options.epochs} epochs; a step of LeNet-5 on {IMAGES} "
-        f"images;\nan epoch of depth against width; imports ({options.repeats} repeats)"
-    )
-    ax.invert_yaxis()
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    sizes = {
+        "dying ReLU": f"{options.seeds:,} networks x {options.epochs} epochs",
+        "LeNet-5 step": f"of {IMAGES} images",
+    }
+    told = [f"{task} ({sizes[task]})" if task in sizes else task for task in table["task"].unique()]
+    figure.suptitle(textwrap.fill(f"{'; '.join(told)}: {options.repeats} repeats", 70))
     return figure
 
 
