@@ -99,15 +99,15 @@ def plot_gains(results: Results) -> dict[str, Figure]:
     ax.axhline(0, color="0.4", lw=1)
     few = rows["seed"].nunique() < LEAST_NORMAL
     for deep in pairs:
-        gains = [_gain(rows.assign(error=curves[:, epoch - 1]), deep) for epoch in epochs]
-        style = look(deep) | {"marker": "o" if len(epochs) < 4 else None}
+        gains = pd.DataFrame([_gain(rows.assign(error=curves[:, epoch - 1]), deep) for epoch in epochs])
+        color, marker = look(deep)["color"], "o" if len(epochs) < 4 else None
         label = f"{NUMBER.get(deep, deep)} layers rather than {NUMBER.get(deep - 1, deep - 1)}"
         if few:
-            ax.plot(epochs, np.mean(gains, axis=1), label=label, **style)
-            ax.plot(epochs, gains, lw=0.8, alpha=0.6, **style)
+            ax.plot(epochs, gains.mean(axis=1), color=color, marker=marker, label=label)
+            ax.plot(epochs, gains, color=color, marker=marker, lw=0.8, alpha=0.6)
         else:
-            band = np.array([intervals.mean_interval(each) for each in gains]).T
-            draw_band(ax, epochs, band, style.pop("color"), "-", label=label, **style)
+            band = np.array([intervals.mean_interval(each[~np.isnan(each)]) for each in gains.to_numpy()]).T
+            draw_band(ax, epochs, band, color, "-", label=label, marker=marker)
     ax.set(xscale="log", xlabel="epoch", ylabel="difference of log-log slopes (below 0: depth helps)")
     plotting.plain_log_ticks(ax.xaxis)
     ax.legend(fontsize=9)
@@ -116,6 +116,6 @@ def plot_gains(results: Results) -> dict[str, Figure]:
     return {"gains": figure}
 
 
-def _gain(rows: pd.DataFrame, deep: int) -> np.ndarray:
+def _gain(rows: pd.DataFrame, deep: int) -> pd.Series:
     deeper, shallower = (slopes(rows[rows["depth"] == depth], "error") for depth in (deep, deep - 1))
-    return (deeper - shallower).dropna().to_numpy()
+    return deeper - shallower
