@@ -154,9 +154,11 @@ def catch_up() -> None:
 
 def _link(kept: Path, own: Path) -> None:
     """Link what is kept into the directory of this process."""
+    there = set(os.listdir(own))  # to ask for each link would take longer
     for entry in kept.glob(ENTRY):
-        with contextlib.suppress(FileNotFoundError, FileExistsError):  # another process has made room; it is there
-            os.link(entry, own / entry.name)
+        if entry.name not in there:
+            with contextlib.suppress(FileNotFoundError):  # another process has made room
+                os.link(entry, own / entry.name)
 
 
 def publish() -> None:

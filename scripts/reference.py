@@ -61,15 +61,20 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source / name, target / name)
 
 
+def names_of(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of studies, all if none is asked for; raise UsageError at one that there is not."""
+    if unknown := set(asked) - set(packaged()):
+        raise UsageError(f"{min(unknown)}: must be one of {', '.join(packaged())}")
+    return asked or tuple(packaged())
+
+
 def renew(asked: tuple[str, ...]) -> None:
     """Run studies, all if none is named, and copy what they leave.
 
     Raises:
         UsageError: There is no such study, or it was not a clean commit that was run.
     """
-    names = asked or tuple(packaged())
-    if unknown := set(names) - set(packaged()):
-        raise UsageError(f"{min(unknown)}: must be one of {', '.join(packaged())}")
+    names = names_of(asked)
     if not is_clean(provenance.commit(ROOT)):
         raise UsageError(f"{ROOT}: commit your changes first, so that the commit says what was run")
     for name in names:

@@ -14,16 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from jaxstudies.commands import endings
 
-from jaxstudies import configs, results
-from jaxstudies.commands import endings, flags
-from jaxstudies.commands.endings import UsageError
-from jaxstudies.evidence import records
-from jaxstudies.evidence.claims import without_absent
-from jaxstudies.output import files
-from jaxstudies.studies import packaged
-from jaxstudies.study import load
+with endings.explained("reword", after=""):  # Ctrl-C while they are imported is one line
+    import tyro
+    from reference import names_of
+
+    from jaxstudies import configs, results
+    from jaxstudies.commands import flags
+    from jaxstudies.commands.endings import UsageError
+    from jaxstudies.evidence import records
+    from jaxstudies.evidence.claims import without_absent
+    from jaxstudies.output import files
+    from jaxstudies.study import load
 
 FIGURES = Path(__file__).parent.parent / "figures"
 WORDS = ("claim", "source", "where", "says", "method", "margin", "selection", "population", "not_shown", "figure")
@@ -71,9 +74,7 @@ def reworded(directory: Path) -> dict:
 
 def reword(names: tuple[str, ...]) -> None:
     """Word references again, all if none is named."""
-    if unknown := set(names) - set(packaged()):
-        raise UsageError(f"{min(unknown)}: must be one of {', '.join(packaged())}")
-    for name in names or packaged():
+    for name in names_of(names):
         before, record = records.read(FIGURES / name), reworded(FIGURES / name)
         changed = [a["id"] for a, b in zip(before["claims"], record["claims"], strict=True) if differences(a, b, WORDS)]
         if changed:
