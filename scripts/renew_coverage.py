@@ -131,14 +131,19 @@ def coverage(regime: Regime) -> tuple[str, float, float]:
     method = ESTIMANDS[regime.estimand].fixed(record)
     rng = np.random.default_rng(zlib.crc32(f"{regime.estimand} {regime.words} {regime.n}".encode()))
     number = STUDIES
-    held = 0
-    for _ in range(number):
+    held, known = 0, dict[object, bool]()
+    of_outcomes = regime.estimand.startswith("share")
+    for place in range(number):
         arguments = dict(record["arguments"])
         if regime.estimand == "share_against":
             arguments["count"] = int(rng.binomial(arguments["of"], 0.95))
-        effects = pd.DataFrame(regime.draw(rng, regime.n))
-        _, low, high = method.interval(*method.take(effects), **arguments, level=regime.level)
-        held += low <= regime.truth <= high
+        drawn = regime.draw(rng, regime.n)
+        # Of outcomes it matters how many there are of each: the same come again and again.
+        case = (np.sort(drawn["value"]).tobytes(), arguments.get("count")) if of_outcomes else place
+        if case not in known:
+            _, low, high = method.interval(*method.take(pd.DataFrame(drawn)), **arguments, level=regime.level)
+            known[case] = bool(low <= regime.truth <= high)
+        held += known[case]
     share = held / number
     return method.words, share, float(np.sqrt(share * (1 - share) / number))
 

@@ -56,7 +56,7 @@ class Page:
         message, self._buffer = self._buffer.split(b"\0", 1)
         return json.loads(message)
 
-    def open(self, address: str, width: int = 1200, height: int = 900, *, scripts: bool = True, dark: bool = False):
+    def open(self, address: str, width: int = 1200, height: int = 900, *, scripts: bool = True):
         """Open an address in a fresh page of a size, and wait until it is loaded."""
         self._session = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -67,11 +67,14 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.choose("light")
         self.events.clear()
         self.call("Page.navigate", url=address)
         self.wait("Page.loadEventFired")
+
+    def choose(self, scheme: str) -> None:
+        """Prefer a color scheme as a reader does, light or dark."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def wait(self, event: str) -> None:
         """Wait until the browser tells of something."""

@@ -1,3 +1,4 @@
+import functools
 import gc
 import os
 
@@ -17,9 +18,13 @@ hypothesis.settings.load_profile("jaxstudies")
 
 from jaxstudies import compilation_cache  # noqa: E402
 from jaxstudies.engine import devices  # noqa: E402
+from jaxstudies.identity import provenance  # noqa: E402
 from jaxstudies.output import plotting  # noqa: E402
 
 devices.use_all_cores()
+
+# The commit of the checkout stays while it is tested: each run would ask git for it several times.
+provenance.commit_here = functools.cache(provenance.commit_here)
 
 # Figures have a quarter of the pixels.
 plotting.STYLE["savefig.dpi"] = 100

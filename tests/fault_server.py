@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import scipy.special  # noqa: F401, which judging imports late
 import toy
 
 from jaxstudies.commands import command
 from jaxstudies.engine import devices
 from jaxstudies.engine.chunks import Chunks
-from jaxstudies.study import Study, code_of, load
+from jaxstudies.study import Study, claims_code_of, code_of, load
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 
@@ -104,7 +105,7 @@ def main() -> None:
             if run.study not in studies:
                 studies[run.study] = load(run.study)
             study = studies[run.study]
-            code_of(study)  # what is parsed here need not be in every process
+            code_of(study), claims_code_of(study)  # what is parsed here need not be in every process
             children.append(start(study, run))
         statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         os.write(out, f"{json.dumps(statuses)}\n".encode())

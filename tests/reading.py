@@ -1,10 +1,15 @@
-"""What a reader sees in figures."""
+"""What a reader sees of a run."""
 
 import re
 
+import matplotlib.pyplot as plt
 from matplotlib.text import Text
 
+from jaxstudies import presentation, results
+from jaxstudies.output import plotting
 from jaxstudies.output.words import WORDS
+
+FILES = {"runs.parquet", "effects.parquet", "summary.csv", "claims.json", "config.json"}
 
 IDENTIFIERS = [name for name, said in WORDS.items() if name not in said]
 
@@ -25,3 +30,16 @@ def assert_words(figures):
             assert "_" not in text and "1e-" not in text, (name, text)
             for identifier in IDENTIFIERS:
                 assert not re.search(rf"(?<![\w.]){re.escape(identifier)}(?![\w.])", text), (name, text)
+
+
+def assert_told(study, out):
+    """Check that a run has left its files, and figures that say words, each with a caption, and no caption without."""
+    assert {path.name for path in out.iterdir()} >= FILES and list(out.glob("*.png"))
+    plotting.use_style()
+    figures = presentation.figures_of(study, results.read(study, out)[0])
+    assert set(figures) <= set(study.CAPTIONS)
+    # Violins are of the activations that were run.
+    assert {name for name in study.CAPTIONS if not name.startswith("violins")} <= set(figures)
+    assert_words(figures)
+    assert all(caption.endswith(".") and "_" not in caption for caption in study.CAPTIONS.values())
+    plt.close("all")

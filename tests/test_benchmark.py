@@ -158,7 +158,9 @@ LONG |= dict.fromkeys(("models", "commands"), pytest.mark.faults)
 
 
 @pytest.mark.parametrize("part", [pytest.param(part, marks=LONG.get(part, ())) for part in accelerator.PARTS])
-def test_each_part_for_an_accelerator_is_a_hundredth_without_one(part, tmp_path):
+def test_each_part_for_an_accelerator_is_a_hundredth_without_one(part, tmp_path, monkeypatch):
+    if part == "sizes":  # its rows differ in a number alone: the first will do
+        monkeypatch.setitem(accelerator.PARTS, part, (accelerator.sizes, 0.0))
     rows = accelerator_part(part, tmp_path)
     assert rows and not any("failed" in row for row in rows)
     for row in rows:

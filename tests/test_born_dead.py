@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from reading import assert_told
 from test_dying_relu import in_blocks_of, not_blank, results_of
 
 from jaxstudies import results as from_table
@@ -82,6 +83,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_map_with_training(trained):
+    assert_told(STUDY, trained)
     summary = pd.read_csv(trained / "summary.csv")
     born = summary[(summary["stage"] == "born") & (summary["epochs"] == 0)]
     assert len(born) == 2 and (born["n"] >= 20_000).all()

@@ -101,7 +101,7 @@ def run_connected(server, outs, kill_at=None, by_slurm=False, study="toy", flags
     return run_together(server, *asked)
 
 
-@pytest.mark.parametrize(("names", "by_slurm"), [("00", True), ("01", False), ("0000", False), ("0123", False)])
+@pytest.mark.parametrize(("names", "by_slurm"), [("00", True), ("0123", False)])
 def test_connected_processes_equal_one_alone(server, alone, tmp_path, names, by_slurm):
     """In a common directory or each in its own, which is left empty by all but process 0."""
     outs = [tmp_path / name for name in names]
@@ -127,8 +127,9 @@ def test_a_process_that_dies_is_said_and_nothing_is_lost(server, alone, tmp_path
     outs = [tmp_path / "0", tmp_path / "1"]
     (status, killed), (output, _) = run_connected(server, outs, kill_at=20)
     assert (status, killed) == (2, -signal.SIGKILL)
-    line = output.strip().splitlines()[-1]
-    assert "process 1 has gone" in line and "Traceback" not in output
+    line = output.replace("\r", "\n").strip().splitlines()[-1]
+    assert line.startswith("toy: error: ") and "process 1 has gone" in line
+    assert not any(words in output for words in ("Traceback", "@ ", "Fatal"))
     kept = {path.name for out in outs for path in out.glob("parts/*/[!.]*.npz")}
     assert len(kept) >= 4  # all chunks of the survivor's share
     statuses, outputs = run_connected(server, outs)
@@ -137,8 +138,9 @@ def test_a_process_that_dies_is_said_and_nothing_is_lost(server, alone, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", [0, 1])
-@pytest.mark.parametrize("kill_at", [2, 4, 8, 20, 37, 45, 55])
+@pytest.mark.parametrize(
+    ("lost", "kill_at"), [*((0, n) for n in (2, 4, 8, 20, 45)), *((1, n) for n in (2, 4, 8, 37, 45))]
+)
 def test_whichever_process_dies_whenever_the_other_says_so(server, alone, tmp_path, lost, kill_at):
     """Before all are connected, while they agree, in the middle and while they bring together; the rerun is whole."""
     outs, left = [tmp_path / "0", tmp_path / "1"], 1 - lost
@@ -172,15 +174,6 @@ def test_processes_that_share_a_study_of_ours_equal_one_alone(server, tmp_path):
     assert (outs[0] / "summary.csv").read_bytes() == (whole / "summary.csv").read_bytes()
     verdicts = [json.loads((path / "claims.json").read_text())["claims"] for path in (outs[0], whole)]
     assert verdicts[0] == verdicts[1]
-
-
-@pytest.mark.slow
-def test_lenet_is_shared_too(server, tmp_path):
-    """Its settings ask for JAX's devices."""
-    flags = ["--dataset", "digits", "--seeds", "2", "--epochs", "1", "--arms", "plain", "--devices", "1"]
-    statuses, outputs = run_connected(server, [tmp_path, tmp_path], study="lenet", flags=flags)
-    assert statuses == [0, 0], outputs
-    assert pq.read_table(tmp_path / "runs.parquet").num_rows == 2
 
 
 def test_jax_may_have_started_before(alone, tmp_path):
@@ -266,9 +259,8 @@ def test_a_process_that_waits_for_others_can_be_stopped(tmp_path, stop, status):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_connected_processes_that_are_stopped_go_on(server, tmp_path, stop, status):
-    """All at once, as Ctrl-C in a terminal or a batch system stops them."""
+def test_connected_processes_that_are_stopped_go_on(server, tmp_path):
+    """All at once, as a batch system stops them."""
     own = ["--seeds", "1000", "--chunk-size", "8", "--devices", "1", "--out", str(tmp_path)]
     flags = [*own, "--distributed", "--num-processes", "2", "--coordinator", f"127.0.0.1:{free_port()}"]
     asked = [[sys.executable, "-c", RUN.format(here=str(HERE)), *flags, "--process-id", str(i)] for i in (0, 1)]
@@ -276,10 +268,10 @@ def test_connected_processes_that_are_stopped_go_on(server, tmp_path, stop, stat
     while len(list(tmp_path.glob("parts/*/[!.]*.npz"))) < 20 and all(p.poll() is None for p in processes):
         time.sleep(0.01)
     for process in processes:
-        process.send_signal(stop)
+        process.terminate()
     for process in processes:
         _, output = process.communicate(timeout=60)
-        assert process.returncode == status, output
+        assert process.returncode == 143, output
         assert "the same command goes on from the last finished chunk" in output.decode().strip().splitlines()[-1]
     before = len(list(tmp_path.glob("parts/*/[!.]*.npz")))
     assert before >= 20

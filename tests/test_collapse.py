@@ -1,13 +1,13 @@
 """What the papers say of collapse is judged on the right networks, and these are those of dying ReLU."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
+from reading import assert_told
 from test_dying_relu import results_of
 
 from jaxstudies import results
+from jaxstudies.commands import command
 from jaxstudies.evidence import theory
 from jaxstudies.evidence.effects import by_claim
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES
@@ -90,12 +90,14 @@ def test_a_network_that_is_not_finite_is_no_constant():
 
 
 @pytest.mark.slow
-def test_networks_are_those_of_dying_relu():
+def test_networks_are_those_of_dying_relu(tmp_path):
     """Of the same seeds, to the bit of an outcome."""
+    command.main(STUDY, ["--seeds", "32", "--epochs", "1", "--long-epochs", "1", "--out", str(tmp_path)])
+    assert_told(STUDY, tmp_path)
+    runs = results.read(STUDY, tmp_path)[0].runs
+    ours = runs[(runs["part"] == "share") & (runs["depth"] == 9) & (runs["width"] == 2)]
     config = dying_relu.Config(seeds=32, depths=(9,), activations=("relu",), inits=("he_normal", "rai"), epochs=1)
     theirs = results_of(load("dying_relu"), config).runs
-    of_abs = replace(STUDY, settings=lambda config: collapse.settings(config)[:2])  # the others compile for minutes
-    ours = results_of(of_abs, collapse.Config(seeds=32, epochs=1)).runs
     for init in ("he_normal", "rai"):
         here = ours[(ours["target"] == "abs") & (ours["init"] == init)]
         there = theirs[(theirs["part"] == "study") & (theirs["init"] == init)]

@@ -59,7 +59,7 @@ def start(own, redirected, out, **env):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("redirected", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("redirected", ["2>&-", "<&- >&- 2>&-", "2>/dev/full"])
 def test_a_run_whose_words_nobody_can_read_is_done_all_the_same(own, redirected):
     out = own / redirected.translate({ord(c): "_" for c in "/<>&- "})
     done = start(own, redirected, out)
@@ -81,10 +81,10 @@ def test_an_output_that_is_full_is_named_as_such_and_nothing_is_lost(own):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("platform", ["cuda", "nosuch"])
-def test_a_platform_that_is_not_there_is_one_line(own, platform):
+def test_a_platform_that_is_not_there_is_one_line_behind_that_jax_is_imported(own, platform):
     done = start(own, "", "platform", JAX_PLATFORMS=platform)
     assert done.returncode == 2 and f"JAX_PLATFORMS {platform}: " in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.splitlines()[0] == "own: importing JAX"
 
 
 def test_words_that_a_terminal_cannot_show_stop_nothing():

@@ -18,7 +18,7 @@ import jaxstudies
 from jaxstudies import training
 from jaxstudies.engine import compiler, devices, gather, monte_carlo, programs, tracing
 from jaxstudies.engine.blocks import make_plans, plan_size
-from jaxstudies.engine.chunks import Chunks
+from jaxstudies.engine.chunks import Chunks, Memory
 from jaxstudies.engine.design import Points, Setting, make_design, points_design, product_design
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.networks.data import Dataset
@@ -620,13 +620,20 @@ def test_many_seeds_spread_over_the_devices_by_seed():
     assert devices.make_mesh(size, chosen).devices.shape == (len(chosen), 1)
 
 
+@pytest.fixture(scope="module")
+def in_chunks():
+    """Runs of a small design as a table, and their chunks."""
+    kept = Memory()
+    return run(draw, settings(), 6, chunk_size=4, kept=kept), kept
+
+
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 6, 100])
-def test_a_table_comes_in_blocks_that_fit(monkeypatch, rows):
+def test_a_table_comes_in_blocks_that_fit(in_chunks, monkeypatch, rows):
     """Cut by seeds, or, where a seed of all settings does not fit, by settings as well."""
-    whole = run(draw, settings(), 6, chunk_size=4)
+    whole, kept = in_chunks
     monkeypatch.setattr(gather, "ROWS_AT_ONCE", rows)
     task = Task(draw, make_design(draw, settings()), 6, execution=Execution(4))
-    blocks = list(map(table.to_pandas, monte_carlo.run_design(task)[0]))
+    blocks = list(map(table.to_pandas, monte_carlo.run_design(task, kept)[0]))
     assert all(0 < len(block) <= rows for block in blocks)
     if rows >= 3:
         assert [block["seed"].max() for block in blocks] == [*range(rows // 3 - 1, 5, rows // 3), 5]

@@ -221,7 +221,7 @@ LONG = {"collapse", "depth_width", "dying_relu", "initialization", "lenet", "per
 """Studies whose simulation or figures take long."""
 
 
-@pytest.mark.parametrize("how", ["nan", pytest.param("mixed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["nan", "mixed"])
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NAMES])
 def test_runs_that_diverged_have_tables_and_figures_that_say_so_and_no_verdicts(name, how, tmp_path):
     study = load(name)
@@ -585,7 +585,9 @@ def test_the_most_of_a_number_alone_is_refused_in_a_line_or_overflows_nothing(na
         made = jax.tree.map(lambda a: np.broadcast_to(np.zeros((), a.dtype), a.shape), shapes)
         study = dataclasses.replace(study, data=lambda config: made)
     task = task_of(study, config, seeds.seeds)
-    assert shapes_of(task)
+    # Programs of collapse know no number of its config: one is as good as all.
+    few = task.design._replace(groups=task.design.groups[:1]) if name == "collapse" else task.design
+    assert shapes_of(task._replace(design=few))
     task.execution.plans(task.design, seeds.seeds, 0, devices.choose_devices())
 
 

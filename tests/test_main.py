@@ -65,8 +65,28 @@ def test_the_package_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("argv", [[], ["--help"], ["--version"], *([name, "--help"] for name in STUDIES)], ids=" ".join)
-def test_what_is_only_said_imports_nothing_heavy(argv):
+SAID = [[], ["--help"], ["--version"], *([name, "--help"] for name in STUDIES)]
+ALL = f"""
+import contextlib, io, sys
+from jaxstudies.commands.main import main
+for argv in {SAID}:
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        try:
+            main(argv)
+        except SystemExit as stop:
+            assert not stop.code, argv
+    heavy = set(sys.modules) & set({HEAVY})
+    assert said.getvalue() and not heavy, (argv, heavy)
+"""
+
+
+def test_nothing_that_is_only_said_imports_anything_heavy():
+    done = subprocess.run([sys.executable, "-c", ALL], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["dying_relu", "--help"]], ids=" ".join)
+def test_what_is_only_said_in_a_process_of_its_own_imports_nothing_heavy(argv):
     done, lines, imported = run_once(*argv)
     assert (done.returncode, lines, imported) == (0, [], []) and done.stdout
 
@@ -101,12 +121,6 @@ for name, config in configs.items():
     assert study.Config is config is studies.config_of(name) and study.text == studies.text_of(name)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.slow
-def test_a_run_says_first_that_it_imports(tmp_path):
-    _, lines, imported = run_once("perceptron", "--plots-only", "--out", str(tmp_path / "none"))
-    assert lines[0] == "perceptron: importing JAX" and "--plots-only" in lines[1] and "jax" in imported
 
 
 def test_ctrl_c_while_it_imports_is_one_line(monkeypatch, capsys):

@@ -64,6 +64,11 @@ def test_digits_are_scikit_learns():
     assert ours == sorted(image.astype(int).tobytes() for image in load_digits().images)
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
 @pytest.mark.slow
 @needs_originals
 def test_every_source_gives_the_same_arrays(originals, tmp_path, monkeypatch):
@@ -81,9 +86,24 @@ def test_every_source_gives_the_same_arrays(originals, tmp_path, monkeypatch):
     expected = mnist.Digits(read("train"), read("test"))
     assert expected.train.images.shape == (60_000, 28, 28)
 
-    from_files = mnist.load("mnist", originals)
-    assert_equal(from_files, expected)
-    tfds_dir = tmp_path / "tfds"
+    # The hash is what is held of the original files where processes prepare them at once.
+    assert mnist.content_hash(expected) == mnist.EXPECTED["mnist"][-1]
+
+    # Downloaded from a local server; a file that is not what it should be is refused.
+    tfds_dir, labels = tmp_path / "tfds", originals / FILES["test_labels"].name
+    handler = functools.partial(Quiet, directory=str(originals))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(preparation, "URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert_equal(mnist.load("mnist", tfds_dir), expected)
+        whole = labels.read_bytes()
+        labels.write_bytes(whole[:-1] + b"x")
+        with pytest.raises(mnist.DataError, match="its SHA-256 is not MNIST's"):
+            mnist.load("mnist", tmp_path / "bad")
+        labels.write_bytes(whole)
+        server.shutdown()
+
     (cache,) = tfds_dir.glob("*.npz")
     with monkeypatch.context() as patched:  # nothing but the cache is read again
         patched.delattr(preparation, "read_prepared")
@@ -98,33 +118,10 @@ def test_every_source_gives_the_same_arrays(originals, tmp_path, monkeypatch):
 
     # A prepared directory that is damaged is named.
     next(moved.glob("*.npz")).unlink()
-    records = next(moved.glob("mnist/*/mnist-test*"))
+    records = next(moved.glob("mnist/*/mnist-train*"))
     records.write_bytes(records.read_bytes()[: records.stat().st_size // 2])
     with pytest.raises(mnist.DataError, match="moved/mnist"):
         mnist.load("mnist", moved)
-
-
-@pytest.mark.slow
-@needs_originals
-def test_download_from_a_local_server(originals, tmp_path, monkeypatch):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(originals))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(preparation, "URL", f"http://127.0.0.1:{server.server_port}/")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        data = mnist.load("mnist", tmp_path / "downloaded")
-        assert mnist.content_hash(data) == mnist.EXPECTED["mnist"][-1]
-
-        # A file that is not what it should be is refused.
-        labels = originals / FILES["test_labels"].name
-        labels.write_bytes(labels.read_bytes()[:-1] + b"x")
-        with pytest.raises(mnist.DataError, match="its SHA-256 is not MNIST's"):
-            mnist.load("mnist", tmp_path / "bad")
-        server.shutdown()
 
 
 @needs_originals
@@ -339,6 +336,7 @@ def test_processes_that_prepare_at_once_all_have_it_and_a_kill_leaves_nothing(or
         assert process.returncode == 0 and said.strip() == mnist.EXPECTED["mnist"][-1]
     assert sorted(path.name for path in root.iterdir()) == [mnist.CACHE, "mnist"]
     assert sorted(path.name for path in (root / "mnist").iterdir()) == ["3.0.1", "incomplete.AAAAAA_3.0.1"]
+    assert {path.name for path in originals.iterdir()} == {f.name for f in FILES.values()}
 
 
 def test_what_is_in_the_way_of_the_lock_is_one_line(tmp_path):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from reading import assert_told
 
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
@@ -106,10 +107,10 @@ def test_judge_on_made_up_factors():
 @pytest.mark.slow
 def test_diagram_end_to_end(tmp_path):
     argv = ["--seeds", "2", "--points", "3", "--width", "10", "--dataset", "digits"]
-    argv += ["--activations", "relu", "tanh", "--depth", "8"]
-    command.main(load("order_chaos"), [*argv, "--out", str(tmp_path)])
+    command.main(load("order_chaos"), [*argv, "--depth", "8", "--out", str(tmp_path)])
+    assert_told(load("order_chaos"), tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv")
-    assert len(summary) == 2 * 9
+    assert len(summary) == 3 * 9
     # For ReLU chi is sigma_w^2 / 2 whatever the bias.
     relu = summary[summary["activation"] == "relu"]
     np.testing.assert_allclose(relu["chi"], relu["sigma_w"] ** 2 / 2, rtol=1e-6)

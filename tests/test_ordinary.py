@@ -730,17 +730,16 @@ print(len(jax.local_devices()), [str(w.message) for w in caught if w.filename ==
     ("before", "between", "env", "number", "said"),
     [
         ("", "", {}, 0, "[]"),
-        ("del os.sched_getaffinity", "", {}, 0, "[]"),
         ("jnp.zeros(2)", "", {}, 1, "import jaxstudies first, or set JAX_NUM_CPU_DEVICES="),
         ("", "jax.config.update('jax_num_cpu_devices', 1)", {}, 1, "[]"),
         ("", "", {"JAX_NUM_CPU_DEVICES": "3"}, 3, "[]"),
         ("", "", {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, 3, "[]"),
     ],
-    ids=["default", "macos", "late", "option", "environment", "flags"],
+    ids=["default", "late", "option", "environment", "flags"],
 )
 def test_all_cores_are_used_unless_the_user_says_otherwise(before, between, env, number, said):
     if not number:
-        number = os.cpu_count() if before else devices.num_cores()
+        number = devices.num_cores()
     if devices.num_cores() == 1 and "first" in said:
         pytest.skip("for several cores")
     left_out = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
@@ -748,6 +747,11 @@ def test_all_cores_are_used_unless_the_user_says_otherwise(before, between, env,
     code = DEVICES.format(before=before, between=between)
     found = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert found.stdout.startswith(f"{number} ") and said in found.stdout
+
+
+def test_where_a_system_does_not_say_which_cores_are_meant_it_is_all(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert devices.num_cores() == os.cpu_count()
 
 
 def test_what_is_kept_from_call_to_call_is_bounded(monkeypatch):

@@ -61,15 +61,31 @@ CLAIMS = (
 '''
 
 
+TOGETHER = """
+import functools, json, sys
+from jaxstudies.commands.main import main
+from jaxstudies.output.page import ladders, pictures
+
+# What two pages have in common is made once.
+ladders.ladders_of, pictures.preview = functools.cache(ladders.ladders_of), functools.cache(pictures.preview)
+for arguments in json.load(sys.stdin):
+    main(arguments)
+"""
+
+
+def commands(*asked):
+    """Run commands of one's own in one process, which imports once."""
+    subprocess.run([sys.executable, "-c", TOGETHER], input=json.dumps(asked), text=True, check=True, cwd=ROOT)
+
+
 @pytest.fixture(scope="module")
 def strangers(tmp_path_factory):
     """Results of a study of a reader's, with seeds set beforehand, and with seeds added until claims are decided."""
     here = tmp_path_factory.mktemp("strangers")
     (here / "mine.py").write_text(FLOWING)
     fixed, flowing = ["--seeds", "120"], ["--until-decided", "--seeds", "40", "--max-seeds", "80"]
-    for name, flags in (("fixed", fixed), ("flowing", flowing)):
-        command = [sys.executable, "-m", "jaxstudies", str(here / "mine.py"), *flags, "--out", str(here / name)]
-        subprocess.run(command, check=True, cwd=ROOT)
+    asked = {"fixed": fixed, "flowing": flowing}
+    commands(*([str(here / "mine.py"), *flags, "--out", str(here / name)] for name, flags in asked.items()))
     return [here / "fixed", here / "flowing"]
 
 
@@ -79,11 +95,18 @@ def directories(strangers):
 
 
 @pytest.fixture(scope="module")
-def address(directories, tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    command = [sys.executable, "-m", "jaxstudies", "report", *map(str, directories), "--out", str(path)]
-    subprocess.run(command, check=True, cwd=ROOT)
-    return path.as_uri()
+def pages(directories, tmp_path_factory):
+    """The page of all, and that of the references alone."""
+    here = tmp_path_factory.mktemp("page")
+    whole, reference = here / "report.html", here / "reference.html"
+    asked = {whole: directories, reference: [FIGURES]}
+    commands(*(["report", *map(str, named), "--out", str(path)] for path, named in asked.items()))
+    return whole, reference
+
+
+@pytest.fixture(scope="module")
+def address(pages):
+    return pages[0].as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +135,11 @@ def settings(number: int) -> list[tuple[float | None, float, int | None, str]]:
 
 SETTINGS = settings(20)
 JUDGE = """
-import json, sys
+import functools, json, sys
 from pathlib import Path
 from jaxstudies.evidence import records
 
+records.effects_of = functools.cache(records.effects_of)  # of all settings
 directories, settings = json.load(sys.stdin)
 found = [[records.again(Path(d), records.read(Path(d)), *setting) for d in directories] for setting in settings]
 json.dump([[[(v.verdict, v.family_verdict, v.n) for v in one] for one in all_] for all_ in found], sys.stdout)
@@ -226,19 +250,19 @@ def test_a_margin_can_be_of_one_unit_alone(opened):
     assert set(units) == {unit} and 0 < len(units) < everywhere
 
 
-@pytest.mark.parametrize("column", range(6))
-def test_each_column_sorts_up_and_down(opened, column):
-    order = f"[...body.rows].map((r) => r.cells[{column}].textContent.trim())"
-    first = opened.run(order)
-    opened.run(f"document.querySelectorAll('.claims thead button')[{column}].click()")
-    up = opened.run(order)
-    opened.run(f"document.querySelectorAll('.claims thead button')[{column}].click()")
-    down = opened.run(order)
-    assert sorted(up) == sorted(first) == sorted(down) and up != down
-    if column >= 4:
-        numbers = [float(text.split()[0].replace(",", "").replace("−", "-")) for text in up if text[0] != "–"]
-        assert numbers == sorted(numbers)
-        assert all(text[0] == "–" for text in (*up[len(numbers) :], *down[len(numbers) :]))
+def test_each_column_sorts_up_and_down(opened):
+    for column in range(6):
+        order = f"[...body.rows].map((r) => r.cells[{column}].textContent.trim())"
+        first = opened.run(order)
+        opened.run(f"document.querySelectorAll('.claims thead button')[{column}].click()")
+        up = opened.run(order)
+        opened.run(f"document.querySelectorAll('.claims thead button')[{column}].click()")
+        down = opened.run(order)
+        assert sorted(up) == sorted(first) == sorted(down) and up != down
+        if column >= 4:
+            numbers = [float(text.split()[0].replace(",", "").replace("−", "-")) for text in up if text[0] != "–"]
+            assert numbers == sorted(numbers)
+            assert all(text[0] == "–" for text in (*up[len(numbers) :], *down[len(numbers) :]))
 
 
 def test_an_address_opens_its_claim(opened, address):
@@ -270,17 +294,19 @@ def test_everything_is_reached_by_the_keyboard_alone(opened):
     assert opened.run("rows[0].querySelector('details').open")
 
 
-@pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize(("width", "scripts"), [(1200, True), (400, True), (400, False), (1200, False)])
-def test_nothing_is_cut_and_text_stands_out_at_any_width(chromium, address, width, scripts, dark):
-    chromium.open(address, width, scripts=scripts, dark=dark)
+def test_nothing_is_cut_and_text_stands_out_at_any_width(chromium, address, width, scripts):
+    chromium.open(address, width, scripts=scripts)
     chromium.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    assert chromium.run("document.documentElement.scrollWidth") <= width
     assert chromium.run("[...document.images].every((i) => { i.loading = 'eager'; return true; })")
     assert chromium.run("Promise.all([...document.images].map((i) => i.decode())).then((all) => all.length)") >= 25
     assert chromium.run("document.querySelector('.controls').hidden") is not scripts
     assert chromium.run("document.querySelectorAll('.claims svg .interval').length") > 90
-    assert min(chromium.run(CONTRASTS)) >= 4.5
+    for scheme in ("light", "dark"):
+        chromium.choose(scheme)
+        assert chromium.run("matchMedia('(prefers-color-scheme: dark)').matches") is (scheme == "dark")
+        assert chromium.run("document.documentElement.scrollWidth") <= width
+        assert min(chromium.run(CONTRASTS)) >= 4.5
 
 
 CONTRASTS = """(() => {
@@ -352,12 +378,10 @@ def test_what_a_stranger_wrote_is_text(opened):
     assert opened.run("document.querySelectorAll('img[src=x], script').length") == 2  # the data, and the page's own
 
 
-def test_the_committed_page_is_the_one_that_its_command_writes(directories, address):
+def test_the_committed_page_is_the_one_that_its_command_writes(pages):
     """But for what machines may round otherwise, and links, which start elsewhere."""
     left = (FIGURES / "report.html").read_text("utf-8")
-    path = Path(address.removeprefix("file://")).parent / "reference.html"
-    command = [sys.executable, "-m", "jaxstudies", "report", str(FIGURES), "--out", str(path)]
-    subprocess.run(command, check=True, cwd=ROOT)
+    path = pages[1]
     machine = re.compile(r'"packed": "[^"]*"|src="data:[^"]*"|"effect": [-\d.e]+|<path d=.*')
     made = path.read_text("utf-8").replace(f"./{os.path.relpath(FIGURES, path.parent)}/", "./")
     assert machine.sub("", left) == machine.sub("", made)

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from reading import assert_told
 
 import jaxstudies
 from jaxstudies import results as from_table
@@ -304,6 +305,7 @@ def test_differences_are_said_to_be_of_the_budgets_that_they_are_of(epochs, said
 def test_script_runs_small(tmp_path, capsys):
     argv = ["--seeds", "40", "--convergence-epochs", "60", "--num-test", "50"]
     command.main(STUDY, [*argv, "--epochs", "5", "10", "--out", str(tmp_path)])
+    assert_told(STUDY, tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv")
     assert list(summary)[:13] == [
         "rule",

@@ -349,9 +349,10 @@ def test_a_mistake_of_the_command_is_one_line(monkeypatch, tmp_path, capsys, fla
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_command_on_the_page_asks_for_the_same_configuration(name):
+def test_the_command_on_the_page_asks_for_the_same_configuration(sections, name):
     directory = ROOT / "figures" / name
-    section, origin = page.read_section(directory), json.loads((directory / "config.json").read_text())
+    section = next(section for section in sections if section.directory == directory)
+    origin = json.loads((directory / "config.json").read_text())
     called, study, *flags = shlex.split(section.command)
     assert (called, study) == ("jaxstudies", name)
     config, seeds, _ = command.parse(load(name), flags)

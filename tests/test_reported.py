@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from reading import assert_told
 from test_dying_relu import results_of
 
 from jaxstudies import results
+from jaxstudies.commands import command
 from jaxstudies.networks.diagnostics import COLLAPSE_RULES
 from jaxstudies.networks.models import initializer
 from jaxstudies.output import table
@@ -55,9 +57,11 @@ def test_its_networks_are_those_of_dying_relu_with_the_notebooks_layer_and_epsil
 
 
 @pytest.mark.slow
-def test_they_learn_as_in_dying_relu():
+def test_they_learn_as_in_dying_relu(tmp_path):
     config = reported.Config(seeds=8, epochs=1, inits=("he_normal", "keras_uniform"))
-    runs = results_of(STUDY, config).runs
+    command.main(STUDY, ["--seeds", "8", "--epochs", "1", "--inits", *config.inits, "--out", str(tmp_path)])
+    assert_told(STUDY, tmp_path)
+    runs = results.read(STUDY, tmp_path)[0].runs
     there = dataclasses.replace(
         dying_relu.Config(seeds=8, epochs=1, long_epochs=0, inits=config.inits, activations=("relu",)),
         linear_first_layer=True,

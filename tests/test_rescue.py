@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from reading import assert_told
 from test_dying_relu import results_of
 
+from jaxstudies import results
+from jaxstudies.commands import command
 from jaxstudies.networks.models import MLP, initializer
 from jaxstudies.output import table
 from jaxstudies.studies import dying_relu
@@ -110,9 +113,13 @@ def test_layers_are_drawn_by_their_initialization(init):
 
 
 @pytest.mark.slow
-def test_without_a_remedy_it_is_the_network_of_the_study_of_dying_relu():
-    ours = results_of(load("rescue"), Config(seeds=64, remedies=("none",), epochs=2)).runs
-    config = dying_relu.Config(seeds=64, activations=("relu",), epochs=2, long_epochs=0)
+def test_without_a_remedy_it_is_the_network_of_the_study_of_dying_relu(tmp_path):
+    study, flags = load("rescue"), ["--seeds", "64", "--epochs", "2", "--remedies", "none", "elu"]
+    command.main(study, [*flags, "--depth", "4", "--out", str(tmp_path)])
+    assert_told(study, tmp_path)
+    runs = results.read(study, tmp_path)[0].runs
+    ours = runs[runs["remedy"] == "none"]
+    config = dying_relu.Config(seeds=64, depths=(4,), activations=("relu",), epochs=2, long_epochs=0)
     theirs = results_of(load("dying_relu"), config).runs
     rule = simulation.diagnostics.COLLAPSE_RULES.index("range_1e-3")
     constant = table.stacked(theirs, "collapsed")[:, :, rule]

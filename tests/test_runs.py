@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxstudies
-from jaxstudies import Claim, Dataset, fit
+from jaxstudies import Claim, Dataset, fit, study
 from jaxstudies.calls import study_of
-from jaxstudies.commands import command, replay_command
+from jaxstudies.commands import command, main, replay_command
 from jaxstudies.engine import compiler, gather, programs
 from jaxstudies.engine.monte_carlo import KeyUnused
 from jaxstudies.errors import DirectoryError, OtherVersions, StudyError
@@ -496,13 +496,13 @@ main()
 def test_the_command_line_replays_a_file_s_run_and_draws_it(tmp_path, capsys, monkeypatch):
     (tmp_path / "own.py").write_text(OWN)
     subprocess.run([sys.executable, "own.py", "--seeds", "9"], cwd=tmp_path, check=True, capture_output=True)
-    ask = [sys.executable, "-m", "jaxstudies", "replay", "results/own", "7", "scale=2.0"]
-    shown = subprocess.run(ask, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    monkeypatch.chdir(tmp_path)
+    main.main(["replay", "results/own", "7", "scale=2.0"])
+    shown = capsys.readouterr().out
     assert "seed 7, scale 2.0" in shown and "It equals its row to the bit." in shown
     assert (tmp_path / "results" / "own" / "replay-7-scale=2.0.png").stat().st_size > 5000
     origin = json.loads((tmp_path / "results" / "own" / "config.json").read_text())
     assert origin["file"] == "../../own.py"
-    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         replay_command.main(["results/own", "7"])
     (line,) = capsys.readouterr().err.splitlines()
@@ -547,12 +547,11 @@ def test_equal_outcomes_are_no_sign_of_an_unused_key():
     jaxstudies.run({"n": (0, 1)}, lambda key, *, n: {"x": jax.random.normal(key) if n else jnp.zeros(())}, num_seeds=2)
 
 
-def test_the_command_line_says_it_in_one_line(tmp_path):
+def test_the_command_line_says_it_in_one_line(tmp_path, capsys):
     (tmp_path / "own.py").write_text(OWN.replace("scale * jax.random.normal(key, (5,))", "scale + jax.numpy.zeros(5)"))
-    done = subprocess.run(
-        [sys.executable, "own.py", "--seeds", "3"], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    assert [line for line in done.stderr.splitlines() if "warning" in line] == [
+    with study.apart():
+        command.main(study.load(str(tmp_path / "own.py")), ["--seeds", "3", "--out", str(tmp_path / "out")])
+    assert [line for line in capsys.readouterr().err.splitlines() if "warning" in line] == [
         "own: warning: simulate does not use its key, so that all seeds come out alike"
     ]
 
@@ -674,12 +673,11 @@ def test_time_spent_compiling_is_not_in_the_rate_but_in_the_time_left():
     bar.close()
 
 
-@pytest.mark.parametrize("call", ["map_seeds(draw, num_seeds=2)", "run({}, draw, num_seeds=2)"])
-def test_the_library_uses_every_core(call, tmp_path):
+def test_a_run_of_the_library_uses_every_core(tmp_path):
     code = (
         "import os, jax, jaxstudies\n"
         "def draw(key):\n    return {'x': jax.random.normal(key)}\n"
-        f"jaxstudies.{call}\n"
+        "jaxstudies.run({}, draw, num_seeds=2)\n"
         "assert jax.local_device_count() == len(os.sched_getaffinity(0))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})

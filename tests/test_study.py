@@ -20,7 +20,7 @@ import jaxstudies
 from jaxstudies import presentation
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
-from jaxstudies.commands import command
+from jaxstudies.commands import command, main
 from jaxstudies.engine import tracing
 from jaxstudies.engine.design import product_design
 from jaxstudies.evidence import intervals
@@ -486,21 +486,18 @@ if __name__ == "__main__":
 '''
 
 
-def test_a_file_of_one_s_own_is_a_study(tmp_path):
+def test_a_file_of_one_s_own_is_a_study(tmp_path, capsys, monkeypatch):
+    """Whichever way it is run."""
     (tmp_path / "own.py").write_text(OWN)
-    command = [sys.executable, "own.py", "--seeds", "30"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    asked = [sys.executable, "own.py", "--seeds", "30"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "Supported: it is" in done.stdout
     out = tmp_path / "results" / "own"
     assert len(stored.read_runs(out / "runs.parquet")) == 60
-    again = subprocess.run(
-        [sys.executable, "-m", "jaxstudies", "own.py", "--seeds", "30"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "holds these runs already" in again.stdout
+    monkeypatch.chdir(tmp_path)
+    with studies.apart():
+        main.main(["own.py", "--seeds", "30"])
+    assert "holds these runs already" in capsys.readouterr().out
     assert list(out.glob("*.png"))
 
 

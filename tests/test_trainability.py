@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -142,9 +143,10 @@ def config(**fields):
 def test_a_point_is_the_same_point_trained_alone():
     runs = results_of(load("trainability"), config(center=(1.0, 2.3), points=6)).runs
     assert runs["converged"].nunique() == 2
+    key = jax.random.fold_in(jax.random.key(0), 0)
+    train = jax.jit(partial(simulate, key, condition=CONDITIONS["tanh"], steps=100))
     for row in runs.iloc[::5].itertuples():
-        key = jax.random.fold_in(jax.random.key(0), 0)
-        alone = simulate(key, jnp.float32(row.x), jnp.float32(row.y), condition=CONDITIONS["tanh"], steps=100)
+        alone = train(jnp.float32(row.x), jnp.float32(row.y))
         assert bool(alone["converged"]) == row.converged and int(alone["diverged_at"]) == row.diverged_at
         np.testing.assert_allclose(alone["measure"], row.measure, rtol=1e-3)
 

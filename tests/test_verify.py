@@ -43,6 +43,10 @@ def simulate(key, scale):
     return {"x": scale * jax.random.normal(key), "up": jax.random.normal(key) > -2}
 
 
+def plot(results):
+    return {}
+
+
 def up(of):
     return of("up", scale=1.0)
 

@@ -86,11 +86,12 @@ def difference(first: Interval, second: Interval, opposed: float = 0.0) -> Inter
     27:1693); `opposed` is the correlation of the two estimates with its sign turned.
     """
     (p, low, high), (q, other_low, other_high) = first, second
+    down, up = _added(p - low, other_high - q, opposed), _added(high - p, q - other_low, opposed)
+    return p - q, p - q - down, p - q + up
 
-    def reach(one: float, other: float) -> float:
-        return math.sqrt(one**2 + other**2 + 2 * opposed * one * other)
 
-    return p - q, p - q - reach(p - low, other_high - q), p - q + reach(high - p, q - other_low)
+def _added(one: float, other: float, opposed: float) -> float:
+    return math.sqrt(one**2 + other**2 + 2 * opposed * one * other)
 
 
 def difference_of_shares(found: int, n: int, count: int, of: int, level: float = 0.95) -> Interval:

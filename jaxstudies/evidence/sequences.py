@@ -58,11 +58,11 @@ def shares(counts: ArrayLike, n: ArrayLike, level: float = 0.95) -> Intervals:
     share = counts / n
     least = _log_mixture(counts, n) + np.log(1 - level)
 
-    def is_inside(p: np.ndarray) -> np.ndarray:
-        return _log_likelihood(counts, n, p) > least
-
-    low = np.where(counts == 0, 0.0, _bisected(is_inside, np.zeros_like(share), share)[1])
-    high = np.where(counts == n, 1.0, _bisected(lambda p: ~is_inside(p), share, np.ones_like(share))[2])
+    # Both ends at once: below the share what is inside begins, and above it what is not.
+    starts = np.stack([np.zeros_like(share), share]), np.stack([share, np.ones_like(share)])
+    ends = np.array([False, True]).reshape(2, *[1] * share.ndim)
+    _, low, high = _bisected(lambda p: (_log_likelihood(counts, n, p) > least) != ends, *starts)
+    low, high = np.where(counts == 0, 0.0, low[0]), np.where(counts == n, 1.0, high[1])
     return share, np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
 
 
