@@ -17,7 +17,7 @@ hypothesis.settings.register_profile("jaxstudies", deadline=None)
 hypothesis.settings.load_profile("jaxstudies")
 
 from jaxstudies import compilation_cache  # noqa: E402
-from jaxstudies.engine import devices  # noqa: E402
+from jaxstudies.engine import compiler, devices  # noqa: E402
 from jaxstudies.identity import provenance  # noqa: E402
 from jaxstudies.output import plotting  # noqa: E402
 
@@ -61,6 +61,15 @@ def _compiled_once(request):
         return
     with compilation_cache.programs_kept():
         yield
+
+
+@pytest.fixture
+def hastily(monkeypatch):
+    """Compile programs fast: for tests of whole runs, whose laws are not about numbers."""
+    monkeypatch.setattr(compiler, "USUAL", compiler.HASTY)
+    compiler.forget()
+    yield
+    compiler.forget()
 
 
 def pytest_collection_finish(session):

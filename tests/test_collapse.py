@@ -89,6 +89,7 @@ def test_a_network_that_is_not_finite_is_no_constant():
     assert summary["reported"].notna().sum() == 2 * len(REPORTED)
 
 
+@pytest.mark.usefixtures("hastily")
 @pytest.mark.slow
 def test_networks_are_those_of_dying_relu(tmp_path):
     """Of the same seeds, to the bit of an outcome."""

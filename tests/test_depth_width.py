@@ -450,6 +450,7 @@ def test_time_ratio_of_known_times():
     assert len(time_ratios(deeper, times[:0])) == len(time_ratios(deeper[:0], times)) == 0
 
 
+@pytest.mark.usefixtures("hastily")
 @pytest.mark.slow
 def test_script_small_end_to_end(tmp_path):
     command.main(STUDY, [*SMALL, "--out", str(tmp_path)])

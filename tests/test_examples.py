@@ -1,6 +1,7 @@
 """Every example of a reader's own study, and every study of the package, run small to its end."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,12 +47,13 @@ SMALL = {
 ELSEWHERE = {"born_dead", "collapse", "dying_relu", "initialization"}
 ELSEWHERE |= {"order_chaos", "perceptron", "reported", "rescue"}
 """Studies that tests of their own run small, and hold against `assert_told`."""
+HASTILY = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # no number of these runs is read
 
 
 def run(out, *command):
     done = subprocess.run(
         [sys.executable, *map(str, command), "--out", str(out)],
-        capture_output=True, text=True, cwd=out.parent,
+        capture_output=True, text=True, cwd=out.parent, env=os.environ | HASTILY,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert {path.name for path in out.iterdir()} >= FILES and list(out.glob("*.png"))

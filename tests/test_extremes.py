@@ -643,6 +643,7 @@ depth_width --seeds 1 --shapes 1 --epochs 1 --num-examples 100\
 """
 
 
+@pytest.mark.usefixtures("hastily")
 @pytest.mark.slow
 @pytest.mark.parametrize("line", REAL.strip().splitlines(), ids=lambda line: line[:40])
 def test_a_study_runs_to_its_end_at_its_extremes(line, tmp_path, capsys):

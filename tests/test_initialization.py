@@ -335,6 +335,7 @@ def main(tmp_path, *flags):
     command.main(load("initialization"), argv)
 
 
+@pytest.mark.usefixtures("hastily")
 @pytest.mark.slow
 def test_script_end_to_end_with_training(tmp_path):
     flags = "--seeds 2 --epochs 2 --width 8 --num-images 300 --activations tanh relu --optimizer rmsprop"

@@ -256,6 +256,7 @@ def run(config, num_seeds, num_devices=None):
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
 
+@pytest.mark.usefixtures("hastily")
 @pytest.mark.slow
 def test_script_end_to_end(tmp_path, monkeypatch):
     # One test for three checks: workers do not share what one of them has run.

@@ -104,6 +104,7 @@ def test_judge_on_made_up_factors():
     assert (tanh.verdict, tanh.n) == ("refuted", 5)
 
 
+@pytest.mark.usefixtures("hastily")
 @pytest.mark.slow
 def test_diagram_end_to_end(tmp_path):
     argv = ["--seeds", "2", "--points", "3", "--width", "10", "--dataset", "digits"]

@@ -301,6 +301,7 @@ def test_differences_are_said_to_be_of_the_budgets_that_they_are_of(epochs, said
     plt.close(figure)
 
 
+@pytest.mark.usefixtures("hastily")
 @pytest.mark.slow
 def test_script_runs_small(tmp_path, capsys):
     argv = ["--seeds", "40", "--convergence-epochs", "60", "--num-test", "50"]

@@ -56,6 +56,7 @@ def test_its_networks_are_those_of_dying_relu_with_the_notebooks_layer_and_epsil
     assert all(getattr(how, name) == getattr(plain, name) for name in same)
 
 
+@pytest.mark.usefixtures("hastily")
 @pytest.mark.slow
 def test_they_learn_as_in_dying_relu(tmp_path):
     config = reported.Config(seeds=8, epochs=1, inits=("he_normal", "keras_uniform"))

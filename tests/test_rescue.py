@@ -112,6 +112,7 @@ def test_layers_are_drawn_by_their_initialization(init):
     )
 
 
+@pytest.mark.usefixtures("hastily")
 @pytest.mark.slow
 def test_without_a_remedy_it_is_the_network_of_the_study_of_dying_relu(tmp_path):
     study, flags = load("rescue"), ["--seeds", "64", "--epochs", "2", "--remedies", "none", "elu"]

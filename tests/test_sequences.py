@@ -188,6 +188,14 @@ def test_a_bounded_mean_is_where_its_capital_says(values, level):
         assert capital(1 - x, away * (1 + 1e-6)) < 2 / (1 - level) < capital(1 - x, away * (1 - 1e-6))
 
 
+@pytest.mark.parametrize("least", [5e-324, 1e-310, 3e-308, 1e-300])
+def test_the_least_numbers_that_there_are_have_a_mean(least):
+    mean, low, high = sequences.bounded_mean(np.array([least]), 0.0, 1.0)
+    assert 0 <= low <= mean == least < high
+    mean, low, high = sequences.bounded_mean(np.array([0.0, least]), 0.0, 1.0)
+    assert 0 <= low <= mean <= least < high
+
+
 def test_the_order_of_values_makes_no_difference():
     values = np.random.default_rng(6).beta(1, 9, 200)
     shuffled, counted = np.sort(values), np.unique(np.round(values, 1), return_counts=True)

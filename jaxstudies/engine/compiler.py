@@ -143,10 +143,11 @@ def _compiled(traced: Traced, mesh: Mesh, arguments: tuple) -> jax.stages.Compil
     platform = mesh.devices.flat[0].platform
     with tracing.full_precision():
         lowered = prng.lower(trace_block(traced, mesh, arguments), platform)
-    # Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
-    return lowered.compile({"xla_llvm_disable_expensive_passes": True})
+    return lowered.compile(USUAL)
 
 
+# Without its expensive passes LLVM compiles a tenth faster, and nothing ran slower.
+USUAL: dict[str, str | bool] = {"xla_llvm_disable_expensive_passes": True}
 HASTY: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
 """For the compiler, where a program runs once, in no time."""
 

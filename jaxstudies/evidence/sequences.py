@@ -163,7 +163,7 @@ def bounded_mean(
     def lower(scaled: np.ndarray, mean: float) -> float:
         """Return the least candidate that is not spoken against; those near 0 are above all others."""
         enough, last = np.log(2 / (1 - level)), mean * 1e-9
-        if not mean > 0:
+        if not mean >= np.finfo(float).smallest_normal:  # a step of a 64th of what is less would be none
             return 0.0
         from scipy import optimize
 
