@@ -57,6 +57,22 @@ def test_equal_figures_are_equal_files_and_a_figure_can_be_written_again(tmp_pat
     assert Image.open(tmp_path / "a.png").size == Image.open(tmp_path / "b.png").size
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([np.inf], "no finite run"), ([-np.inf, np.inf], "no finite run"), ([np.nan], "no finite run")]
+    + [([0.0], "nothing above 0"), ([-1.0, 0.0], "nothing above 0"), ([-1.0, 1.0], "")],
+)
+@pytest.mark.filterwarnings("ignore:Data has no positive values")
+def test_a_logarithmic_panel_without_a_number_is_drawn_and_says_so(tmp_path, values, said):
+    figure, ax = plt.subplots()
+    for value in values:
+        ax.plot([1], [value])
+    ax.set(xscale="log", yscale="log")
+    assert plotting.what_is_missing(ax) == said
+    (path,) = plotting.save({"a": figure}, tmp_path)
+    assert path.stat().st_size > 2000
+
+
 def test_a_caption_is_drawn_and_told_and_nothing_else_is(tmp_path):
     plotting.save({"with": draw(), "without": draw()}, tmp_path, {"with": CAPTION}, pdf=True)
     image, bare = (Image.open(tmp_path / f"{name}.png") for name in ("with", "without"))

@@ -161,6 +161,8 @@ def write_figure(figure: Figure, caption: str, path: Path) -> None:
     left_out, told = (("Software",), "Description") if path.suffix == ".png" else (PDF_ORIGIN, "Subject")
     metadata = dict.fromkeys(left_out) | {told: caption or None}
     with tolerant():
+        for ax in figure.axes:
+            give_limits(ax)
         for text in figure.findobj(Text):
             text.set_text(plain_where_no_math(text.get_text()))
         texts = [say(ax, why) for ax in figure.axes if (why := what_is_missing(ax))]
@@ -172,6 +174,13 @@ def write_figure(figure: Figure, caption: str, path: Path) -> None:
         finally:
             for text in texts:
                 text.remove()
+
+
+def give_limits(ax: Axes) -> None:
+    """Give a logarithmic axis limits that it can have, where nothing that was drawn gave it any."""
+    for scale, limits, limit in ((ax.get_xscale, ax.get_xlim, ax.set_xlim), (ax.get_yscale, ax.get_ylim, ax.set_ylim)):
+        if scale() == "log" and not min(limits()) > 0:
+            limit(1, 10)
 
 
 @contextmanager
