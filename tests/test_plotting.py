@@ -59,8 +59,10 @@ def test_equal_figures_are_equal_files_and_a_figure_can_be_written_again(tmp_pat
 
 @pytest.mark.parametrize(
     ("values", "said"),
-    [([np.inf], "no finite run"), ([-np.inf, np.inf], "no finite run"), ([np.nan], "no finite run")]
-    + [([0.0], "nothing above 0"), ([-1.0, 0.0], "nothing above 0"), ([-1.0, 1.0], "")],
+    [
+        *(([np.inf], "no finite run"), ([-np.inf, np.inf], "no finite run"), ([np.nan], "no finite run")),
+        *(([0.0], "nothing above 0"), ([-1.0, 0.0], "nothing above 0"), ([-1.0, 1.0], "")),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:Data has no positive values")
 def test_a_logarithmic_panel_without_a_number_is_drawn_and_says_so(tmp_path, values, said):
