@@ -13,7 +13,8 @@ from jaxstudies.configs import LARGEST_SEED, Dataclass
 from jaxstudies.engine.design import Simulate
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.output import owned
-from jaxstudies.study import Study, levels_of
+from jaxstudies.study import Study
+from jaxstudies.tasks import levels_of
 
 
 class How(NamedTuple):

@@ -19,7 +19,8 @@ from jaxstudies.engine.design import Design
 from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.identity import provenance
 from jaxstudies.output.table import Shapes
-from jaxstudies.study import Study, code_of, task_of
+from jaxstudies.study import Study
+from jaxstudies.tasks import code_of, task_of
 
 PARTS = "parts"
 """Directory of chunks that are finished, beside the table that they become."""

@@ -15,7 +15,7 @@ from jaxstudies.configs import Dataclass
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.evidence import effects as effects_by_seed
 from jaxstudies.evidence.estimands import ESTIMANDS, Method, counts_of
-from jaxstudies.evidence.verdicts import held_against
+from jaxstudies.evidence.rules import held_against
 from jaxstudies.study import Study
 
 PILOT = 64

@@ -122,7 +122,7 @@ def write(
 ) -> None:
     """Write beside the table of runs where it comes from, the verdicts with their effects, and tables by name.
 
-    `code` is a digest of the code that took the effects, `looks` as in `verdicts.judge`.
+    `code` is a digest of the code that took the effects, `looks` as in `rules.judge`.
     """
     listed, effects = judged
     files.write_json(directory / records.CONFIG, origin)

@@ -28,7 +28,8 @@ from jaxstudies.identity import live
 from jaxstudies.output import files, nonfinite, owned, stored, table
 from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.selection import Selector
-from jaxstudies.study import Results, Study, task_of
+from jaxstudies.study import Results, Study
+from jaxstudies.tasks import task_of
 
 
 def map_seeds(

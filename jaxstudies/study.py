@@ -9,11 +9,9 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
-import inspect
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,16 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 from jaxtyping import PyTree
 
-from jaxstudies import configs, studies
-from jaxstudies.configs import Dataclass
-from jaxstudies.engine import compiler, monte_carlo
-from jaxstudies.engine import design as designs
+from jaxstudies import studies
 from jaxstudies.engine.design import Design, Setting, Simulate
-from jaxstudies.engine.functions import likeness
-from jaxstudies.engine.monte_carlo import Execution, Task
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.identity import live, provenance, reach
+from jaxstudies.identity import reach
 from jaxstudies.output.curves import Functions
 
 if TYPE_CHECKING:  # it takes half a second, which who only runs need not wait
@@ -191,72 +184,6 @@ def apart() -> Iterator[None]:
             if folders & set(Path(getattr(sys.modules[name], "__file__", None) or "").parents):
                 del sys.modules[name]
         reach.find_module.cache_clear()
-
-
-def levels_of(study: Study, config: Dataclass, data: Mapping[str, PyTree]) -> dict[str, tuple]:
-    """Return the levels of each factor, in the config's order; what is no tuple is one level.
-
-    Raises:
-        StudyError: A parameter of `simulate` is neither a field nor among the data.
-    """
-    before, behind = designs.parameters(study.simulate)
-    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    for name, parameter in inspect.signature(study.simulate).parameters.items():
-        missing = name in (*before, *behind) and parameter.default is parameter.empty
-        if missing and name not in (*fields, *data, "config"):
-            raise StudyError(
-                f"simulate's parameter {name!r} is neither a field of Config nor among what data(config) returns"
-            )
-    taken = [n for n in fields if n in (*before, *behind) and n not in (*data, *configs.EXECUTION)]
-    return {n: fields[n] if isinstance(fields[n], tuple) else (fields[n],) for n in taken}
-
-
-def task_of(
-    study: Study, config: Dataclass, num_seeds: int, seed: int = 0, execution: Execution = monte_carlo.DEFAULT
-) -> Task:
-    """Return what is run: the study's design, its data, and `simulate` with the config filled in.
-
-    Raises:
-        TypeError: A parameter of `simulate` cannot be filled in.
-        ValueError: Settings contradict one another, or a word is none of those that a field may have.
-    """
-    configs.check_choices(config)
-    data = {name: designs.as_data(name, value) for name, value in study.data(config).items()}
-    if study.settings is not None:
-        listed = study.settings(config)
-        design = listed if isinstance(listed, Design) else designs.make_design(study.simulate, listed)
-    else:
-        design = designs.product_design(study.simulate, levels_of(study, config, data))
-    takes = "config" in inspect.signature(study.simulate).parameters
-    simulate = partial(study.simulate, config=config) if takes else study.simulate
-    return Task(simulate, design, num_seeds, seed, data, study.AXES, execution, identity_of(simulate, design))
-
-
-def identity_of(simulate: Simulate, design: Design) -> Hashable:
-    """Return what is equal for functions that do the same, whatever has changed around them; None if unreadable."""
-    content = live.object_digest([simulate, [group.static for group in design.groups]])
-    return None if content is None else (likeness(simulate), content)
-
-
-def code_of(study: Study) -> str | None:
-    """Return a digest of the code that a study's runs reach; None where it cannot be read."""
-    if study.path is None:
-        return None
-    own = [(study.module, study.path, name) for name in ("simulate", "data", "settings", "beside")]
-    engine = (compiler.__name__, Path(str(compiler.__file__)), "compile_block")
-    source = reach.reachable_code([*own, engine])
-    if source is None or reach.is_ours(study.path):
-        return source
-    # What a reader's file held when it was imported, say data that it had read, its source does not say.
-    held = live.object_digest([study.simulate, study.data])
-    return source if held is None else provenance.digest([source, held])
-
-
-def claims_code_of(study: Study) -> str | None:
-    """Return a digest of the code by which a study's claims are taken from its runs; None where it cannot be read."""
-    if study.path is None:
-        return None
-    return reach.reachable_code([(study.module, study.path, name) for name in ("claims", "CLAIMS", "derive")])
 
 
 def main(argv: list[str] | None = None) -> None:

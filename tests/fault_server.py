@@ -23,7 +23,8 @@ import toy
 from jaxstudies.commands import command
 from jaxstudies.engine import devices
 from jaxstudies.engine.chunks import Chunks
-from jaxstudies.study import Study, claims_code_of, code_of, load
+from jaxstudies.study import Study, load
+from jaxstudies.tasks import claims_code_of, code_of
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 

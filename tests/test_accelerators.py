@@ -6,7 +6,8 @@ from test_examples import SMALL
 from jaxstudies.commands import options
 from jaxstudies.engine import compiler, devices, tracing
 from jaxstudies.engine.blocks import Plan, Size
-from jaxstudies.study import load, task_of
+from jaxstudies.study import load
+from jaxstudies.tasks import task_of
 
 LONG = {"collapse", "depth_width"}
 """Studies of many programs, of which even a small run takes long."""

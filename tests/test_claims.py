@@ -10,12 +10,13 @@ import pytest
 
 from jaxstudies.engine.design import label_column
 from jaxstudies.errors import StudyError
-from jaxstudies.evidence import intervals, verdicts
+from jaxstudies.evidence import intervals, rules, verdicts
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.effects import as_effects, by_claim, first_seeds, read_effects, write_effects
 from jaxstudies.evidence.estimands import ESTIMANDS, Estimand, Method
 from jaxstudies.evidence.judging import judge_all
-from jaxstudies.evidence.verdicts import Undecidable, judge, sentence, to_json
+from jaxstudies.evidence.rules import judge
+from jaxstudies.evidence.verdicts import Undecidable, sentence, to_json
 from jaxstudies.selection import Selector, have_label
 from jaxstudies.study import Results
 
@@ -294,7 +295,7 @@ def test_effects_written_and_read_are_judged_alike(tmp_path):
     read, digest = read_effects(path)
     assert digest == "a digest"
     own = {claim.id: read[read["claim"] == claim.id] for claim in listed}
-    again = verdicts.judge_records(json.loads(json.dumps([claim.record() for claim in listed])), own)
+    again = rules.judge_records(json.loads(json.dumps([claim.record() for claim in listed])), own)
     for one, other in zip(again, judged_before, strict=True):
         np.testing.assert_equal(one._asdict(), other._asdict())
     assert [entry.name for entry in tmp_path.iterdir()] == ["effects.parquet"]

@@ -17,10 +17,10 @@ import pytest
 from reading import assert_told
 
 from jaxstudies import results as from_table
-from jaxstudies import study as studies
+from jaxstudies import tasks
 from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo
-from jaxstudies.evidence import verdicts
+from jaxstudies.evidence import rules
 from jaxstudies.evidence.effects import as_effects, by_claim
 from jaxstudies.evidence.estimands import counts_of
 from jaxstudies.output import stored, table
@@ -40,7 +40,7 @@ def run(out, *flags):
 
 def results_of(study, config):
     """Run a study in memory, and return what it would read from a directory."""
-    blocks, *_ = monte_carlo.run_design(studies.task_of(study, config, config.seeds, config.seed))
+    blocks, *_ = monte_carlo.run_design(tasks.task_of(study, config, config.seeds, config.seed))
     runs = (study.derive or pd.DataFrame)(pd.concat(map(table.to_pandas, blocks), ignore_index=True))
     return Results(config, runs.assign(count=1), pd.DataFrame(), {})
 
@@ -389,7 +389,7 @@ def test_a_share_as_reported_can_be_supported(count):
     """The notebook's own error leaves room within the margin."""
     (claim,) = (c for c in dying_relu.claims(dying_relu.Config()) if c.arguments.get("count") == count)
     found = pd.Series(np.arange(10_000) < 10 * count)
-    assert verdicts.judge(claim.record(), as_effects(found, claim.estimand)).verdict == "supported"
+    assert rules.judge(claim.record(), as_effects(found, claim.estimand)).verdict == "supported"
 
 
 def test_a_claim_rests_on_its_settings(runs, finished):
@@ -421,7 +421,7 @@ def test_many_seeds_give_the_summary_that_they_give_at_once(finished, tmp_path):
 
 
 def shapes_of(config):
-    return monte_carlo.shapes_of(studies.task_of(STUDY, config, 1))
+    return monte_carlo.shapes_of(tasks.task_of(STUDY, config, 1))
 
 
 def test_settings_of_different_depths_share_a_table():

@@ -30,7 +30,8 @@ from jaxstudies.studies.depth_width.beside import fit_baselines
 from jaxstudies.studies.depth_width.design import labels_of, networks
 from jaxstudies.studies.depth_width.timing import REPEATS
 from jaxstudies.studies.initialization import figures as initialization_figures
-from jaxstudies.study import Claim, Results, from_module, load, task_of
+from jaxstudies.study import Claim, Results, from_module, load
+from jaxstudies.tasks import task_of
 
 NAMES = list(studies.packaged())
 DATASET = {name: {"dataset": "digits"} for name in ("initialization", "order_chaos", "lenet", "depth_scales")}

@@ -13,7 +13,7 @@ import pytest
 from reading import assert_told
 
 from jaxstudies import results as from_table
-from jaxstudies import study as studies
+from jaxstudies import tasks
 from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo
 from jaxstudies.evidence import theory
@@ -202,7 +202,7 @@ def test_scales(init, hidden):
 def run_small(**changes):
     defaults = {"seeds": 4, "dataset": "digits", "num_images": 200, "inits": ("he_normal",)}
     study, config = load("initialization"), initialization.Config(**(defaults | changes))
-    blocks, *_ = monte_carlo.run_design(studies.task_of(study, config, config.seeds))
+    blocks, *_ = monte_carlo.run_design(tasks.task_of(study, config, config.seeds))
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
 

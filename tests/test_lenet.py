@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from jaxstudies import study as studies
+from jaxstudies import tasks
 from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo, tracing
 from jaxstudies.engine.monte_carlo import Execution
@@ -252,7 +253,7 @@ def small_config(**changes):
 
 def run(config, num_seeds, num_devices=None):
     execution = Execution(num_devices=num_devices, runs_per_device=lenet.RUNS_PER_DEVICE)
-    blocks, *_ = monte_carlo.run_design(studies.task_of(STUDY, config, num_seeds, execution=execution))
+    blocks, *_ = monte_carlo.run_design(tasks.task_of(STUDY, config, num_seeds, execution=execution))
     return pd.concat(map(table.to_pandas, blocks), ignore_index=True)
 
 
@@ -308,7 +309,7 @@ def check_batch_norm_parameters(runs):
 
 def test_every_arm_returns_the_same_measures():
     config = small_config()
-    task = studies.task_of(STUDY, config, 1)
+    task = tasks.task_of(STUDY, config, 1)
     shapes = [tracing.trace(task.simulate, group, dict(task.data)).shapes for group in task.design.groups]
     assert [group.positions.tolist() for group in task.design.groups] == [[0], [1, 2, 3], [4], [5]]
     normalized = {name: (len(KINDS), units) for name, units in zip(NORMS, UNITS, strict=True)}

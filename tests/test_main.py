@@ -10,7 +10,8 @@ import pytest
 import jaxstudies
 from jaxstudies import studies, study
 from jaxstudies.commands import command, main
-from jaxstudies.study import code_of, load
+from jaxstudies.study import load
+from jaxstudies.tasks import code_of
 
 STUDIES = ["born_dead", "collapse", "depth_scales", "depth_width", "dying_relu", "initialization"]
 STUDIES += ["lenet", "order_chaos", "perceptron", "reported", "rescue", "trainability"]

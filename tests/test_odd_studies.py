@@ -20,7 +20,8 @@ from jaxstudies.evidence.verdicts import KINDS
 from jaxstudies.networks import activations
 from jaxstudies.output import default_figures, files, plotting
 from jaxstudies.output.words import words, words_apart
-from jaxstudies.study import Results, task_of
+from jaxstudies.study import Results
+from jaxstudies.tasks import task_of
 
 LARGE = float(np.finfo(np.float32).max)
 FILLINGS = {

@@ -7,7 +7,7 @@ import pytest
 from reading import assert_told
 
 from jaxstudies import results as from_table
-from jaxstudies import study as studies
+from jaxstudies import tasks
 from jaxstudies.commands import command
 from jaxstudies.engine import compiler
 from jaxstudies.networks.activations import activation_named
@@ -62,7 +62,7 @@ def test_the_factor_is_that_of_the_gradient_of_the_network(activation):
 
 def test_all_points_of_a_diagram_share_a_launch():
     study, config = load("order_chaos"), order_chaos.Config(points=3, dataset="digits")
-    design = studies.task_of(study, config, 1).design
+    design = tasks.task_of(study, config, 1).design
     assert [len(group.positions) for group in design.groups] == [9, 9, 9]
     assert all(set(group.mapped) == {"sigma_w", "sigma_b"} for group in design.groups)
 
@@ -72,7 +72,7 @@ def test_points_do_not_touch_each_other():
     """A point alone and among others: by rounding, which chaos multiplies a little a layer."""
     study = load("order_chaos")
     config = order_chaos.Config(activations=("tanh",), points=3, depth=6, width=20)
-    (group,) = studies.task_of(study, config, 1).design.groups
+    (group,) = tasks.task_of(study, config, 1).design.groups
     static, fixed = dict(group.static), {**group.fixed, "images": jax.numpy.asarray(images())}
 
     @jax.jit

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from jax.experimental import io_callback
 
 import jaxstudies
-from jaxstudies import Claim, Setting, map_seeds, run
+from jaxstudies import Claim, Setting, map_seeds, run, tasks
 from jaxstudies.engine import compiler, devices, programs, progress, tracing
 from jaxstudies.engine.design import make_design
 from jaxstudies.errors import DirectoryError, StudyError
@@ -629,7 +629,7 @@ def test_functions_made_anew_share_a_program(monkeypatch):
             listed = [{"scale": float(i), "activation": make()} for i in range(10)]
             design = [Setting({"i": i}, arguments) for i, arguments in enumerate(listed)]
             study = jaxstudies.Study("s", "", None, "", Config, simulate, settings=lambda config, d=design: d)
-            task = jaxstudies.study.task_of(study, Config(), 2, seed)
+            task = tasks.task_of(study, Config(), 2, seed)
             assert len(task.design.groups) == 1
             jaxstudies.runs.monte_carlo.run_design(task)
     assert len(traced) == 2

@@ -10,7 +10,7 @@ from jaxstudies import planning
 from jaxstudies.commands import main
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.effects import as_effects
-from jaxstudies.evidence.verdicts import judge
+from jaxstudies.evidence.rules import judge
 from jaxstudies.planning import Need, Plan
 
 MOST = 4_000

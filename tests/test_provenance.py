@@ -14,6 +14,7 @@ import pytest
 
 import jaxstudies
 from jaxstudies import study as studies
+from jaxstudies import tasks
 from jaxstudies.engine.levels import as_array
 from jaxstudies.identity import provenance, reach
 
@@ -232,7 +233,7 @@ def test_data_that_a_study_read_when_it_was_imported_count(tmp_path):
     codes = []
     for content in ("1\n7\n", "1\n8\n", "1\n7\n"):
         (tmp_path / "x.csv").write_text(content)
-        codes.append(studies.code_of(studies.load(str(tmp_path / "sums.py"))))
+        codes.append(tasks.code_of(studies.load(str(tmp_path / "sums.py"))))
     assert codes[0] == codes[2] != codes[1]
 
 
@@ -371,7 +372,7 @@ from pathlib import Path
 import jaxstudies
 from jaxstudies.study import load
 from jaxstudies.identity import reach
-from jaxstudies.study import code_of
+from jaxstudies.tasks import code_of
 package = Path(jaxstudies.__file__).parent
 assert package.parent == Path(sys.argv[1])
 study = load("perceptron")
@@ -402,7 +403,7 @@ def test_a_study_of_ours_is_what_its_runs_reach(tmp_path):
 
 def test_a_study_that_was_typed_in_has_no_code_to_compare():
     study = studies.Study("typed", "", None, "__main__", object, lambda key: {})
-    assert studies.code_of(study) is None
+    assert tasks.code_of(study) is None
 
 
 def test_arrays_are_named_by_their_content():

@@ -24,6 +24,7 @@ ORDER = [
     "identity",
     "studies",
     "study",
+    "tasks",
     "selection",
     "presentation",
     "results",

@@ -448,7 +448,7 @@ def test_a_replay_finds_none_and_labels_as_the_summary_rounds_them(tmp_path):
 
 def test_a_label_that_is_rounded_to_two_is_none_of_them():
     study = study_of({"rate": (0.12341, 0.12342)}, draw_at, {})
-    from jaxstudies.study import task_of
+    from jaxstudies.tasks import task_of
 
     design = task_of(study, study.Config(rate=(0.12341, 0.12342)), 1).design
     assert find_setting(design, {"rate": 0.12342}) == 1
@@ -468,7 +468,7 @@ def test_differences_take_nan_and_infinity_as_equal_to_themselves():
 
 def test_a_setting_is_found_by_floats_and_none():
     study = study_of({"rate": (0.1, 0.3), "kind": ("a", None)}, lambda key, rate, *, kind: {}, {})
-    from jaxstudies.study import task_of
+    from jaxstudies.tasks import task_of
 
     design = task_of(study, study.Config(rate=(0.1, 0.3), kind=("a", None)), 1).design
     assert find_setting(design, {"rate": 0.1 + 1e-12, "kind": "a"}) == 0

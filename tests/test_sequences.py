@@ -14,7 +14,8 @@ from jaxstudies.evidence import intervals, sequences
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.effects import as_effects
 from jaxstudies.evidence.estimands import ESTIMANDS
-from jaxstudies.evidence.verdicts import FIXED, NO_SEQUENCE, SEQUENCE, first_decided, judge
+from jaxstudies.evidence.rules import first_decided, judge
+from jaxstudies.evidence.verdicts import FIXED, NO_SEQUENCE, SEQUENCE
 
 RUNS, LOOKS = 10_000, np.arange(100, 10_001, 100)
 ERRORS = 0.05 + 4 * (0.05 * 0.95 / RUNS) ** 0.5

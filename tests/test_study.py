@@ -17,7 +17,7 @@ import toy
 from annotated_types import Interval
 
 import jaxstudies
-from jaxstudies import presentation
+from jaxstudies import presentation, tasks
 from jaxstudies import results as from_table
 from jaxstudies import study as studies
 from jaxstudies.commands import command, main
@@ -117,7 +117,7 @@ def test_a_study_has_the_name_of_its_file_or_folder(tmp_path):
 
 
 def levels(study, config):
-    return studies.levels_of(study, config, study.data(config))
+    return tasks.levels_of(study, config, study.data(config))
 
 
 def test_the_design_is_the_product_of_what_simulate_takes():
@@ -189,7 +189,7 @@ def test_settings_take_the_place_of_the_product():
         ]
 
     study, config = make(settings=settings), Config()
-    design = studies.task_of(study, config, 1).design
+    design = tasks.task_of(study, config, 1).design
     assert list(design.labels) == ["pair"] and design.num_settings == 2
 
 
@@ -516,7 +516,7 @@ def test_a_trial_of_the_claims_on_zeros_warns_of_no_value_that_is_none_of_theirs
 
 def test_the_toy_is_a_study():
     assert isinstance(toy.STUDY, Study) and toy.STUDY.name == "toy"
-    assert studies.code_of(toy.STUDY) is not None
+    assert tasks.code_of(toy.STUDY) is not None
 
 
 @pytest.mark.parametrize("double", [False, True])

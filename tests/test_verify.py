@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from jaxstudies import study as studies
 from jaxstudies.commands import main
-from jaxstudies.evidence import effects, records, registration, verdicts
+from jaxstudies.evidence import effects, records, registration, rules
 from jaxstudies.evidence.claims import Claim
 from jaxstudies.evidence.judging import judge_all
 from jaxstudies.study import load
@@ -218,7 +218,7 @@ def test_fewer_seeds_are_judged_as_if_no_more_were_run(finished, capsys):
     of_claims, ten = records.by_id(finished, record), records.again(finished, record, seeds=10)
     for entry, verdict in zip(record["claims"], ten, strict=True):
         first = of_claims[entry["id"]].query("seed < 10")
-        assert verdict._replace(family_verdict="") == verdicts.judge(entry, first)
+        assert verdict._replace(family_verdict="") == rules.judge(entry, first)
     assert verify(finished, "--seeds", "0") == 2
 
 

@@ -22,7 +22,8 @@ from jaxstudies.evidence.verdicts import Verdict, sentence
 from jaxstudies.output import curves, default_figures, nonfinite, owned, plotting, stored
 from jaxstudies.output.files import writing
 from jaxstudies.output.stored import UnreadableRuns
-from jaxstudies.study import Study, claims_code_of
+from jaxstudies.study import Study
+from jaxstudies.tasks import claims_code_of
 
 T = TypeVar("T")
 

@@ -23,7 +23,8 @@ from jaxstudies.errors import DirectoryError, Notice, OtherVersions, StudyError
 from jaxstudies.networks.originals import DataError
 from jaxstudies.output import owned, stored
 from jaxstudies.output.stored import UnreadableRuns
-from jaxstudies.study import Study, code_of
+from jaxstudies.study import Study
+from jaxstudies.tasks import code_of
 
 WAYS_OUT = {
     OtherVersions: ", or --fresh begins anew and sets the old chunks aside",

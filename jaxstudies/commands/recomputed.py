@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jaxstudies import results, study
+from jaxstudies import results, study, tasks
 from jaxstudies.evidence import effects, records, verdicts
 from jaxstudies.evidence.records import Unverifiable
 from jaxstudies.output import owned, stored
@@ -26,7 +26,7 @@ def differences(directory: Path) -> tuple[list[str], bool]:
             found = study.load_from(origin, directory)
             finished, origin = results.read(found, directory)
             judged, now = results.judge(found, finished, looks=results.looks_of(origin))
-            code = study.code_of(found)
+            code = tasks.code_of(found)
     except Unverifiable:
         raise
     except Exception as error:  # of a study's file anything may be raised

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxstudies import configs, study
+from jaxstudies import configs, study, tasks
 from jaxstudies.commands import command, endings
 from jaxstudies.commands.endings import UsageError
 from jaxstudies.commands.launch import claims_there, most_seeds
@@ -42,7 +42,7 @@ def register(name: str, argv: list[str]) -> Path:
     about = {"config": configs.without_execution(configs.to_json(config)), "seed": seeds.seed}
     most = most_seeds(seeds, options) if options.until_decided else None
     about["stopping"] = {"seeds": seeds.seeds, "until_decided": options.until_decided, "max_seeds": most}
-    about |= {"code": study.code_of(loaded), "claims_code": study.claims_code_of(loaded)}
+    about |= {"code": tasks.code_of(loaded), "claims_code": tasks.claims_code_of(loaded)}
     made = registration.make(loaded.name, listed, about)
     found = registration.read(out)
     if found is not None:

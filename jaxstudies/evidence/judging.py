@@ -10,7 +10,8 @@ import pandas as pd
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence.claims import Claim, with_own_ids
 from jaxstudies.evidence.effects import with_absent
-from jaxstudies.evidence.verdicts import Undecidable, Verdict, judge, judge_records
+from jaxstudies.evidence.rules import judge, judge_records
+from jaxstudies.evidence.verdicts import Undecidable, Verdict
 
 
 class Taken(NamedTuple):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import effects as effects_by_seed
-from jaxstudies.evidence import registration, verdicts
+from jaxstudies.evidence import registration, rules, verdicts
 from jaxstudies.evidence.verdicts import FIXED, SEQUENCE, Verdict
 
 FORMAT = 1
@@ -52,7 +52,7 @@ def make(
         directory: Where they are.
         origin: Provenance of the table.
         judged: The verdicts.
-        looks: Numbers of seeds at which verdicts were seen, see `verdicts.judge`.
+        looks: Numbers of seeds at which verdicts were seen, see `rules.judge`.
         failed: How many runs there are, and in how many a number is not finite.
         registered: When the claims were registered, and what of them has changed since, if they were.
     """
@@ -193,7 +193,7 @@ def again(
         looks = None if looks is None else [look for look in looks if look <= seeds] or looks[:1]
         last = seeds if looks is None else looks[-1]
         by_claim = {id_: effects_by_seed.up_to(effects, last) for id_, effects in by_claim.items()}
-    return verdicts.judge_records(records, by_claim, looks)
+    return rules.judge_records(records, by_claim, looks)
 
 
 def by_id(directory: Path, record: Mapping, reading: str = "") -> dict[str, pd.DataFrame]:

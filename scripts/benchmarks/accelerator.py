@@ -31,7 +31,8 @@ from jaxstudies.networks.models import MLP, initializer
 from jaxstudies.networks.states import init_state
 from jaxstudies.output import files
 from jaxstudies.studies import dying_relu
-from jaxstudies.study import from_module, task_of
+from jaxstudies.study import from_module
+from jaxstudies.tasks import task_of
 from jaxstudies.training import fit
 
 Row = dict[str, Any]

@@ -28,7 +28,8 @@ from jaxstudies.engine.monte_carlo import Task
 from jaxstudies.networks import convnets
 from jaxstudies.networks.batches import epoch_batches
 from jaxstudies.networks.originals import DATA_DIR_VARIABLE
-from jaxstudies.study import load, task_of
+from jaxstudies.study import load
+from jaxstudies.tasks import task_of
 
 Row = dict[str, Any]
 SCRIPTS = Path(__file__).parent.parent

@@ -24,7 +24,8 @@ from jaxstudies.output import plotting
 from jaxstudies.studies import trainability
 from jaxstudies.studies.trainability.config import CONDITIONS
 from jaxstudies.studies.trainability.simulation import Params, draw, judged, network
-from jaxstudies.study import from_module, task_of
+from jaxstudies.study import from_module
+from jaxstudies.tasks import task_of
 from jaxstudies.training import fit
 
 BLOCK = 128

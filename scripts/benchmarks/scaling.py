@@ -15,7 +15,8 @@ from benchmarks.timing import Timed, compile_block, interleave
 from jaxstudies.engine.devices import choose_devices
 from jaxstudies.output import plotting
 from jaxstudies.studies import dying_relu
-from jaxstudies.study import from_module, task_of
+from jaxstudies.study import from_module
+from jaxstudies.tasks import task_of
 
 
 def compile_batch(num_seeds: int, num_epochs: int, num_devices: int | None = None) -> Timed:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from jaxstudies.errors import StudyError
 from jaxstudies.evidence import effects as effects_by_seed
-from jaxstudies.evidence import records, verdicts
+from jaxstudies.evidence import records, rules, verdicts
 from jaxstudies.evidence.claims import finite
 from jaxstudies.evidence.records import Unverifiable
 
@@ -108,14 +108,14 @@ def _rungs(
     ends: Ends,
 ) -> list[dict[str, Any]]:
     """Return what is known of effects at each number of seeds, and where their intervals at all levels stand."""
-    method, fixed = verdicts.method_of(claim, looks), verdicts.method_of(claim, None)
+    method, fixed = rules.method_of(claim, looks), rules.method_of(claim, None)
     assert fixed is not None
     rows = []
     for size in sizes:
         first = effects if size == sizes[-1] else effects_by_seed.first_seeds(effects, size)
         # A sequence has no look where seeds are not told apart.
         skipped = {} if first is not None else {"skipped": True}
-        seen = list(verdicts.measured(claim, method or fixed, effects if first is None else first, levels))
+        seen = list(rules.measured(claim, method or fixed, effects if first is None else first, levels))
         if method is None:
             known = (seen[0].interval[0], np.nan, np.nan)
             seen = [

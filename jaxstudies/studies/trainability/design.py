@@ -9,7 +9,7 @@ from jaxstudies.engine.design import Design, Points, points_design
 from jaxstudies.engine.planes import Plane, Remember, refined_pictures, run_points
 from jaxstudies.studies.trainability.config import CONDITIONS, ZOOM, Config
 from jaxstudies.studies.trainability.simulation import simulate
-from jaxstudies.study import identity_of
+from jaxstudies.tasks import identity_of
 
 RUNS_PER_DEVICE = 32
 """Runs at once, whose hidden layers stay within the caches of a core."""
