@@ -8,6 +8,7 @@ import numpy as np
 from jaxstudies import finishing, growth, jobs, results
 from jaxstudies.engine.design import Design
 from jaxstudies.errors import StudyError
+from jaxstudies.evidence import registration
 from jaxstudies.evidence.verdicts import SEQUENCE, Verdict
 from jaxstudies.jobs import Job
 from jaxstudies.output import owned, stored
@@ -29,7 +30,10 @@ class Look(NamedTuple):
 
 
 def may_be_decided(verdict: Verdict, design: Design, growing: np.ndarray) -> bool:
-    """Return whether more seeds may decide a claim: there is a sequence for it, and all settings that it needs grow."""
+    """Return whether more seeds may decide a claim: there is a sequence for it, and all settings that it needs grow.
+
+    Of one that takes results as a whole nothing says which it needs: where no run tests it yet, none is taken to come.
+    """
     if verdict.rule != SEQUENCE or verdict.interval == "none" or verdict.undecidable:
         return False
     if verdict.asked is None:
@@ -75,7 +79,8 @@ def look(job: Job, before: np.ndarray) -> Look:
     finished, origin = results.read(job.study, job.directory)
     # What an effect raises is told at the end, and the others go on.
     wrong: list[StudyError] = []
-    verdicts, effects = results.judge(job.study, finished, wrong, results.looks_of(origin | {"until_decided": True}))
+    looks = registration.looks_of(origin | {"until_decided": True})
+    verdicts, effects = results.judge(job.study, finished, wrong, looks)
     seeded = set(effects["claim"][effects["seed"].notna()]) | {v.id for v in verdicts if not v.n}
     design = job.task.design
     growing = (before == 0) & (own_limits(design) > origin["num_seeds"])

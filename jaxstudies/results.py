@@ -16,7 +16,7 @@ from jaxstudies.evidence import records, registration
 from jaxstudies.evidence.claims import Claim, with_own_ids
 from jaxstudies.evidence.effects import write_effects
 from jaxstudies.evidence.judging import effects_of, is_of_truth_values, judge_all
-from jaxstudies.evidence.verdicts import Verdict
+from jaxstudies.evidence.verdicts import Verdict, to_json
 from jaxstudies.output import files, owned, stored
 from jaxstudies.output.nonfinite import NonFinite
 from jaxstudies.output.table import Shapes
@@ -40,17 +40,6 @@ def judge(
 ) -> tuple[list[Verdict], pd.DataFrame]:
     """Return the verdicts on a study's claims, and the effects by seed that they rest on, see `judge_all`."""
     return judge_all(claims_of(study, results.config), Selector(results, study.AXES), wrong, looks)
-
-
-def looks_of(origin: Mapping) -> list[int] | None:
-    """Return the numbers of seeds at which the runs of a table were looked at; None if their number was set before.
-
-    A run that grew was looked at where each of its stages ended, and one that is cut from more was seen as a whole.
-    """
-    number, seen = origin["num_seeds"], registration.seen_at(origin)
-    if seen == {number} and not origin.get("until_decided"):
-        return None
-    return sorted(n for n in seen if n <= number)
 
 
 MOST_TRIED = 10_000
@@ -128,7 +117,7 @@ def write(
     files.write_json(directory / records.CONFIG, origin)
     write_effects(directory / records.EFFECTS, effects, records.content_digest(directory / owned.RUNS))
     failed = {"rows": found.of, "nonfinite": found.runs}
-    registered = registration.compare(directory, listed, code, origin)
+    registered = registration.compare(directory, to_json(listed), code, origin)
     record = records.make(directory, origin, listed, looks, failed, registered)
     files.write_json(directory / records.CLAIMS, record)
     for name, file in owned.file_names(tables, ".csv").items():

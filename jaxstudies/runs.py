@@ -21,6 +21,7 @@ from jaxstudies.engine import gather, monte_carlo
 from jaxstudies.engine.chunks import Memory
 from jaxstudies.engine.design import Simulate
 from jaxstudies.errors import Notice, warn
+from jaxstudies.evidence import registration
 from jaxstudies.evidence.claims import Claim, with_own_ids
 from jaxstudies.evidence.judging import judge_all
 from jaxstudies.evidence.verdicts import Verdict, sentence
@@ -174,7 +175,8 @@ def run(
     with rows_of(study, filled, code_of(study, filled), how, owned.NAMES) as blocks:
         kept = list(blocks)
         runs = pd.concat(map(table.to_pandas, kept), ignore_index=True)
-        looks = None if how.directory is None else results.looks_of(stored.read_provenance(how.directory / owned.RUNS))
+        origin = None if how.directory is None else stored.read_provenance(how.directory / owned.RUNS)
+        looks = None if origin is None else registration.looks_of(origin)
         of = Selector(Results(filled, runs, pd.DataFrame(), {}), study.AXES)
         judged = judge_all(study.CLAIMS, of, looks=looks)
         for verdict in judged[0]:
@@ -237,4 +239,4 @@ def keep_results(
     summary = presentation.summarize(study, Results(config, runs, times, {}), found)
     tables = {"summary": presentation.with_labels_apart(summary, presentation.labels_of(runs)), "times": times}
     with files.writing(directory), owned.rewriting(directory, origin["digest"], results.names(tables)):
-        results.write(directory, origin, judged, tables, found, looks=results.looks_of(origin))
+        results.write(directory, origin, judged, tables, found, looks=registration.looks_of(origin))

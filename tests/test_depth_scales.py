@@ -24,9 +24,14 @@ SIX = {f"six_scales.{variance:g}" for variance in (1.0, 1.2, 1.4, 2.25, 3.0, 4.0
 TANH = np.tanh, lambda z: 1 - np.tanh(z) ** 2
 
 
-@pytest.mark.parametrize(("weight", "keep"), [(1.2, 1.0), (3.0, 1.0), (1.2, 0.9), (1.76, 0.9), (3.0, 0.9)])
-def test_correlations_near_their_fixed_point_by_a_factor_of_e_over_a_depth_scale(weight, keep):
-    bias = 0.05
+@pytest.mark.parametrize(
+    ("weight", "keep", "bias"),
+    [
+        *((1.2, 1.0, 0.05), (3.0, 1.0, 0.05), (1.2, 0.9, 0.05), (1.76, 0.9, 0.05), (3.0, 0.9, 0.05)),
+        *((4.0, 1.0, 0.0), (9.0, 1.0, 0.0), (2.0, 0.9, 0.0)),  # two inputs forget that they are alike
+    ],
+)
+def test_correlations_near_their_fixed_point_by_a_factor_of_e_over_a_depth_scale(weight, keep, bias):
     q = theory.fixed_point(TANH[0], weight / keep, bias)
     c, gaps = 0.5, []
     for _ in range(80):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import binomtest, ttest_1samp
 
-from jaxstudies.evidence import intervals
+from jaxstudies.evidence import intervals, sequences
 from jaxstudies.evidence.shares import shares_by
 from jaxstudies.studies.initialization.summary import mean_size
 
@@ -85,6 +85,37 @@ def test_paired_difference_covers(only_first, only_second):
         only_first - only_second, lambda a, b: intervals.paired_difference_of_shares(a, b, 150), first, second
     )
     assert held >= LEAST
+
+
+def test_what_is_said_of_independent_shares_of_which_one_is_rare_and_one_is_not_is_so():
+    """Computed exactly: over the numbers of both outcomes."""
+    p, q = (stats.binom.pmf(np.arange(101), 100, share) for share in (0.003, 0.997))
+    for level, held in ((0.95, 0.927), (0.999, 0.982)):
+        covers = 0.0
+        for a in np.flatnonzero(p > 1e-9).tolist():
+            for b in np.flatnonzero(q > 1e-9).tolist():
+                _, low, high = intervals.difference_of_shares(a, 100, b, 100, level)
+                covers += p[a] * q[b] * (low <= 0.003 - 0.997 <= high)
+        assert covers == pytest.approx(held, abs=0.0006)
+
+
+@pytest.mark.parametrize("module", [intervals, sequences])
+def test_a_quantile_is_known_beside_infinity_and_lies_in_its_interval(module):
+    assert module.order_statistics(np.array([1, 2, 3, 4, np.inf, np.inf, np.inf]))[0] == 4
+    assert module.order_statistics(np.array([1, 2, np.inf]))[0] == 2
+    assert module.order_statistics(np.array([1, np.inf]))[0] == np.inf
+    assert np.isnan(module.order_statistics(np.array([-np.inf, np.inf]))[0])
+    for quantile in (0.99999, 0.999, 0.5, 0.001, 0.00001):
+        estimate, low, high = module.order_statistics(np.arange(20.0), quantile)
+        assert low <= estimate <= high
+
+
+@pytest.mark.parametrize("mean", [intervals.mean_interval, sequences.normal_mean])
+@pytest.mark.parametrize("unit", [1e-170, 1e-300])
+def test_the_least_numbers_differ_as_others_do(mean, unit):
+    values = np.array([3, -2, 1, -1, 2.0])
+    np.testing.assert_allclose(np.array(mean(values * unit)) / unit, mean(values), rtol=1e-6)
+    assert np.isnan(mean(np.array([5.0]))[1:]).all()
 
 
 def test_shares_differ_by_one_at_most():

@@ -197,6 +197,19 @@ def test_the_least_numbers_that_there_are_have_a_mean(least):
     assert 0 <= low <= mean <= least < high
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-12, 1e-7, 1.0])
+def test_an_end_of_a_bounded_mean_is_spoken_against_whatever_the_unit(unit):
+    """And `may_exclude` is true of what lies below it."""
+    rng, enough = np.random.default_rng(9), np.log(2 / 0.05)
+    for _ in range(10):
+        values = rng.random(30) * unit
+        _, low, _ = sequences.bounded_mean(values, 0.0, 1.0)
+        assert sequences.log_capital(values, np.ones(30), low) >= enough
+        assert sequences.log_capital(values, np.ones(30), low * (1 + 1e-9)) < enough
+        (above,), _ = sequences.may_exclude(values, [30], np.nextafter(low, 0.0), 0.0, 1.0)
+        assert above
+
+
 def test_the_order_of_values_makes_no_difference():
     values = np.random.default_rng(6).beta(1, 9, 200)
     shuffled, counted = np.sort(values), np.unique(np.round(values, 1), return_counts=True)

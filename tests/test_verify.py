@@ -181,6 +181,50 @@ def test_a_verdict_that_does_not_follow_from_the_effects_is_told_whoever_sealed_
     assert verify(copy) == 1 and capsys.readouterr().out.count("when judged again") >= 1
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("field", ["effect", "low", "high"])
+def test_what_is_no_number_is_no_effect_and_no_end(copy, field, value):
+    sealed(copy, lambda record: record["claims"][0].update({field: value}))
+    assert any(f"{field} is {value}" in line for line in records.verify(copy))
+
+
+def forged_registration(record):
+    record["registered"]["changed"] = ["up"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda record: record["rule"].update(name="sequence", looks=[10, 50]), "rule is not that of the runs"),
+        (lambda record: record["rule"].update(name="sequence"), "rule is not that of the runs"),
+        (lambda record: record.update(date="2020-01-01"), "date is not that of config.json"),
+        (forged_registration, "changed since registered.json is ['up'], and [] when compared again"),
+    ],
+)
+def test_what_other_files_say_is_told_whoever_sealed_it(copy, change, said):
+    def forge(record):
+        change(record)
+        record["sha256"] = records.seal(record)
+        (copy / "claims.json").write_text(json.dumps(record))
+        record["claims"] = json.loads(json.dumps([v._asdict() for v in records.again(copy, record)]))
+
+    sealed(copy, forge)
+    assert any(said in line for line in records.verify(copy))
+
+
+def test_a_run_that_was_looked_at_is_not_passed_off_as_one_of_a_fixed_number(copy):
+    rewritten(copy / "config.json", lambda origin: origin.update(seen=[20]))
+    sealed(copy, lambda record: record["config"].update(sha256=records.content_digest(copy / "config.json")))
+    assert any("rule is not that of the runs" in line for line in records.verify(copy))
+
+
+def test_what_cannot_be_decided_by_the_own_effects_may_be_by_a_reading(copy):
+    sealed(copy, lambda record: record["claims"][0].update(undecidable="the grid ends there"))
+    own, read = (records.again(copy, records.read(copy), reading=name)[0] for name in ("", "down"))
+    assert (own.verdict, own.why) == ("inconclusive", "the grid ends there")
+    assert (read.verdict, read.why) == ("refuted", "")
+
+
 def test_effects_that_do_not_follow_from_the_runs_are_told(copy, capsys):
     rows = pq.read_table(copy / "effects.parquet")
     values = rows.column("value").to_numpy().copy()
@@ -255,8 +299,10 @@ def test_what_was_left_before_claims_had_readings_is_judged_and_read_in_one_way(
 
     def forget(record):
         record["effects"]["sha256"] = records.content_digest(copy / "effects.parquet")
+        record["registered"] = None
         del record["claims"][0]["readings"]
 
+    (copy / "registered.json").unlink()
     sealed(copy, forget)
     assert verify(copy) == 0
     assert verify(copy, "--reading", "down") == 2 and "read in one way" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def report(study: Study, out: Path, options: Options) -> None:
     summary = attempt("summarize", lambda: presentation.summary_of(study, finished, wrong))
     summary = presentation.summarize(study, finished, wrong) if summary is None else summary
     unjudged: list[StudyError] = []
-    looks = results.looks_of(origin | {"until_decided": options.until_decided or origin["until_decided"]})
+    looks = registration.looks_of(origin | {"until_decided": options.until_decided or origin["until_decided"]})
     judged = attempt("claims", lambda: results.judge(study, finished, unjudged, looks))
     mistakes += map(str, unjudged)
     verdicts, effects = judged or judge_all((), finished.runs.get)

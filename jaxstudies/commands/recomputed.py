@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jaxstudies import results, study, tasks
-from jaxstudies.evidence import effects, records, verdicts
+from jaxstudies.evidence import effects, records, registration, verdicts
 from jaxstudies.evidence.records import Unverifiable
 from jaxstudies.output import owned, stored
 
@@ -25,7 +25,7 @@ def differences(directory: Path) -> tuple[list[str], bool]:
         with study.apart():
             found = study.load_from(origin, directory)
             finished, origin = results.read(found, directory)
-            judged, now = results.judge(found, finished, looks=results.looks_of(origin))
+            judged, now = results.judge(found, finished, looks=registration.looks_of(origin))
             code = tasks.code_of(found)
     except Unverifiable:
         raise

@@ -52,6 +52,8 @@ def with_absent(effect: Any, estimand: str = "mean") -> tuple[pd.DataFrame, int]
     seeds = rows["seed"].dropna().infer_objects()
     if len(seeds) and not (seeds.dtype.kind in "iuf" and (seeds % 1 == 0).all()):
         raise StudyError(f"its effect is indexed by {short(seeds.iloc[0])}: by seed, a whole number")
+    if "count" in rows and not _are_counts(rows["count"]):
+        raise StudyError("its effect's count is of how many seeds a row stands for: whole numbers, none below 0")
     numbers_of = [name for name in ("value", "other") if name in rows]
     every = rows[[name for name in ("seed", "value", "other", "count") if name in rows]]
     rows = every.dropna(subset=numbers_of)
@@ -64,8 +66,15 @@ def with_absent(effect: Any, estimand: str = "mean") -> tuple[pd.DataFrame, int]
     return rows.sort_values("seed", kind="stable") if rows["seed"].notna().all() else rows, absent
 
 
+def _are_counts(column: pd.Series) -> bool:
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    return bool((np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)).all())
+
+
 def _as_numbers(column: pd.Series) -> pd.Series:
     try:
+        if column.dtype.kind not in "biuf" and column.map(lambda one: isinstance(one, str | bytes | complex)).any():
+            raise TypeError("texts and complex numbers are turned into numbers")
         return column.astype(float)
     except (TypeError, ValueError) as error:
         first, way = column.iloc[0], ""

@@ -76,7 +76,17 @@ def order_statistics(values: Values, quantile: float = 0.5, level: float = 0.95)
     first = int(np.searchsorted(below, tail, side="right"))  # fewer are rare enough
     last = int(np.searchsorted(below, 1 - tail, side="left")) + 1
     ordered = np.concatenate([[-np.inf], np.sort(values), [np.inf]])
-    return float(np.quantile(values, quantile)), float(ordered[first]), float(ordered[last])
+    return quantile_within(values, quantile, float(ordered[first]), float(ordered[last]))
+
+
+def quantile_within(values: Values, quantile: float, low: float, high: float) -> Interval:
+    """Return a quantile of values, which may be infinite, with its interval, in which it lies."""
+    lower, upper = (float(np.quantile(values, quantile, method=how)) for how in ("lower", "higher"))
+    if lower == upper or not np.isfinite([lower, upper]).all():  # between infinity and a number lies infinity
+        middle = lower if lower == upper else lower + upper
+    else:
+        middle = float(np.quantile(values, quantile))
+    return min(max(middle, low), high), low, high
 
 
 def difference(first: Interval, second: Interval, opposed: float = 0.0) -> Interval:
@@ -97,8 +107,8 @@ def _added(one: float, other: float, opposed: float) -> float:
 def difference_of_shares(found: int, n: int, count: int, of: int, level: float = 0.95) -> Interval:
     """Return found / n - count / of, two independent shares, from their exact intervals.
 
-    At levels above 95 % it holds the truth somewhat more rarely than it says where one share is next to 0 and the other
-    next to 1.
+    Where one share is next to 0 and the other next to 1 it holds the truth more rarely than it says: of 100 and 100,
+    with shares .003 and .997, with 92.7 % for 95 %, and with 98.2 % for 99.9 %.
     """
     if n == 0:
         return NO_DATA
@@ -119,6 +129,10 @@ def paired_difference_of_shares(only_first: int, only_second: int, n: int, level
     return clipped(difference(first, second, opposed), -1.0, 1.0)
 
 
+SMALLEST_SQUARED = 1e-140
+"""Above it squares, and differences in the last of their digits squared, are numbers."""
+
+
 @np.errstate(all="ignore")  # what overflows is infinite, and its interval NaN
 def mean_interval(values: Values, level: float = 0.95) -> Interval:
     """Return a mean with Student's t interval; with fewer than two values the ends are NaN."""
@@ -127,9 +141,16 @@ def mean_interval(values: Values, level: float = 0.95) -> Interval:
     if np.ptp(values) == 0:  # the mean of equal numbers is off by rounding, and so is their deviation from 0
         value = float(values[0])
         return value, value, value
+    values, unit = in_units(values)
     moments = [np.mean(values)], [np.std(values, ddof=1)], [len(values)]
     (mean,), (low,), (high,) = t_intervals(*moments, level)
-    return float(mean), float(low), float(high)
+    return float(mean) * unit, float(low) * unit, float(high) * unit
+
+
+def in_units(values: Values) -> tuple[Values, float]:
+    """Return values in units of the largest, and this, where their squares would be 0; else the values and 1."""
+    largest = float(np.max(np.abs(values)))
+    return (values / largest, largest) if 0 < largest < SMALLEST_SQUARED else (values, 1.0)
 
 
 def mean_intervals(values: Values, level: float = 0.95) -> np.ndarray:

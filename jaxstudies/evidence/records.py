@@ -5,6 +5,7 @@ Nothing here needs the study's code, or JAX. The file's form is in claims.schema
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def make(
         "runs": {"digest": origin["digest"], "sha256": content_digest(directory / RUNS), **failed},
         "effects": {"sha256": content_digest(directory / EFFECTS)},
         "config": {"sha256": content_digest(directory / CONFIG)},
-        "rule": {"name": FIXED if looks is None else SEQUENCE, "looks": looks},
+        "rule": _rule(looks),
         "registered": registered,
         "claims": verdicts.to_json(judged),
     }
@@ -135,7 +136,23 @@ def _changed_files(directory: Path, record: Mapping) -> Iterator[str]:
         yield f"{EFFECTS} was taken from another table of runs"
     origin = _json(directory / CONFIG)
     told = {"digest": record["runs"]["digest"], "environment": record["versions"], "study": record["study"]}
-    yield from (f"{CLAIMS}: {name} is not that of {CONFIG}" for name, value in told.items() if origin[name] != value)
+    told["date"] = record["date"]
+    yield from (
+        f"{CLAIMS}: {name} is not that of {CONFIG}" for name, value in told.items() if origin.get(name) != value
+    )
+    looks = [registration.looks_of(origin | more) for more in ({}, {"until_decided": True})]
+    if record["rule"] not in map(_rule, looks):
+        yield f"{CLAIMS}: rule is not that of the runs in {CONFIG}"
+    yield from _registered_otherwise(directory, record, origin)
+
+
+def _rule(looks: list[int] | None) -> dict[str, Any]:
+    """Return by which rule verdicts are had that were seen at some numbers of seeds."""
+    return {"name": FIXED if looks is None else SEQUENCE, "looks": looks}
+
+
+def _registered_otherwise(directory: Path, record: Mapping, origin: Mapping) -> Iterator[str]:
+    """Yield what a record does not say of what was registered; which code took the effects, no file beside it says."""
     try:
         registered = registration.read(directory)
     except registration.Damaged as error:
@@ -144,6 +161,12 @@ def _changed_files(directory: Path, record: Mapping) -> Iterator[str]:
     before, there = (record["registered"] or {}), (registered or {})
     if (before.get("date"), before.get("sha256")) != (there.get("date"), there.get("sha256")):
         yield f"{registration.FILE} is another than the one that was judged, or is missing"
+        return
+    now = registration.compare(directory, record["claims"], None, origin) or {}
+    for name in ("changed", "new", "otherwise"):
+        found = [[line for line in one.get(name, []) if line != registration.OTHER_CODE] for one in (before, now)]
+        if found[0] != found[1]:
+            yield f"{CLAIMS}: {name} since {registration.FILE} is {found[0]}, and {found[1]} when compared again"
 
 
 def effects_of(directory: Path) -> tuple[pd.DataFrame, str]:
@@ -174,7 +197,8 @@ def again(
         record: What claims.json says.
         level: Of all claims, if not their own.
         margin: By how much the regions are wider at each end; of which nothing is left, nothing is decided.
-        seeds: How many of the first seeds are looked at, if not all.
+        seeds: How many of the first seeds are looked at, if not all; by a sequence at the looks until then, of which
+            the first is never left out.
         reading: By which of their readings claims are judged that have it, if not by their own effects.
 
     Raises:
@@ -183,6 +207,8 @@ def again(
     by_claim = by_id(directory, record, reading)
     records = [dict(claim) for claim in record["claims"]]
     for claim in records:
+        if reading in claim.get("readings", ()):  # what is said of the claim's own effects is not of these
+            claim |= {"undecidable": "", "absent": 0, "lacking": ""}
         low, high = claim["region"]
         claim["region"] = [None if low is None else low - margin, None if high is None else high + margin]
         if low is not None and high is not None and low - margin > high + margin:
@@ -214,7 +240,8 @@ def _differences(before: Mapping, now: Mapping) -> Iterator[str]:
     for name, value in now.items():
         there = before.get(name)
         if isinstance(value, float) and isinstance(there, int | float):
-            if abs(value - there) > TOLERANCE * max(abs(value), abs(there)):
+            # JSON as Python reads it has infinity and NaN, too.
+            if not (math.isfinite(there) and abs(value - there) <= TOLERANCE * max(abs(value), abs(there))):
                 yield f"{name} is {there:.6g}, and {value:.6g} when judged again"
         elif json.loads(json.dumps(value)) != there:
             yield f"{name} is {json.dumps(there)}, and {json.dumps(value)} when judged again"

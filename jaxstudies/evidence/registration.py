@@ -9,11 +9,11 @@ from typing import Any
 from jaxstudies.configs import without_execution
 from jaxstudies.evidence import claims
 from jaxstudies.evidence.claims import Claim
-from jaxstudies.evidence.verdicts import Verdict, to_json
 
 FILE = "registered.json"
 CODE = "claims_code", "code"
 """Digests of the code that takes the effects, and of what is run."""
+OTHER_CODE = "other code"
 
 
 class Damaged(Exception):
@@ -46,12 +46,12 @@ def read(directory: Path) -> dict | None:
         raise Damaged(f"{path} cannot be read") from error
 
 
-def compare(directory: Path, judged: Iterable[Verdict], code: str | None, origin: Mapping) -> Mapping | None:
+def compare(directory: Path, judged: Iterable[Mapping], code: str | None, origin: Mapping) -> Mapping | None:
     """Return when the claims of a directory were written down, and what is another now; None if they were not.
 
     Args:
         directory: Where they are.
-        judged: The verdicts.
+        judged: Entries of claims.json.
         code: Digest of the code that takes the effects.
         origin: Provenance of the runs.
     """
@@ -68,14 +68,14 @@ def compare(directory: Path, judged: Iterable[Verdict], code: str | None, origin
     if registered is None:
         return None
     before = {record["id"]: record for record in registered["claims"]}
-    now = {entry["id"]: entry for entry in json.loads(json.dumps(to_json(judged)))}
+    now = {entry["id"]: entry for entry in json.loads(json.dumps(list(judged)))}
     changed = [id_ for id_, record in before.items() if any(now.get(id_, {}).get(n) != v for n, v in record.items())]
     otherwise = [
         ("registered after the runs were begun", registered["date"] > (origin.get("begun") or "")),
         ("another config", registered["config"] != without_execution(origin["config"])),
         ("another master seed", registered["seed"] != origin["seed"]),
         ("another stopping rule", not _stopped_so(registered["stopping"], origin)),
-        ("other code", [registered[name] for name in CODE] != [code, origin["code"]]),
+        (OTHER_CODE, [registered[name] for name in CODE] != [code, origin["code"]]),
     ]
     return {
         "date": registered["date"],
@@ -91,6 +91,17 @@ def _stopped_so(rule: Mapping, origin: Mapping) -> bool:
     if rule["until_decided"]:
         return origin.get("until_decided") == {name: rule[name] for name in ("seeds", "max_seeds")}
     return seen_at(origin) == {rule["seeds"]} and len(origin["stages"]) == 1 and not origin.get("until_decided")
+
+
+def looks_of(origin: Mapping) -> list[int] | None:
+    """Return the numbers of seeds at which the runs of a table were looked at; None if their number was set before.
+
+    A run that grew was looked at where each of its stages ended, and one that is cut from more was seen as a whole.
+    """
+    number, seen = origin["num_seeds"], seen_at(origin)
+    if seen == {number} and not origin.get("until_decided"):
+        return None
+    return sorted(n for n in seen if n <= number)
 
 
 def seen_at(origin: Mapping) -> set[int]:

@@ -11,7 +11,16 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxstudies.evidence.intervals import NO_DATA, Interval, Intervals, Values, clipped, exact_share
+from jaxstudies.evidence.intervals import (
+    NO_DATA,
+    Interval,
+    Intervals,
+    Values,
+    clipped,
+    exact_share,
+    in_units,
+    quantile_within,
+)
 
 PRIOR = 0.5
 """Both parameters of the beta distribution that is mixed over: Jeffreys' prior."""
@@ -19,6 +28,8 @@ EFFECT_VARIANCE = 1.0
 """Variance of the prior on a mean, in standard deviations of the values, of the t sequence."""
 STAKES = 0.9 * 2.0 ** (-np.arange(24) / 2)
 """Shares of the capital that are bet on a bounded mean: one for each number of runs, up to a million."""
+ROUNDED = 1e-12
+"""By how much of a bounded mean an end of its interval may be off."""
 BLOCK = 4096
 """Values whose gains at all stakes fit a processor's cache."""
 
@@ -177,8 +188,9 @@ def bounded_mean(
             high, low, step = low, low - step, 2 * step
         if capital(low := max(low, last)) < 0:
             return 0.0
-        found = optimize.brentq(capital, low, high, xtol=1e-12)
-        return float(np.nextafter(found, 0.0))
+        # In units of the mean, which may be next to nothing; at the end that is had it is spoken against no less.
+        found = optimize.brentq(lambda x: capital(x * mean), low / mean, high / mean, xtol=ROUNDED)
+        return max(found - 2 * ROUNDED, 0.0) * mean
 
     ends = mean, lower(scaled, mean), 1 - lower(1 - scaled, 1 - mean)
     estimate, low, high = (least + (most - least) * end for end in ends)
@@ -207,11 +219,12 @@ def normal_mean(values: Values, level: float = 0.95) -> Interval:
     """Return the mean of values that are near normal, whatever their deviation, see `normal_means`."""
     if not len(values):
         return NO_DATA
-    if np.ptp(values) == 0:  # see `mean_interval`
+    if len(values) > 1 and np.ptp(values) == 0:  # see `mean_interval`
         value = float(values[0])
         return value, value, value
+    values, unit = in_units(values)
     (mean,), (low,), (high,) = normal_means([np.mean(values)], [np.var(values)], [len(values)], level)
-    return float(mean), float(low), float(high)
+    return float(mean) * unit, float(low) * unit, float(high) * unit
 
 
 @np.errstate(all="ignore")
@@ -246,7 +259,7 @@ def order_statistics(values: Values, quantile: float = 0.5, level: float = 0.95)
     ordered = np.partition(values, [max(fewest - 1, 0), min(most, n - 1)])
     low = ordered[fewest - 1] if fewest else -np.inf
     high = ordered[most] if most < n else np.inf
-    return float(np.quantile(values, quantile)), float(low), float(high)
+    return quantile_within(values, quantile, float(low), float(high))
 
 
 def quantile_difference(first: Values, second: Values, quantile: float, level: float = 0.95) -> Interval:

@@ -185,6 +185,6 @@ def correlation_depth_scale(
         return (weight_variance * mean + bias_variance) / q - correlation
 
     highest = 1 - 1e-5
-    alike = excess(highest) >= 0 or excess(0.0) < 0
-    fixed = 1.0 if alike else optimize.brentq(excess, 0.0, highest)
+    # At 0 it is never below 0, but by rounding, as for an odd activation without a bias.
+    fixed = 1.0 if excess(highest) >= 0 else 0.0 if excess(0.0) <= 0 else optimize.brentq(excess, 0.0, highest)
     return float(depth_scale(weight_variance * correlated_mean(derivative, q, fixed)))

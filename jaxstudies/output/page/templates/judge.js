@@ -1,6 +1,6 @@
 "use strict";
 // Verdicts from intervals. How an interval is had is not written here: Python wrote it down for every level and number
-// of seeds. These are the rules of jaxstudies/evidence/verdicts.py by which it is held against a region.
+// of seeds. These are the rules of jaxstudies/evidence/rules.py by which it is held against a region.
 
 /** Return where an interval lies: inside the region, outside, or neither. */
 function heldAgainst(low, high, [least, most], ends) {
@@ -37,7 +37,7 @@ function judged(study, claim, { level, seeds, margin, reading = "" }, k = 1) {
     found = { kind, low, high, why, n: row.n, effect: row.effect, region, isRead,
       asked: level === null || offered >= 0 };
   }
-  const why = region[0] > region[1] ? "nothing is left of its region" : claim.undecidable;
+  const why = region[0] > region[1] ? "nothing is left of its region" : isRead ? "" : claim.undecidable;
   return why && found.n ? { ...found, kind: "inconclusive", why } : found;
 }
 
