@@ -88,4 +88,6 @@ def study_of(
 
 def code_of(study: Study, config: Dataclass) -> list[object]:
     """Return what decides numbers beside the data: the function, and levels that may be functions."""
-    return [study.simulate, list(levels_of(study, config, study.data(config)).items())]
+    takes = "config" in inspect.signature(study.simulate).parameters
+    levels = list(levels_of(study, config, study.data(config)).items())
+    return [study.simulate, levels, *([type(config)] if takes else [])]  # whose methods may count, too

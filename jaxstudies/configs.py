@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 from annotated_types import Interval
@@ -88,28 +90,47 @@ def check_choices(config: Dataclass) -> None:
                     raise ValueError(f"{name} {word!r}: one of {', '.join(sorted(map(str, known)))}")
 
 
+def fields_of(config: Dataclass) -> dict[str, object]:
+    """Return the fields of a config."""
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+
+
 def to_json(config: Dataclass) -> dict[str, object]:
     """Return a config as JSON has it; of many levels, the text that they were written as."""
-    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    return {name: value.text if isinstance(value, Levels) else plain(value) for name, value in values.items()}
+    values = fields_of(config).items()
+    return {name: value.text if isinstance(value, Levels) else plain(value) for name, value in values}
 
 
 def plain(value: object) -> object:
     """Return a value as JSON has it; of what JSON has not, such as a function, the name or the text."""
     if isinstance(value, list | tuple):
         return [plain(element) for element in value]
+    if isinstance(value, set | frozenset):  # in an order of its own, which each process has otherwise
+        return sorted(map(plain, value), key=str)
+    if isinstance(value, Enum):
+        return value.name
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return re.sub(" at 0x[0-9a-f]+", "", str(getattr(value, "__name__", value)))
 
 
 def from_json(config: type, content: Mapping[str, object]) -> Dataclass:
-    """Return a config from its JSON form."""
-    kinds = number_lists(config)
+    """Return a config from its JSON form: members of an Enum, paths and sets where a field's type says so."""
+    kinds, hints = number_lists(config), get_type_hints(config)
 
-    def restore(value, kind=None):
+    def restore(value, hint, kind=None):
         if isinstance(value, str) and kind:
             return Levels.parse(value, kind is int)
-        return tuple(map(restore, value)) if isinstance(value, list) else value
+        if isinstance(value, list):
+            inner = next((part for part in get_args(hint) if part is not Ellipsis), None)
+            whole = get_origin(hint) if get_origin(hint) in (set, frozenset, list) else tuple
+            return whole(restore(element, inner) for element in value)
+        for one in (hint, *get_args(hint)):
+            if isinstance(one, type) and isinstance(value, str):
+                if issubclass(one, Enum) and value in one.__members__:
+                    return one[value]
+                if issubclass(one, PurePath):
+                    return one(value)
+        return value
 
-    return config(**{name: restore(value, kinds.get(name)) for name, value in content.items()})
+    return config(**{name: restore(value, hints.get(name), kinds.get(name)) for name, value in content.items()})

@@ -1,12 +1,29 @@
 """What can go wrong that a user has to do with: each is one line."""
 
+import contextlib
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 
 class StudyError(TypeError, ValueError):
     """A study is not as it must be: `simulate` returns no arrays by name, a claim asks for what is not there."""
+
+
+SLIPS = (LookupError, AttributeError, NameError, ArithmeticError, AssertionError, TypeError)
+
+
+@contextlib.contextmanager
+def study_errors(name: str) -> Iterator[None]:
+    """Turn a slip in a function of a study's into a StudyError of one line, whose cause it is."""
+    try:
+        yield
+    except StudyError:
+        raise
+    except SLIPS as error:
+        text = " ".join(str(error).split())
+        raise StudyError(f"{name} raises {type(error).__name__}{': ' if text else ''}{text[:200]}") from error
 
 
 class DirectoryError(Exception):

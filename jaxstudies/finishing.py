@@ -41,7 +41,7 @@ def finish(job: Job, share: Share = ALONE) -> None:
     earlier = Earlier(before["num_seeds"], functools.partial(stored.row_groups, job.earlier)) if job.earlier else None
     name = job.study.name.replace("_", " ")
     blocks, timings, stage = monte_carlo.run_design(job.task, kept, share, name, job.first_seed, earlier, shapes)
-    beside = presentation.frames("beside", job.study.beside(job.config, functools.partial(chunks.remember, kept)))
+    beside = presentation.beside_of(job.study, job.config, functools.partial(chunks.remember, kept))
     stage = stage._replace(limits=job.limits)
     times, stages = times_table(*by_group(job, timings)), [stage._asdict() | {"commits": kept.commits()}]
     environment = provenance.environment() | {"commit": job.commit or None}

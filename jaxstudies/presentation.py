@@ -1,13 +1,15 @@
 """How a table of runs is shown: the summary, further tables, figures; the study's own, or the default."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from jaxstudies.arguments import short
-from jaxstudies.errors import StudyError
+from jaxstudies.configs import Dataclass
+from jaxstudies.errors import StudyError, study_errors
 from jaxstudies.evidence import intervals
 from jaxstudies.output.nonfinite import NonFinite, label_text
 from jaxstudies.output.words import STATISTICS, beside_statistics
@@ -89,6 +91,21 @@ def summary_of(study: Study, results: Results, wrong: NonFinite | None = None) -
 def tables_of(study: Study, results: Results) -> dict[str, pd.DataFrame]:
     """Return the study's further tables, and what it computes beside the runs; raise StudyError if one is none."""
     return frames("tables", study.tables(results)) | results.beside | {"times": results.times}
+
+
+def beside_of(study: Study, config: Dataclass, remember: Callable) -> dict[str, pd.DataFrame]:
+    """Return what a study computes beside the runs; raise StudyError if it is no tables that can be kept with these."""
+    with study_errors("beside"):
+        tables = frames("beside", study.beside(config, remember))
+    if "times" in tables:
+        raise StudyError("beside: the name times is that of the table of how long runs took")
+    for name, rows in tables.items():
+        for column in rows:
+            try:
+                json.dumps(rows[column].to_list())
+            except (TypeError, ValueError) as error:
+                raise StudyError(f"beside, {name!r}: column {column!r} is no numbers or texts ({error})") from error
+    return tables
 
 
 def frames(name: str, tables: object) -> dict[str, pd.DataFrame]:

@@ -160,7 +160,7 @@ def _study_and_config(
             raise ValueError("simulate: needed with a config")
         return study_of(study, simulate, data or {}), filled_in(study)
     origin = stored.read_provenance(Path(study) / owned.RUNS)
-    if origin["study"] == owned.OF_FUNCTIONS:
+    if origin["study"] == owned.OF_FUNCTIONS and not origin["file"]:
         by_itself = "" if origin["config"] else ", or, if map_seeds wrote it, call that again"
         raise ValueError(
             f"study {study}: its functions are in no file that is known; give the config and `simulate`{by_itself}"

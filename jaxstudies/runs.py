@@ -68,8 +68,8 @@ def map_seeds(
         seed: Master seed, from 0 to 2^32 - 1.
         directory: Where finished runs are kept. Called again after a kill, it goes on; with more seeds, it runs only
             those that are new.
-        chunk_size: Seeds run at once at most, which bounds the memory; chosen by default. It does not pin the program:
-            seeds are cut into blocks as equal as can be.
+        chunk_size: Seeds run at once at most, but one a device at least, which bounds the memory; chosen by default. It
+            does not pin the program: seeds are cut into blocks as equal as can be.
         num_devices: Devices used; all by default.
         progress: Whether a bar shows how far it is.
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from jaxtyping import PyTree
 
 from jaxstudies import configs
+from jaxstudies.arguments import short
 from jaxstudies.configs import Dataclass
 from jaxstudies.engine import compiler, monte_carlo
 from jaxstudies.engine import design as designs
-from jaxstudies.engine.design import Design, Simulate
+from jaxstudies.engine.design import Design, Setting, Simulate
 from jaxstudies.engine.functions import likeness
 from jaxstudies.engine.monte_carlo import Execution, Task
-from jaxstudies.errors import StudyError
+from jaxstudies.errors import StudyError, study_errors
 from jaxstudies.identity import live, provenance, reach
 from jaxstudies.study import Study
 
@@ -48,9 +49,17 @@ def task_of(
         ValueError: Settings contradict one another, or a word is none of those that a field may have.
     """
     configs.check_choices(config)
-    data = {name: designs.as_data(name, value) for name, value in study.data(config).items()}
+    with study_errors("data"):
+        returned = study.data(config)
+    if not isinstance(returned, Mapping):
+        raise StudyError(f"data returned {short(returned)}: arrays by the name of a parameter of simulate")
+    data = {name: designs.as_data(name, value) for name, value in returned.items()}
     if study.settings is not None:
-        listed = study.settings(config)
+        with study_errors("settings"):
+            listed = study.settings(config)
+            listed = listed if isinstance(listed, Design) else list(listed)
+        if isinstance(listed, list) and (odd := [one for one in listed if not isinstance(one, Setting)]):
+            raise StudyError(f"settings returned {short(odd[0])}: each is a Setting")
         design = listed if isinstance(listed, Design) else designs.make_design(study.simulate, listed)
     else:
         design = designs.product_design(study.simulate, levels_of(study, config, data))
@@ -69,14 +78,23 @@ def code_of(study: Study) -> str | None:
     """Return a digest of the code that a study's runs reach; None where it cannot be read."""
     if study.path is None:
         return None
-    own = [(study.module, study.path, name) for name in ("simulate", "data", "settings", "beside")]
+    roots = ["simulate", "data", "settings", "beside"]
+    if not reach.is_ours(study.path) and counts_config(study):
+        roots.append("Config")
+    own = [(study.module, study.path, name) for name in roots]
     engine = (compiler.__name__, Path(str(compiler.__file__)), "compile_block")
     source = reach.reachable_code([*own, engine])
     if source is None or reach.is_ours(study.path):
         return source
     # What a reader's file held when it was imported, say data that it had read, its source does not say.
-    held = live.object_digest([study.simulate, study.data])
-    return source if held is None else provenance.digest([source, held])
+    held = [live.object_digest([function]) for function in (study.simulate, study.data, study.settings, study.beside)]
+    return provenance.digest([source, *(one for one in held if one is not None)])
+
+
+def counts_config(study: Study) -> bool:
+    """Return whether runs see what a config does, not only what it holds: its methods, or functions in its fields."""
+    takes = "config" in inspect.signature(study.simulate).parameters
+    return takes or any(callable(field.default) for field in dataclasses.fields(study.Config))
 
 
 def claims_code_of(study: Study) -> str | None:

@@ -65,6 +65,8 @@ def losses_until_nonfinite(
         state: Where training starts.
         num_steps: Steps that are taken at most.
     """
+    if not num_steps:
+        return jnp.zeros(0)
 
     def goes_on(going):
         index, _, losses = going

@@ -290,6 +290,54 @@ def test_a_fused_number_of_epochs_may_be_traced():
     assert gap(*own) < 1e-5
 
 
+def test_networks_that_are_trained_for_epochs_of_their_own_have_states_of_their_own():
+    """As the count of Adam's steps, by which training goes on."""
+
+    def one(key, epochs, fused):
+        data = examples(key)
+        how = {"num_epochs": epochs, "batch_size": 8, "fused": fused}
+        return fit(key, line(), optax.adam(0.1), optax.squared_error, data, **how).state.opt_state
+
+    keys, epochs = jax.random.split(jax.random.key(0), 20), jnp.arange(20)
+    own, plain = (mapped(partial(one, fused=f))(keys, epochs) for f in (None, False))
+    assert gap(own, plain) < 1e-5
+    np.testing.assert_array_equal(own[0].count, 3 * epochs)
+
+
+@pytest.mark.parametrize("n", [24, pytest.param(2**17 + 64, marks=pytest.mark.slow)])
+def test_with_64_bits_a_kernel_takes_the_examples_that_xla_takes(n):
+    """One batch of all, and so many that their order is sorted otherwise."""
+    with jax.enable_x64(True):
+
+        def one(key, fused):
+            x = jax.random.uniform(key, (n, 2), jnp.float32, -2.0, 2.0)
+            data = Dataset(x, jnp.abs(x[:, :1]))
+            model = lambda key, inputs: jnp.full((2, 1), 0.5, jnp.float32), lambda w, inputs: inputs @ w
+            how = {"num_epochs": 2, "batch_size": None if n < 100 else 2**14, "fused": fused}
+            return fit(key, model, optax.sgd(0.1), optax.squared_error, data, **how).history
+
+        keys = jax.random.split(jax.random.key(0), 17)
+        ours, theirs = (jax.jit(jax.vmap(partial(one, fused=f)))(keys) for f in (True, False))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_what_does_not_pay_as_it_is_mapped_is_trained_by_xla():
+    """A product with an array that all networks share is written out, and one of its own is a loop."""
+    shared = jax.random.normal(jax.random.key(5), (60, 70)) / 60
+
+    def one(key, fused):
+        model = lambda key, inputs: jnp.full((70, 1), 0.1), lambda w, inputs: jnp.tanh(inputs @ shared) @ w
+        data = Dataset(jax.random.normal(jax.random.key(2), (8, 60)), jnp.ones((8, 1)))
+        how = {"num_epochs": 1, "batch_size": 4, "shuffle_key": jax.random.key(1), "fused": fused}
+        return fit(key, model, optax.sgd(0.1), optax.squared_error, data, **how).history
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    with choice.noting() as kernels:
+        ours = mapped(partial(one, fused=None))(keys)
+    assert not kernels
+    np.testing.assert_allclose(ours, mapped(partial(one, fused=False))(keys), rtol=1e-5)
+
+
 def test_fused_settings_inside_seeds_are_lanes_too(monkeypatch):
     loaded, load = [], build._load  # which may have been compiled in an earlier run of the tests
     monkeypatch.setattr(build, "_load", lambda *kernel: loaded.append(kernel) or load(*kernel))
@@ -426,6 +474,16 @@ def by_place(batch):
     return Dataset(batch.inputs, jnp.linspace(0, 1, len(batch.inputs))[:, None])
 
 
+def by_weight(batch):
+    weights = jnp.ones(len(batch.inputs)) / jnp.ones(len(batch.inputs)).sum()
+    return Dataset(batch.inputs, batch.targets * weights[:, None])
+
+
+def carrying_places(w, x):
+    places = jnp.arange(len(x), dtype=jnp.float32)[:, None]
+    return jax.lax.scan(lambda h, _: (x @ w, h), places, None, length=2)[1][0] + x @ w
+
+
 REFUSED = {
     "random numbers in training": {"model": Dropped()},
     "batch statistics couple": {"model": Normalized()},
@@ -437,6 +495,15 @@ REFUSED = {
     "is part of what is computed": {"model": with_apply(lambda w, x: (x @ w) ** x.shape[0])},
     "place in the batch alone": {"model": line(), "prepare": by_place},
     "differ by their place": {"model": with_apply(lambda w, x: jnp.arange(len(x))[:, None] * w[:1])},
+    "number of examples in a batch is part": {"model": with_apply(lambda w, x: x @ w / jnp.ones(len(x)).sum())},
+    "examples in a batch is part of what": {
+        "model": with_apply(lambda w, x: jax.lax.fori_loop(0, len(x), lambda i, h: 0.9 * h, x @ w))
+    },
+    "a batch is part of what is computed": {
+        "model": with_apply(lambda w, x: x @ w * jnp.arange(len(x), dtype=jnp.float32)[-1])
+    },
+    "in a batch is part of what": {"model": line(), "prepare": by_weight},
+    "scan, as their places in it matter": {"model": with_apply(carrying_places)},
     "make it raise TypeError": {"model": with_apply(lambda w, x: x.reshape(8, 2) @ w), "batch_size": 8},
     "callbacks": {"model": with_apply(seen)},
     "the primitive sort": {"model": with_apply(lambda w, x: jnp.sort(x, axis=1) @ w)},

@@ -104,11 +104,11 @@ def check_stored(study: Study, argv: list[str], out: Path) -> dict:
         if (name := origin["study"]) != study.name:
             raise UsageError(f"--plots-only: {out}/runs.parquet is of the study {name}")
         config = configs.from_json(study.Config, origin["config"])
-    except (UnreadableRuns, TypeError, KeyError) as error:
+    except (UnreadableRuns, TypeError, KeyError, ValueError) as error:
         raise UsageError(f"--plots-only: {error}; run without --plots-only first") from error
-    known = vars(config) | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
+    known = configs.fields_of(config) | {"seeds": origin["num_seeds"], "seed": origin["seed"]}
     asked, seeds, _ = parse(study, argv, known)
-    here = vars(asked) | vars(seeds)
+    here = configs.fields_of(asked) | vars(seeds)
     for name, there in known.items():
         if there != here[name]:
             raise UsageError(

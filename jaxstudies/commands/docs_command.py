@@ -9,8 +9,11 @@ import jaxstudies
 from jaxstudies import ours
 from jaxstudies.commands import endings, flags
 from jaxstudies.commands.endings import UsageError
+from jaxstudies.errors import DirectoryError
 from jaxstudies.output import files, owned
 
+DIGEST = "docs"
+"""Where other files have that of their runs."""
 DESCRIPTION = "Write the reference of the public names, with examples, as pages to be read in a browser."
 
 
@@ -40,7 +43,9 @@ def write(out: Path) -> Path:
         pdoc("jaxstudies", output_directory=Path(made))
         pages = {path.name: path.read_bytes() for path in Path(made).iterdir()}
     owned.prepare(out, pages)
-    with files.writing(out), owned.rewriting(out, "docs", pages):
+    if (there := owned.read(out)) is not None and there.digest != DIGEST:
+        raise DirectoryError(out, "holds results; name another directory")
+    with files.writing(out), owned.rewriting(out, DIGEST, pages):
         for name, content in pages.items():
             ours.write_atomic(out / name, partial(_put, content))
     return out / "jaxstudies.html"

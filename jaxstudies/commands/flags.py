@@ -168,9 +168,10 @@ def surplus(flags: type, argv: list[str]) -> Iterator[str]:
 def check_values(part: object) -> None:
     """Check numbers against the bounds in their type annotations."""
     defaults = {field.name: field.default for field in dataclasses.fields(cast(Dataclass, part))}
-    for name, hint in get_type_hints(type(part), include_extras=True).items():
-        value, flag = getattr(part, name), f"--{name.replace('_', '-')}"
-        if value == () != defaults[name]:
+    hints = get_type_hints(type(part), include_extras=True)
+    for name in defaults:
+        value, hint, flag = getattr(part, name), hints[name], f"--{name.replace('_', '-')}"
+        if isinstance(value, tuple) and not value and defaults[name] != ():
             raise UsageError(f"{flag}: at least one value is needed")
         numbers = value if isinstance(value, tuple) else (value,)
         if type(numbers) is not tuple:  # a range of very many levels

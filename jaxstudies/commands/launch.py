@@ -223,7 +223,7 @@ def _run_shard(job: Job, share: Share, report: Callable[[], None]) -> None:
 def _run_connected(job: Job, peers: Peers, fresh: bool, report: Callable[[], None]) -> None:
     share, leads = Share(peers.index, peers.count), peers.index == 0
     with share_held(job.directory, share):
-        cluster.agree(peers, job.chunks.directory.name)
+        cluster.agree(peers, [job.chunks.directory.name, fresh])
         finished = broadcast(peers, leads and not fresh and growth.is_finished(job))
         if fresh:
             finishing.discard(job)

@@ -12,6 +12,7 @@ from jaxstudies.commands.endings import UsageError
 from jaxstudies.configs import Dataclass, MasterSeed, lists
 from jaxstudies.engine.meeting import parse_address
 from jaxstudies.engine.shares import parse_share
+from jaxstudies.errors import StudyError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Seeds:
 
 def usual_seeds(config_class: type) -> int:
     """Return how many seeds a study takes unless it is told otherwise."""
-    return getattr(config_class, "seeds", Seeds.seeds)  # a field's default stands in its class
+    defaults = {field.name: field.default for field in dataclasses.fields(config_class)}
+    return defaults.get("seeds", Seeds.seeds)  # type: ignore[return-value]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,7 @@ def parse(
 
     Where no flag says otherwise they are as stored, if anything is.
     """
+    check_fields(config, name)
     argv, ranges = levels.take_ranges(config, argv)
     kind = flags.explained(config, Seeds, Options)
     if stored is None:
@@ -104,6 +107,16 @@ def parse(
     options = filled(Options)
     check(options)
     return chosen, filled(Seeds), options
+
+
+def check_fields(config: type, name: str) -> None:
+    """Raise StudyError where a study's `Config` has a field that can be no flag."""
+    ours = {field.name for field in dataclasses.fields(Options)}
+    for field in dataclasses.fields(config):
+        if field.name in ours:
+            raise StudyError(f"the study {name}: Config's field {field.name} is called as a flag of every run is")
+        if not field.init:
+            raise StudyError(f"the study {name}: Config's field {field.name} cannot be given, as init is False")
 
 
 def _defaults(kind: type) -> set[str]:

@@ -20,7 +20,7 @@ def differences(directory: Path) -> tuple[list[str], bool]:
     """
     try:
         origin = stored.read_provenance(directory / owned.RUNS)
-        if origin["study"] == owned.OF_FUNCTIONS:
+        if origin["study"] == owned.OF_FUNCTIONS and not origin["file"]:
             raise Unverifiable(f"{directory}: its functions are in no file that is known")
         with study.apart():
             found = study.load_from(origin, directory)

@@ -52,7 +52,7 @@ def parse_setting(words: tuple[str, ...]) -> dict[str, object]:
         if not name or not equals:
             raise UsageError(f"{word}: must be LABEL=VALUE, as width=3")
         setting[name] = text
-        with contextlib.suppress(ValueError, SyntaxError):
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             value = ast.literal_eval(text)
             setting[name] = value if isinstance(value, bool | int | float) or value is None else text
     return setting

@@ -35,7 +35,7 @@ def check(path: Path) -> None:
     with writing(path):
         if path.is_dir():
             raise UsageError(f"--out {path}: is a directory; name a file")
-        if path.exists() and not (path.is_file() and page.is_page(path)):
+        if (path.exists() or path.is_symlink()) and not (path.is_file() and page.is_page(path)):
             raise UsageError(f"--out {path}: is there, and no page of verdicts; name another file")
 
 

@@ -92,7 +92,7 @@ def agree(peers: Peers, content: object) -> None:
     if other is not None:
         raise ClusterError(
             f"process {other} has another configuration, code, data or version than process 0, "
-            "or another number of devices"
+            "another number of devices, or is to run afresh where the other is not"
         )
 
 

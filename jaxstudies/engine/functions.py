@@ -1,6 +1,7 @@
 """When two functions are one: made anew with equal contents, they share a program; and which are kept."""
 
 import contextlib
+import dataclasses
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -79,7 +80,9 @@ def likeness(
         hash(value)
     except TypeError:
         return otherwise(value)
-    return type(value), value  # 1 and 1.0 and True are equal, but make different programs
+    # 1 and 1.0 and True are equal, as are 0.0 and -0.0, but make different programs, in the fields of a value, too.
+    inside = repr(value) if isinstance(value, float | frozenset) or dataclasses.is_dataclass(value) else ""
+    return type(value), value, inside
 
 
 def cells(function: FunctionType) -> list[object]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
+from numpy.typing import ArrayLike
 
 from jaxstudies.arguments import short
 
@@ -132,6 +133,12 @@ def is_weak(array: object) -> bool:
 
 
 def is_same(value: PyTree, other: PyTree) -> bool:
-    """Return whether two data of one structure are equal."""
+    """Return whether two data of one structure are equal, to the sign of a 0."""
+
+    def alike(a: ArrayLike, b: ArrayLike) -> bool:
+        if not np.array_equal(a, b, equal_nan=True):
+            return False
+        return np.asarray(a).dtype.kind != "f" or np.array_equal(np.signbit(a), np.signbit(b))
+
     pairs = zip(jax.tree.leaves(value), jax.tree.leaves(other), strict=True)
-    return all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+    return all(a is b or alike(a, b) for a, b in pairs)

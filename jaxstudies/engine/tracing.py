@@ -17,6 +17,7 @@ from jaxstudies.engine.design import Group, Simulate
 from jaxstudies.engine.functions import Itself, Latest, likeness
 from jaxstudies.engine.levels import is_weak, kind_of
 from jaxstudies.engine.returned import measures
+from jaxstudies.fused import choice
 
 One = Callable[[jax.Array, PyTree, PyTree], dict[str, jax.Array]]
 """A run of a key, of the data in which settings differ, and of those they have in common."""
@@ -33,11 +34,16 @@ SETTINGS = (
     "jax_random_seed_offset",
 )
 """JAX's own settings that change numbers."""
+RARE = {"jax_high_dynamic_range_gumbel": "False", "jax_explicit_x64_dtypes": "WARN"}
+"""Further ones, which not every version has, and what they are where nobody has set them."""
 
 
 def jax_settings() -> dict[str, object]:
-    """Return JAX's own settings that change numbers, as JSON has them."""
-    return {name: getattr(jax.config, name, None) for name in SETTINGS}
+    """Return JAX's own settings that change numbers, as JSON has them, the rare ones where they are set."""
+    rare = {name: getattr(jax.config, name, None) for name in RARE}
+    told = {name: str(getattr(value, "name", value)) for name, value in rare.items() if value is not None}
+    usual: dict[str, object] = {name: getattr(jax.config, name, None) for name in SETTINGS}
+    return usual | {name: value for name, value in told.items() if value != RARE[name]}
 
 
 @contextmanager
@@ -101,7 +107,8 @@ def trace(simulate: Simulate, group: Group, data: dict[str, PyTree], identity: H
     arguments = jax.random.key(0), one, fixed
     leaves, structure = jax.tree.flatten((group.mapped, group.fixed | data))
     data_asked = structure, tuple(map(kind_of, leaves))
-    asked = identity, likeness(group.static), data_asked, tuple(jax_settings().values())
+    how = tuple(jax_settings().items()), choice.is_debugged()  # when no network is trained in a kernel
+    asked = identity, likeness(group.static), data_asked, how
     if identity is not None and (found := _kept.find(asked)):
         return found
     # Traced as under jit, whatever a debugger wants.

@@ -93,9 +93,9 @@ def _json(path: Path) -> Any:
             raise ValueError("a name stands twice")
         return dict(pairs)
 
-    if not path.is_file():
-        raise Unverifiable(f"{path} does not exist")
     try:
+        if not path.is_file():
+            raise Unverifiable(f"{path} does not exist")
         return json.loads(path.read_text("utf-8"), object_pairs_hook=once)
     except (OSError, ValueError, RecursionError) as error:
         raise Unverifiable(f"{path} cannot be read ({error})") from error

@@ -37,6 +37,8 @@ def read(directory: Path) -> dict | None:
     path = directory / FILE
     if not path.exists():
         return None
+    if not path.is_file():  # on a pipe one would wait
+        raise Damaged(f"{path} is no file")
     try:
         found = json.loads(path.read_text("utf-8"))
         if found["sha256"] != claims.digest([{name: part for name, part in found.items() if name != "sha256"}]):

@@ -13,6 +13,8 @@ from jaxstudies.fused.emission import INLINED, REDUCTIONS, SAME, closed, live, s
 from jaxstudies.fused.program import Refused
 from jaxstudies.fused.rules import ELEMENTWISE
 
+PARTS = "start_indices", "limit_indices", "padding_config"
+
 
 class Along(NamedTuple):
     """The axis of an array that is that of the examples, if it has one, and the axes along which it is constant."""
@@ -38,31 +40,47 @@ def check(jaxpr: core.Jaxpr, batched: Sequence[bool]) -> None:
         raise Refused("predictions or targets that differ by their place in the batch alone")
 
 
-def check_size(one: core.ClosedJaxpr, other: core.ClosedJaxpr) -> None:
+def check_size(one: core.ClosedJaxpr, other: core.ClosedJaxpr, num_params: int) -> None:
     """Check that what a network makes of a batch does not depend on how many examples there are.
 
     Args:
         one: What it makes of a batch.
         other: What it makes of a batch of another size.
+        num_params: How many arguments are none of the batch: the first.
 
     Raises:
         Refused: They differ in more than shapes.
     """
-    if list(_numbers_in(one)) != list(_numbers_in(other)):
+    batched = [i >= num_params for i in range(len(one.jaxpr.invars))]
+    if list(_numbers_in(one, batched)) != list(_numbers_in(other, batched)):
         raise Refused("the number of examples in a batch is part of what is computed")
 
 
-def _numbers_in(traced: core.ClosedJaxpr) -> Iterator[object]:
-    """Yield the primitives of what was traced, and the numbers that it computes with."""
+def _numbers_in(traced: core.ClosedJaxpr, batched: Sequence[bool]) -> Iterator[object]:
+    """Yield the primitives of what was traced, and the numbers that it computes with, as how often a loop turns.
+
+    Of what no example has touched, a sum or a part depends on the number of examples where its shape does.
+    """
+    touched = dict(zip(traced.jaxpr.invars, batched, strict=True))
     for const in traced.consts:
         is_known = not isinstance(const, Tracer) and not jnp.issubdtype(const.dtype, jax.dtypes.extended)
         yield np.shape(const), np.asarray(const).tobytes() if is_known else b""
     for eqn in live(traced.jaxpr):
-        yield eqn.primitive.name, eqn.params.get("y")  # the latter is an exponent
+        name, params = eqn.primitive.name, eqn.params
+        ins = [not isinstance(atom, core.Literal) and touched.get(atom, False) for atom in eqn.invars]
+        touched |= dict.fromkeys(eqn.outvars, any(ins))
+        yield name, params.get("y"), params.get("length")  # an exponent, and turns
         yield [str(atom.val) for atom in eqn.invars if isinstance(atom, core.Literal)]
-        for inner in jax.tree.leaves(list(eqn.params.values())):
+        if not any(ins) and name not in (*ELEMENTWISE, *SAME, *INLINED, "scan", "broadcast_in_dim", "iota"):
+            yield [shape_of(atom) for atom in eqn.invars], [str(params.get(key)) for key in PARTS]
+        if name == "scan":  # what is carried is soon touched
+            num_consts, num_carry = scan_sizes(params)
+            ins[num_consts : num_consts + num_carry] = [any(ins)] * num_carry
+        for inner in jax.tree.leaves(list(params.values())):
             if isinstance(inner, core.Jaxpr | core.ClosedJaxpr):
-                yield from _numbers_in(closed(inner))
+                of_inner = closed(inner)
+                number = len(of_inner.jaxpr.invars)
+                yield from _numbers_in(of_inner, [*[any(ins)] * (number - len(ins)), *ins[len(ins) - number :]])
 
 
 def _through(jaxpr: core.Jaxpr, args: Sequence[Along]) -> list[Along]:
@@ -206,12 +224,16 @@ def _scan(params: dict[str, Any], ins: list[Along]) -> list[Along]:
     if any(x.batch == 0 for x in xs):
         raise _coupled("scan")
     inner = [Along(None if x.batch is None else x.batch - 1) for x in xs]
+    first = carry
     carry = [Along(along.batch) for along in carry]
     while True:
         outs = _through(body, [*consts, *carry, *inner])
         after = [Along(out.batch) for out in outs[:num_carry]]
         if any(old.batch is not None and old != new for old, new in zip(carry, after, strict=True)):
             raise _coupled("scan")
+        for old, new in zip(first, after, strict=True):
+            if old.batch is None and new.batch is not None and new.batch not in old.constant:
+                raise _coupled("scan, as their places in it matter")
         if after == carry:
             return [*after, *(Along(None if y.batch is None else y.batch + 1) for y in outs[num_carry:])]
         carry = after

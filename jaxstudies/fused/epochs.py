@@ -16,6 +16,7 @@ from jaxstudies.errors import Notice, warn
 from jaxstudies.fused import build, choice
 from jaxstudies.fused.kernel import Kernel, write
 from jaxstudies.fused.layout import BLOCK, Inputs, Leaf, Step
+from jaxstudies.fused.program import Refused
 
 Flat = tuple[jax.Array, ...]
 
@@ -104,11 +105,31 @@ class Training:
             self.kernels[inputs] = write(self.step, inputs, choice.is_rolled(self.step.size))
         return self.kernels[inputs], inputs
 
+    def wanted(self, own: Groups, flat: Groups) -> Kernel | None:
+        """Return the kernel, None where XLA trains.
+
+        That it pays was seen of arrays of which each network has its own; of those that all share, it may be another.
+        """
+        if any(own.count):  # of networks that are trained for different times, each epoch would be masked
+            return None
+        try:
+            kernel, _ = self.kernel(own, flat)
+        except Refused as error:
+            if self.insisted:
+                raise ValueError(f"fused True: {error}") from error
+            return None
+        return kernel if self.insisted or not choice.objection(kernel, self.step.size) else None
+
+    def lanes(self, own: Groups, flat: Groups) -> tuple[bool, ...]:
+        """Return which parts of the state differ from network to network in the end."""
+        kernel = self.wanted(own, flat)
+        return (True,) * len(flat.state) if kernel is None else tuple(kernel.lanes)
+
     def mapped(self, size: int, batched: Sequence[bool], flat: Flat) -> tuple[Flat, tuple[bool, ...]]:
         """Train `size` networks; return which of the results differ from network to network, too."""
         own = self.grouped(batched)
         train = functools.partial(self.trained, size, batched)
-        lanes = (*self.kernel(own, self.grouped(flat))[0].lanes, *[True] * self.num_kept)
+        lanes = (*self.lanes(own, self.grouped(flat)), *[True] * self.num_kept)
 
         def again(times: int, more: Sequence[bool], flat: Flat) -> tuple[Flat, tuple[bool, ...]]:
             outs, now = self.mapped(times * size, *_widened(times, size, batched, more, flat))
@@ -121,17 +142,18 @@ class Training:
     def trained(self, size: int, batched: Sequence[bool], *flat: jax.Array) -> Flat:
         """Train `size` networks, in a kernel where one is wanted and can be had for the platform."""
         own = self.grouped(batched)
+        if self.wanted(own, self.grouped(flat)) is None:
+            return self.by_xla(batched, *flat)
         _, inputs = self.kernel(own, self.grouped(flat))
         numbers = sum(leaf.size // leaf.shape[0] for leaf in inputs.data if leaf.lanes)
         too_many = choice.platform() == "cpu" and numbers > choice.MOST_OF_ITS_OWN
-        # Of networks that are trained for different times, each epoch would be masked.
-        if any(own.count) or ((too_many or choice.ALLOWED.get() is False) and not self.insisted):
+        if (too_many or choice.ALLOWED.get() is False) and not self.insisted:
             return self.by_xla(batched, *flat)
         return tuple(trained_p.bind(*flat, training=self, size=size, batched=tuple(batched)))
 
     def by_xla(self, batched: Sequence[bool], *flat: jax.Array) -> Flat:
         """Train networks as XLA compiles it."""
-        lanes = self.kernel(self.grouped(batched), self.grouped(flat))[0].lanes
+        lanes = self.lanes(self.grouped(batched), self.grouped(flat))
         outs = jax.vmap(self.plain, in_axes=[0 if each else None for each in batched])(*flat)
         state = (a if each else a[0] for a, each in zip(outs, lanes, strict=False))
         return *state, *outs[len(lanes) :]

@@ -75,7 +75,7 @@ def fuse(
 
     def order_of(*consts_and_index: Any) -> jax.Array:
         *consts, index = consts_and_index
-        return _call(ordered, consts, [jnp.int32(index)])[0]
+        return _call(ordered, consts, [jnp.int32(index)])[0].astype(jnp.int32)  # with 64 bits it is int64
 
     def seen(*flat: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(map(_array, _call(observed, flat[: sizes[2]], flat[sizes[2] :])))
@@ -109,7 +109,7 @@ def trace_step(
         coupling.check(together.jaxpr, [i >= num_params for i in range(len(together.jaxpr.invars))])
         larger = jax.tree.map(lambda a: jax.ShapeDtypeStruct((batch_size + 1, *a.shape[1:]), a.dtype), batch)
         with _alone(f"{batch_size + 1} examples"):
-            coupling.check_size(together, trace(forward, params, larger)[0])
+            coupling.check_size(together, trace(forward, params, larger)[0], num_params)
     expected = [(1, *shape.shape[1:]) for shape in jax.tree.leaves(shapes)]
 
     def objective(params: Any, example: Any) -> jax.Array:

@@ -5,6 +5,7 @@ import ctypes
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def _schema_digest(text: str, schema: pa.Schema) -> str:
 
 def read_provenance(path: Path) -> dict:
     """Return the provenance of a table of runs, or raise `UnreadableRuns`."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # of a name that cannot be one, too
         raise UnreadableRuns(f"{path} does not exist")
     try:
         schema = pq.read_schema(path)

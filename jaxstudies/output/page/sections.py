@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,7 +78,7 @@ def found_in(directories: Iterable[Path]) -> list[Path]:
     """Return directories of results, each once: those named, and instead of one that holds such, all that it holds."""
     listed: dict[Path, Path] = {}
     for directory in directories:
-        inside = [] if (directory / records.CONFIG).exists() else sorted(directory.glob(f"[!.]*/{records.CLAIMS}"))
+        inside = [] if os.path.exists(directory / records.CONFIG) else sorted(directory.glob(f"[!.]*/{records.CLAIMS}"))
         for path in [path.parent for path in inside] or [directory]:
             listed.setdefault(path.resolve(), path)
     return list(listed.values())
