@@ -78,7 +78,8 @@ def found_in(directories: Iterable[Path]) -> list[Path]:
     """Return directories of results, each once: those named, and instead of one that holds such, all that it holds."""
     listed: dict[Path, Path] = {}
     for directory in directories:
-        inside = [] if os.path.exists(directory / records.CONFIG) else sorted(directory.glob(f"[!.]*/{records.CLAIMS}"))
+        holds = os.path.isdir(directory) and not os.path.exists(directory / records.CONFIG)
+        inside = sorted(directory.glob(f"[!.]*/{records.CLAIMS}")) if holds else []
         for path in [path.parent for path in inside] or [directory]:
             listed.setdefault(path.resolve(), path)
     return list(listed.values())
