@@ -80,8 +80,8 @@ def test_a_slip_in_a_function_of_a_study_is_one_line(run, more, said):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ("out: tuple[float, ...] = (1.0,)", "Config's field out is called as a flag of every run is"),
-        ("plan: str = 'a'", "Config's field plan is called as a flag of every run is"),
+        ("out: tuple[float, ...] = (1.0,)", "Config's field out has the name of a flag of every run"),
+        ("plan: str = 'a'", "Config's field plan has the name of a flag of every run"),
         ("scale: float = field(default=1.0, init=False)", "Config's field scale cannot be given"),
     ],
 )

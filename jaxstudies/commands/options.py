@@ -114,7 +114,7 @@ def check_fields(config: type, name: str) -> None:
     ours = {field.name for field in dataclasses.fields(Options)}
     for field in dataclasses.fields(config):
         if field.name in ours:
-            raise StudyError(f"the study {name}: Config's field {field.name} is called as a flag of every run is")
+            raise StudyError(f"the study {name}: Config's field {field.name} has the name of a flag of every run")
         if not field.init:
             raise StudyError(f"the study {name}: Config's field {field.name} cannot be given, as init is False")
 
