@@ -14,7 +14,7 @@ from jaxstudies.engine.design import Simulate
 from jaxstudies.engine.monte_carlo import Execution
 from jaxstudies.output import owned
 from jaxstudies.study import Study
-from jaxstudies.tasks import levels_of
+from jaxstudies.tasks import levels_of, takes_config
 
 
 class How(NamedTuple):
@@ -88,6 +88,5 @@ def study_of(
 
 def code_of(study: Study, config: Dataclass) -> list[object]:
     """Return what decides numbers beside the data: the function, and levels that may be functions."""
-    takes = "config" in inspect.signature(study.simulate).parameters
     levels = list(levels_of(study, config, study.data(config)).items())
-    return [study.simulate, levels, *([type(config)] if takes else [])]  # whose methods may count, too
+    return [study.simulate, levels, *([type(config)] if takes_config(study) else [])]  # whose methods may count, too

@@ -63,9 +63,13 @@ def task_of(
         design = listed if isinstance(listed, Design) else designs.make_design(study.simulate, listed)
     else:
         design = designs.product_design(study.simulate, levels_of(study, config, data))
-    takes = "config" in inspect.signature(study.simulate).parameters
-    simulate = partial(study.simulate, config=config) if takes else study.simulate
+    simulate = partial(study.simulate, config=config) if takes_config(study) else study.simulate
     return Task(simulate, design, num_seeds, seed, data, study.AXES, execution, identity_of(simulate, design))
+
+
+def takes_config(study: Study) -> bool:
+    """Return whether `simulate` takes the whole config."""
+    return "config" in inspect.signature(study.simulate).parameters
 
 
 def identity_of(simulate: Simulate, design: Design) -> Hashable:
@@ -93,8 +97,7 @@ def code_of(study: Study) -> str | None:
 
 def counts_config(study: Study) -> bool:
     """Return whether runs see what a config does, not only what it holds: its methods, or functions in its fields."""
-    takes = "config" in inspect.signature(study.simulate).parameters
-    return takes or any(callable(field.default) for field in dataclasses.fields(study.Config))
+    return takes_config(study) or any(callable(field.default) for field in dataclasses.fields(study.Config))
 
 
 def claims_code_of(study: Study) -> str | None:
