@@ -75,7 +75,7 @@ class Training:
     num_kept: int
     insisted: bool
     sizes: Sequence[int]
-    kernels: dict[Inputs, Kernel] = field(default_factory=dict)
+    kernels: dict[Inputs, Kernel | Refused] = field(default_factory=dict)
 
     def one(self, groups: Groups) -> Flat:
         """Train one network, for which there is no kernel."""
@@ -102,8 +102,14 @@ class Training:
         ordered = Leaf((1, *order.shape), np.dtype(np.int32), any(own.order))
         inputs = Inputs(leaves("gradient"), leaves("update"), leaves("state"), leaves("data"), (ordered,))
         if inputs not in self.kernels:
-            self.kernels[inputs] = write(self.step, inputs, choice.is_rolled(self.step.size))
-        return self.kernels[inputs], inputs
+            try:
+                self.kernels[inputs] = write(self.step, inputs, choice.is_rolled(self.step.size))
+            except Refused as error:  # which takes as long to find out
+                self.kernels[inputs] = error
+        found = self.kernels[inputs]
+        if isinstance(found, Refused):
+            raise found
+        return found, inputs
 
     def wanted(self, own: Groups, flat: Groups) -> Kernel | None:
         """Return the kernel, None where XLA trains.
