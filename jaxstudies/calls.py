@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from jaxstudies import arguments
 from jaxstudies.configs import LARGEST_SEED, Dataclass
 from jaxstudies.engine.design import Simulate
-from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.engine.execution import Execution
 from jaxstudies.output import owned
 from jaxstudies.study import Study
 from jaxstudies.tasks import levels_of, takes_config

@@ -16,7 +16,8 @@ from jaxstudies.configs import Dataclass
 from jaxstudies.engine import devices, monte_carlo, tracing
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import Design
-from jaxstudies.engine.monte_carlo import Execution, Task
+from jaxstudies.engine.execution import DEFAULT, Execution
+from jaxstudies.engine.monte_carlo import Task
 from jaxstudies.identity import provenance
 from jaxstudies.output.table import Shapes
 from jaxstudies.study import Study
@@ -73,7 +74,7 @@ def prepare(
     directory: Path,
     num_seeds: int,
     seed: int = 0,
-    execution: Execution = monte_carlo.DEFAULT,
+    execution: Execution = DEFAULT,
     code: str | None = None,
 ) -> Job:
     """Return the job; what is changed in the checkout from now on is none of its concern.

@@ -12,7 +12,7 @@ import pandas as pd
 
 from jaxstudies import finishing, jobs, results
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.engine.execution import Execution
 from jaxstudies.evidence import effects as effects_by_seed
 from jaxstudies.evidence.estimands import ESTIMANDS, Method, counts_of
 from jaxstudies.evidence.rules import held_against

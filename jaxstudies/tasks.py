@@ -11,11 +11,12 @@ from jaxtyping import PyTree
 from jaxstudies import configs
 from jaxstudies.arguments import short
 from jaxstudies.configs import Dataclass
-from jaxstudies.engine import compiler, monte_carlo
+from jaxstudies.engine import compiler
 from jaxstudies.engine import design as designs
 from jaxstudies.engine.design import Design, Setting, Simulate
+from jaxstudies.engine.execution import DEFAULT, Execution
 from jaxstudies.engine.functions import likeness
-from jaxstudies.engine.monte_carlo import Execution, Task
+from jaxstudies.engine.monte_carlo import Task
 from jaxstudies.errors import StudyError, study_errors
 from jaxstudies.identity import live, provenance, reach
 from jaxstudies.study import Study
@@ -39,9 +40,7 @@ def levels_of(study: Study, config: Dataclass, data: Mapping[str, PyTree]) -> di
     return {n: fields[n] if isinstance(fields[n], tuple) else (fields[n],) for n in taken}
 
 
-def task_of(
-    study: Study, config: Dataclass, num_seeds: int, seed: int = 0, execution: Execution = monte_carlo.DEFAULT
-) -> Task:
+def task_of(study: Study, config: Dataclass, num_seeds: int, seed: int = 0, execution: Execution = DEFAULT) -> Task:
     """Return what is run: the study's design, its data, and `simulate` with the config filled in.
 
     Raises:

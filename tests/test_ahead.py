@@ -16,7 +16,8 @@ from jaxstudies.commands.options import Options
 from jaxstudies.engine import compiler, devices, monte_carlo, programs
 from jaxstudies.engine.chunks import Chunks
 from jaxstudies.engine.design import product_design
-from jaxstudies.engine.monte_carlo import Execution, Task
+from jaxstudies.engine.execution import Execution
+from jaxstudies.engine.monte_carlo import Task
 from jaxstudies.engine.shares import Share, Unfinished
 from jaxstudies.output import table
 from jaxstudies.study import load

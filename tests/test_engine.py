@@ -20,7 +20,8 @@ from jaxstudies.engine import compiler, devices, gather, monte_carlo, programs, 
 from jaxstudies.engine.blocks import make_plans, plan_size
 from jaxstudies.engine.chunks import Chunks, Memory
 from jaxstudies.engine.design import Points, Setting, make_design, points_design, product_design
-from jaxstudies.engine.monte_carlo import Execution, Task
+from jaxstudies.engine.execution import Execution
+from jaxstudies.engine.monte_carlo import Task
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.models import MLP, initializer, leaky_relu
 from jaxstudies.output import table

@@ -20,7 +20,7 @@ from jaxstudies import study as studies
 from jaxstudies import tasks
 from jaxstudies.commands import command
 from jaxstudies.engine import monte_carlo, tracing
-from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.engine.execution import Execution
 from jaxstudies.evidence.judging import judge_all
 from jaxstudies.networks import diagnostics, mnist
 from jaxstudies.networks.convnets import LeNet5, average_pool, convolve, dropout, untiled
@@ -33,7 +33,8 @@ from jaxstudies.selection import Selector
 from jaxstudies.studies import lenet
 from jaxstudies.studies.lenet import notebook, simulation
 from jaxstudies.studies.lenet.design import ARMS, load
-from jaxstudies.studies.lenet.figures import LOOK, plot_final
+from jaxstudies.studies.lenet.figures import plot_final
+from jaxstudies.studies.lenet.panels import LOOK
 from jaxstudies.studies.lenet.papers import PAPERS
 from jaxstudies.studies.lenet.simulation import ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxstudies import map_seeds
+from jaxstudies.identity import reach
 from jaxstudies.identity.live import object_digest
 
 START = """
@@ -213,6 +214,40 @@ def test_a_module_of_the_user_s_counts_wherever_it_goes(simulate, tmp_path, monk
     first = object_digest(names["simulate"])
     names["lib"].SCALE = 2.0
     assert None is not first != object_digest(names["simulate"]) is not None
+
+
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "from deep.inside import scale\n return scale(key)",
+        "from deep import inside\n return inside.scale(key)",
+        "import deep.inside\n return deep.inside.scale(key)",
+        "import deep.inside as lib\n return getattr(lib, 'scale')(key)",
+        "import optax, deep\n return deep.scale(key)",
+        "from jaxstudies import fit\n from deep import scale\n return fit(scale)",
+        "def f(key):\n  from deep.inside import scale\n  return scale(key)\n return f(key)",
+    ],
+)
+def test_what_a_function_imports_counts(imported, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "__init__.py").write_text("from deep.inside import scale")
+    importlib.invalidate_caches()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "deep"]:
+        monkeypatch.delitem(sys.modules, name)
+    reach.find_module.cache_clear()
+    names, digests = {"__name__": "__main__"}, []
+    exec(f"def simulate(key):\n {imported}", names)
+    for source in ("SCALE = 1\ndef scale(x): return SCALE * x", "SCALE = 20\ndef scale(x): return SCALE * x"):
+        (tmp_path / "deep" / "inside.py").write_text(source)
+        digests += [object_digest(names["simulate"])] * 2
+    assert None is not digests[0] == digests[1] != digests[2] is not None
+
+
+def test_what_a_function_imports_of_a_library_does_not_stand_in_the_way():
+    names = {"__name__": "__main__"}
+    exec("def simulate(key):\n import optax\n from scipy import stats\n return optax, stats", names)
+    assert object_digest(names["simulate"])
 
 
 def test_a_digest_is_the_same_in_another_process():

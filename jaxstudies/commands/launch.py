@@ -17,7 +17,7 @@ from jaxstudies.commands.options import Options, Seeds
 from jaxstudies.configs import Dataclass
 from jaxstudies.deciding import Look
 from jaxstudies.engine import cluster, devices
-from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.engine.execution import Execution
 from jaxstudies.engine.shares import Share, Unfinished, parse_share
 from jaxstudies.engine.sockets import Peers, broadcast, wait_for_all
 from jaxstudies.errors import StudyError

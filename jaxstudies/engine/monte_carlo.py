@@ -7,7 +7,6 @@ changes results by rounding at most; with both the same, they repeat to the bit.
 
 import contextlib
 import itertools
-import math
 import os
 from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -21,10 +20,11 @@ from jaxtyping import PyTree
 
 from jaxstudies.engine import devices as all_devices
 from jaxstudies.engine import gather, programs, progress, tracing
-from jaxstudies.engine.blocks import Block, Plan, Size, make_plans, runs_for_steps
+from jaxstudies.engine.blocks import Block, Plan, Size
 from jaxstudies.engine.chunks import Chunks, Memory
+from jaxstudies.engine.compiler import Columns
 from jaxstudies.engine.design import Design, Group, Simulate
-from jaxstudies.engine.devices import Devices
+from jaxstudies.engine.execution import DEFAULT, Execution
 from jaxstudies.engine.gather import IN_KERNELS, LAUNCHES, SPENT, Earlier
 from jaxstudies.engine.programs import Launch
 from jaxstudies.engine.shares import ALONE, Share, Unfinished
@@ -32,63 +32,12 @@ from jaxstudies.errors import Notice, StudyError, warn
 from jaxstudies.output import table
 from jaxstudies.output.table import Shaped, Shapes
 
-RUNS_PER_CPU = 512
-"""Runs per CPU core and block, so that tiny networks stay within the caches; a study of larger runs says so."""
-
-RUNS_PER_ACCELERATOR = 8192
-"""Runs per accelerator and block, fewer where its memory does not hold them: a guess, not tuned on one yet."""
-
 AHEAD = 4
 """Programs at most that are compiled at once, and no more than there are cores."""
-
-MOST_CHUNKS = 10**6
-"""Chunks of a run, each of which is a file until the run is whole."""
 
 
 class KeyUnused(Notice):
     """All seeds come out alike."""
-
-
-class Execution(NamedTuple):
-    """How a design is run; none of it changes results beyond rounding."""
-
-    chunk_size: int | None = None
-    """Runs at once, which bounds the memory; chosen by default."""
-    num_devices: int | None = None
-    """Devices used; all by default."""
-    runs_per_device: int | None = None
-    """Runs at once on each device of a CPU, if `chunk_size` is not given."""
-    progress: bool = True
-    """Whether a bar shows how far it is."""
-    ahead: bool = False
-    """Whether programs are compiled in threads, ahead of their turn. There, what JAX is set to for the calling thread
-    alone, as by `with jax.enable_x64()`, does not count."""
-
-    def runs_at_once(self, devices: Devices) -> int:
-        """Return how many runs are made at once."""
-        on_cpu = devices[0].platform == "cpu"
-        each = (self.runs_per_device or RUNS_PER_CPU) if on_cpu else RUNS_PER_ACCELERATOR
-        return self.chunk_size or each * len(devices)
-
-    def plans(self, design: Design, num_seeds: int, first_seed: int, devices: Devices) -> tuple[list[Plan], int]:
-        """Return how a design is cut, and the runs at once by which it can be cut so again.
-
-        Raises:
-            ValueError: There are more chunks than a directory and a list of them can hold.
-        """
-        runs, number = self.runs_at_once(devices), len(devices)
-        plans = make_plans(design, num_seeds, runs, number, first_seed)
-        if self.chunk_size is None and devices[0].platform == "cpu":  # elsewhere a launch costs the same for few runs
-            runs = runs_for_steps(plans, runs, number)
-            plans = make_plans(design, num_seeds, runs, number, first_seed)
-        if (chunks := sum(math.prod(plan.counts()) for plan in plans)) > MOST_CHUNKS:
-            raise ValueError(
-                f"chunk_size {runs:,}: {chunks:,} chunks; a larger one makes fewer, of {MOST_CHUNKS:,} at most"
-            )
-        return plans, runs
-
-
-DEFAULT = Execution()
 
 
 class Task(NamedTuple):
@@ -150,7 +99,6 @@ def compute(
     turn = len(plans) * share.index // share.count
     in_turn = plans[turn:] + plans[:turn]
     last_use = {plan.program(): plan.index for plan in in_turn}
-    order = {program: number for number, program in enumerate(last_use)}
     timings: dict[int, Timing] = {}
     labels, total = progress.varying(task.design), task.design.num_settings
     owned = [(plan, block) for plan in in_turn for block in plan.blocks() if share.owns(block.number)]
@@ -169,18 +117,11 @@ def compute(
                 # What another share has finished and is damaged is nobody's but of whoever finds it.
                 if columns is None and (mine or (share.finishes and block.name in there)):
                     if not compiled.has(plan):
-                        number = order[plan.program()]
-                        bar.to_compile = len(order) - number - 1
-                        bar.say(f"compiling program {number + 1} of {len(order)}")
+                        bar.say_compiling(list(last_use).index(plan.program()), len(last_use))
                         compiled.look_ahead(itertools.islice(todo.values(), AHEAD))
                         todo.pop(plan.program(), None)
-                    with naming(task.design, plan.group, block):
-                        columns, took, launches = compiled.run(plan, block, task.seed)
-                    bar.leave_out(took[0])
-                    columns[SPENT] = np.array(took)
-                    columns[IN_KERNELS] = np.array(compiled.uses_kernels(plan))
-                    if launches != [(block.setting, block.seed, plan.size)]:
-                        columns[LAUNCHES] = np.array([(a, b, *size) for a, b, size in launches])
+                    columns = _run_block(compiled, task, plan, block)
+                    bar.leave_out(columns[SPENT][0])
                     kept.write(block.name, columns)
                 elif mine:
                     bar.leave_out_runs(progress.cost_of(plan, block))
@@ -201,6 +142,17 @@ def compute(
             timings[plan.index] = Timing(float(spent[0]), float(spent[1]), runs_here, in_kernels)
     check_complete(plans, kept, share)
     return plans, [timings[plan.index] for plan in plans], stage
+
+
+def _run_block(compiled: programs.Programs, task: Task, plan: Plan, block: Block) -> Columns:
+    """Run a block; return its columns, and beside them what a chunk keeps about how it was run."""
+    with naming(task.design, plan.group, block):
+        columns, spent, launches = compiled.run(plan, block, task.seed)
+    columns[SPENT] = np.array(spent)
+    columns[IN_KERNELS] = np.array(compiled.uses_kernels(plan))
+    if launches != [(block.setting, block.seed, plan.size)]:
+        columns[LAUNCHES] = np.array([(a, b, *size) for a, b, size in launches])
+    return columns
 
 
 @contextlib.contextmanager

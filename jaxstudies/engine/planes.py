@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from jaxstudies.engine import progress
 from jaxstudies.engine.design import Design, Group, Simulate
+from jaxstudies.engine.execution import Execution
 from jaxstudies.engine.levels import as_data
-from jaxstudies.engine.monte_carlo import Execution, Task, run_design
+from jaxstudies.engine.monte_carlo import Task, run_design
 from jaxstudies.engine.refinement import Refined, refine
 from jaxstudies.grids import packed
 

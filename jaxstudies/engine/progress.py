@@ -67,6 +67,11 @@ class Bar(tqdm):
         self.phase = phase
         self.refresh()
 
+    def say_compiling(self, number: int, total: int) -> None:
+        """Say which of all programs is compiled now, counted from 0; no more than those behind it will have to be."""
+        self.to_compile = total - number - 1
+        self.say(f"compiling program {number + 1} of {total}")
+
     def leave_out(self, seconds: float) -> None:
         """Leave seconds spent compiling out of the rate."""
         self.compiling += seconds

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 from jax.extend import core
 from jax.interpreters import mlir
 
@@ -16,9 +15,8 @@ from jaxstudies.errors import Notice, warn
 from jaxstudies.fused import build, choice
 from jaxstudies.fused.kernel import Kernel, write
 from jaxstudies.fused.layout import BLOCK, Inputs, Leaf, Step
+from jaxstudies.fused.mapping import Blocks, Flat, mappable, widened
 from jaxstudies.fused.program import Refused
-
-Flat = tuple[jax.Array, ...]
 
 
 class NoKernel(Notice):
@@ -79,7 +77,7 @@ class Training:
 
     def one(self, groups: Groups) -> Flat:
         """Train one network, for which there is no kernel."""
-        alone = _mappable(self.plain, self.mapped)
+        alone = mappable(self.plain, self.mapped)
         differentiable = jax.custom_jvp(lambda *flat: alone(*flat))
         differentiable.defjvp(lambda primals, tangents: jax.jvp(self.plain, primals, tangents))
         return differentiable(*groups.flat())
@@ -138,12 +136,12 @@ class Training:
         lanes = (*self.lanes(own, self.grouped(flat)), *[True] * self.num_kept)
 
         def again(times: int, more: Sequence[bool], flat: Flat) -> tuple[Flat, tuple[bool, ...]]:
-            outs, now = self.mapped(times * size, *_widened(times, size, batched, more, flat))
+            outs, now = self.mapped(times * size, *widened(times, size, batched, more, flat))
             outs = [a.reshape(times, size, *a.shape[1:]) if each else a for a, each in zip(outs, now, strict=True)]
             cut = (a[:, 0] if each and not before else a for a, each, before in zip(outs, now, lanes, strict=True))
             return tuple(cut), now
 
-        return _mappable(train, again)(*flat), lanes
+        return mappable(train, again)(*flat), lanes
 
     def trained(self, size: int, batched: Sequence[bool], *flat: jax.Array) -> Flat:
         """Train `size` networks, in a kernel where one is wanted and can be had for the platform."""
@@ -168,7 +166,7 @@ class Training:
         """Train `size` networks in the kernel of that name, which is launched for each epoch."""
         own, groups = self.grouped(batched), self.grouped(flat)
         kernel, inputs = self.kernel(own, groups)
-        blocks = _Blocks(size, block)
+        blocks = Blocks(size, block)
         fixed = [(*groups.gradient, *groups.update), (*own.gradient, *own.update)]
         before, data = blocks.split(*fixed), blocks.split(groups.data, own.data)
 
@@ -252,58 +250,3 @@ def _lower(platform: str | None, ctx: Any, *flat: Any, training: Training, size:
 mlir.register_lowering(trained_p, functools.partial(_lower, None))
 for _platform in choice.PLATFORMS.values():
     mlir.register_lowering(trained_p, functools.partial(_lower, _platform), platform=_platform)
-
-
-class _Blocks(NamedTuple):
-    """How many networks there are, and how many lie side by side in memory."""
-
-    size: int
-    block: int
-
-    def shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape of arrays of all networks."""
-        return (-(-self.size // self.block), *shape, self.block)
-
-    def split(self, arrays: Sequence[jax.Array], own: Sequence[bool]) -> Flat:
-        """Cut the networks into blocks, of which they are the fastest axis; what the last one lacks is filled up."""
-
-        def cut(a: jax.Array) -> jax.Array:
-            whole = self.shape(a.shape[1:])
-            filled = jnp.pad(a, [(0, whole[0] * whole[-1] - self.size), *[(0, 0)] * (a.ndim - 1)], mode="edge")
-            return jnp.moveaxis(filled.reshape(whole[0], whole[-1], *a.shape[1:]), 1, -1)
-
-        return tuple(cut(a) if each else a for a, each in zip(arrays, own, strict=True))
-
-    def joined(self, arrays: Sequence[jax.Array], own: Sequence[bool]) -> Flat:
-        """Undo that."""
-
-        def join(a: jax.Array) -> jax.Array:
-            return jnp.moveaxis(a, -1, 1).reshape(a.shape[0] * a.shape[-1], *a.shape[1:-1])[: self.size]
-
-        return tuple(join(a) if each else a for a, each in zip(arrays, own, strict=True))
-
-
-def _widened(
-    times: int, size: int, own: Sequence[bool], more: Sequence[bool], flat: Flat
-) -> tuple[tuple[bool, ...], Flat]:
-    """Make one axis of networks of two: which arrays have it, and the arrays."""
-    wide = []
-    for array, before, now in zip(flat, own, more, strict=True):
-        if before and not now:
-            array = jnp.broadcast_to(array, (times, *array.shape))
-        if now and not before:
-            array = jnp.broadcast_to(array[:, None], (times, size, *array.shape[1:]))
-        wide.append(array.reshape(times * size, *array.shape[2:]) if before or now else array)
-    return tuple(before or now for before, now in zip(own, more, strict=True)), tuple(wide)
-
-
-def _mappable(f: Callable[..., Flat], rule: Callable[..., tuple[Flat, Sequence[bool]]]) -> Callable[..., Flat]:
-    """Return a function of arrays that `jax.vmap` maps by a rule of its own."""
-    mapped = custom_vmap(lambda *flat: f(*flat))
-
-    @mapped.def_vmap
-    def _(size: int, batched: Sequence[bool], *flat: jax.Array) -> tuple[Flat, tuple[bool, ...]]:
-        outs, lanes = rule(size, tuple(batched), flat)
-        return tuple(outs), tuple(lanes)
-
-    return mapped

@@ -24,7 +24,7 @@ import optax
 from benchmarks import on_device, timing
 from benchmarks.timing import compile_block
 from jaxstudies.engine.devices import choose_devices
-from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.engine.execution import Execution
 from jaxstudies.fused import choice
 from jaxstudies.networks.data import Dataset
 from jaxstudies.networks.models import MLP, initializer

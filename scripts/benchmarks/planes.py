@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from benchmarks.timing import Timed, interleave
 from jaxstudies.engine import monte_carlo
 from jaxstudies.engine.devices import choose_devices
-from jaxstudies.engine.monte_carlo import Execution
+from jaxstudies.engine.execution import Execution
 from jaxstudies.networks.states import start_state
 from jaxstudies.output import plotting
 from jaxstudies.studies import trainability

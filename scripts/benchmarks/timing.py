@@ -17,7 +17,8 @@ from jaxtyping import PyTree
 from jaxstudies.engine import blocks, compiler
 from jaxstudies.engine.design import Design, Group, Simulate
 from jaxstudies.engine.devices import Devices
-from jaxstudies.engine.monte_carlo import Execution, Task
+from jaxstudies.engine.execution import Execution
+from jaxstudies.engine.monte_carlo import Task
 
 Timed = tuple[Callable[[], object], float]
 """What is timed, and by how much its seconds are multiplied."""

@@ -5,32 +5,15 @@ from collections.abc import Iterator
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
 from jaxstudies.evidence import intervals
 from jaxstudies.evidence.estimands import LEAST_NORMAL
 from jaxstudies.output import plotting, table
 from jaxstudies.output.words import words
 from jaxstudies.studies.depth_width.claims import NUMBER, slopes
+from jaxstudies.studies.depth_width.looks import MODERN, MODERN_COLOR, RECIPES, STYLES, draw_band, look
 from jaxstudies.study import Results
-
-RECIPES = {"sgd": "SGD, Nesterov; batch norm in 2+ layers", "adam": "Adam, cosine decay; no norm"}
-STYLES = {"sgd": "--", "adam": "-"}
-MODERN = "ReLU on Fourier features"
-MODERN_COLOR = plotting.COLORS[4]
-
-
-def look(depth: int) -> plotting.Style:
-    """Return the color and the marker of a depth."""
-    return {"color": plotting.COLORS[(depth - 1) % len(plotting.COLORS)], "marker": "os^"[depth - 1 : depth] or "D"}
-
-
-def draw_band(ax: Axes, x: ArrayLike, band: np.ndarray, color: str, style: str, alpha: float = 0.2, **line) -> None:
-    """Draw a curve and a band; `band` holds the curve and the ends."""
-    ax.plot(x, band[0], style, color=color, **line)
-    ax.fill_between(x, band[1], band[2], color=color, alpha=alpha, lw=0)
 
 
 def best_networks(runs: pd.DataFrame, by: list[str]) -> Iterator[tuple[pd.DataFrame, str, str, str]]:
