@@ -9,7 +9,7 @@ figures/report.html` then makes the page again.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +40,12 @@ class Options:
 
     studies: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Names of studies, if not all."""
+
+
+def directories_of(names: Iterable[str]) -> list[Path]:
+    """Return where references of studies lie: of each the first one, and further ones inside."""
+    inside = "*/" + records.CLAIMS
+    return [d for name in names for d in [FIGURES / name, *(p.parent for p in sorted((FIGURES / name).glob(inside)))]]
 
 
 def now_of(directory: Path) -> dict[str, dict]:
@@ -74,12 +80,12 @@ def reworded(directory: Path) -> dict:
 
 def reword(names: tuple[str, ...]) -> None:
     """Word references again, all if none is named."""
-    for name in names_of(names):
-        before, record = records.read(FIGURES / name), reworded(FIGURES / name)
+    for directory in directories_of(names_of(names)):
+        before, record = records.read(directory), reworded(directory)
         changed = [a["id"] for a, b in zip(before["claims"], record["claims"], strict=True) if differences(a, b, WORDS)]
         if changed:
-            files.write_json(FIGURES / name / records.CLAIMS, record)
-        print(f"{name}: {', '.join(changed) or 'nothing to be said otherwise'}")
+            files.write_json(directory / records.CLAIMS, record)
+        print(f"{directory.relative_to(FIGURES)}: {', '.join(changed) or 'nothing to be said otherwise'}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from jaxstudies.output.table import stacked
 from jaxstudies.selection import Selector
 from jaxstudies.studies import lenet
 from jaxstudies.studies.lenet import notebook, simulation
+from jaxstudies.studies.lenet.claims import CLAIMS, CONTRASTS
 from jaxstudies.studies.lenet.design import ARMS, load
 from jaxstudies.studies.lenet.figures import plot_final
 from jaxstudies.studies.lenet.panels import LOOK
@@ -349,7 +350,7 @@ def table_of(final):
 
 
 def judge(final):
-    return {v.id: v for v in judge_all(lenet.claims.CLAIMS, table_of(final))[0]}
+    return {v.id: v for v in judge_all(CLAIMS, table_of(final))[0]}
 
 
 def test_equal_arms_are_no_evidence():
@@ -374,11 +375,11 @@ def test_interaction_is_the_difference_of_differences():
 
 
 def test_claims_say_whose_they_are_and_what_for():
-    for claim in lenet.CLAIMS:
+    for claim in lenet.claims(lenet.Config(epochs=5)):
         assert (claim.says != "") == (claim.where != "") == (claim.source != "ours")
         assert claim.margin or not set(claim.holds) - {0.0, np.inf, -np.inf}
         assert "interval" not in claim.method and claim.selection
-    primary = {claim.id for claim in lenet.CLAIMS if claim.primary}
+    primary = {claim.id for claim in lenet.claims(lenet.Config(epochs=5)) if claim.primary}
     assert primary == {
         *("input_bn_beats.running", "input_equivalent.precise", "dropout_between.above.precise"),
         *("dropout_between.below.precise", "both_beat_bn.precise", "both_beat_dropout.precise"),
@@ -460,12 +461,28 @@ def test_fewer_epochs_than_the_notebook_s_are_not_held_against_it():
     assert lenet.tables(at_budgets(2)) == {} == notebook.plot(at_budgets(2), LOOK)
 
 
+def test_what_the_notebook_says_of_its_networks_of_5_epochs_is_held_against_such_alone():
+    ids = {claim.id for claim in notebook.OF_ONE_BUDGET}
+    for epochs in (4, 5, 15):
+        asked = {claim.id for claim in lenet.claims(lenet.Config(epochs=epochs))}
+        assert ids <= asked if epochs == 5 else not ids & asked
+    rows = at_budgets(5).runs
+    # On the training images one arm is 0.01 more accurate, and its loss a tenth of the other's.
+    better = (rows["arm"] == "bn_input").to_numpy()
+    factors = np.where(better[:, None, None, None], 0.1, 1.0)
+    rows["loss"] = list(np.stack(list(rows["loss"])) * factors)
+    rows["accuracy"] = [a + 0.01 * (arm == "bn_input") for a, arm in zip(rows["accuracy"], rows["arm"], strict=True)]
+    of = Selector(Results(lenet.Config(), rows, pd.DataFrame(), {}), lenet.AXES)
+    effects = {v.id.partition(".")[2]: v.effect for v in judge_all(notebook.OF_ONE_BUDGET, of)[0]}
+    assert effects == pytest.approx({"train_accuracy": 1.0, "train_loss": -0.9, "test_loss": -0.9})
+
+
 def test_names_of_all_differences_do_not_overlap():
     figure = plot_final(at_budgets(5, arms=ARMS))
     figure.canvas.draw()
     boxes = [label.get_window_extent() for label in figure.axes[1].get_yticklabels()]
     plt.close(figure)
-    assert len(boxes) == len(lenet.claims.CONTRASTS)
+    assert len(boxes) == len(CONTRASTS)
     assert all(lower.y1 < upper.y0 for upper, lower in pairwise(boxes))
 
 
@@ -484,7 +501,7 @@ def test_spikes_are_the_largest_rises_of_the_validation_loss():
     runs = pd.DataFrame({"arm": "raw_bn", "seed": [0, 1], "loss": [losses, 0 * losses]})
     runs["accuracy"] = runs["loss"]
     of = selector(runs)
-    verdicts = {v.id: v for v in judge_all(lenet.claims.CLAIMS, of)[0]}
+    verdicts = {v.id: v for v in judge_all(CLAIMS, of)[0]}
     assert verdicts["spikes.larger"].effect == pytest.approx((1.5 + 0) / 2)
     assert verdicts["spikes.gone"].effect == pytest.approx((0.1 * 2 - 0.5 + 0) / 2)  # a quarter is left
     assert verdicts["spikes.larger"].n == 2
@@ -504,7 +521,7 @@ def test_networks_that_diverged_are_not_compared():
         ("standardized", 1, diverged),
     ]
     runs = pd.DataFrame(rows, columns=["arm", "seed", "loss"]).assign(accuracy=[np.full((3, 2, 3), 0.1)] * 4)
-    verdicts = {v.id: v for v in judge_all(lenet.claims.CLAIMS, selector(runs))[0]}
+    verdicts = {v.id: v for v in judge_all(CLAIMS, selector(runs))[0]}
     assert verdicts["input_bn_beats.running"].n == 1 and verdicts["input_equivalent.precise"].n == 2
     # A rise that one estimator alone has told of is no difference between the two.
     assert verdicts["spikes.larger"].effect == 0 and verdicts["spikes.larger"].n == 2

@@ -77,7 +77,8 @@ def agrees(record: dict, verdict: str, printed: list[str]) -> bool:
 def test_verdicts_on_a_page_are_those_of_the_reference_results(page):
     """Each verdict in a table stands before its effect and interval, and claims.json has all of them in one entry."""
     names = [page.parent.name] if page.parent.name in STUDIES else STUDIES
-    records = [r for name in names for r in json.loads((ROOT / "figures" / name / "claims.json").read_text())["claims"]]
+    files = [path for name in names for path in sorted((ROOT / "figures" / name).rglob("claims.json"))]
+    records = [record for path in files for record in json.loads(path.read_text())["claims"]]
     rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
     for row in rows:
         judged = JUDGED.findall(row)

@@ -18,6 +18,8 @@ from jaxstudies.study import load
 FIGURES = Path(__file__).parent.parent / "figures"
 SCRIPTS = FIGURES.parent / "scripts"
 NAMES = sorted(studies.packaged())
+RECORDS = [str(path.parent.relative_to(FIGURES)) for path in sorted(FIGURES.rglob("claims.json"))]
+"""Of each study one, and of some another at a budget of its own."""
 
 
 def script_of(name):
@@ -34,10 +36,14 @@ def reword():
     return script_of("reword")
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_every_study_has_a_reference():
+    assert set(NAMES) <= set(RECORDS)
+
+
+@pytest.mark.parametrize("name", RECORDS)
 def test_a_reference_comes_from_a_clean_commit(name):
     origin = json.loads((FIGURES / name / "config.json").read_text())
-    assert origin["study"] == name
+    assert origin["study"] == Path(name).parts[0]
     commits = [origin["environment"]["commit"]]
     for stage in origin["stages"]:
         assert stage["commits"]  # of every chunk
@@ -45,16 +51,24 @@ def test_a_reference_comes_from_a_clean_commit(name):
     assert all(re.fullmatch(r"[0-9a-f]{12}", commit) for commit in commits)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RECORDS)
 def test_its_verdicts_follow_from_its_effects_alone(name):
     """Without the table of runs, which is not committed, and without the study's code."""
     assert list(records.verify(FIGURES / name)) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RECORDS)
 def test_it_says_of_claims_what_the_code_says(name, reword):
     """Where runs are not kept, `scripts/reword.py` puts the words right."""
     assert reword.reworded(FIGURES / name) == records.read(FIGURES / name)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_what_others_have_said_is_quoted_with_its_place(name):
+    claims = records.read(FIGURES / name)["claims"]
+    assert [
+        claim["id"] for claim in claims if claim["source"] != "ours" and not (claim["where"] and claim["says"])
+    ] == []
 
 
 def test_words_are_put_right_and_what_decides_is_not(reword, tmp_path):

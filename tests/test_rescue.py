@@ -14,10 +14,12 @@ from test_dying_relu import results_of
 from jaxstudies import results
 from jaxstudies.commands import command
 from jaxstudies.networks.models import MLP, initializer
+from jaxstudies.networks.names import RemedyName
+from jaxstudies.networks.remedies import REMEDIES, Remedy, count_trained, draw_layers, make_model, with_signs_flipped
 from jaxstudies.output import table
 from jaxstudies.studies import dying_relu
 from jaxstudies.studies.rescue import simulation
-from jaxstudies.studies.rescue.config import REMEDIES, Config, Remedy, RemedyName
+from jaxstudies.studies.rescue.config import Config
 from jaxstudies.study import load
 
 ACTIVATIONS = {"elu": nn.elu, "gelu": nn.gelu}
@@ -29,7 +31,7 @@ CONFIG = Config(depth=4)
 
 def network(remedy):
     """Return a network at initialization as a function, and its layers."""
-    model = simulation.make_model(CONFIG, REMEDIES[remedy], REMEDIES[remedy].slope)
+    model = make_model(CONFIG.depth, CONFIG.width, REMEDIES[remedy], REMEDIES[remedy].slope)
     initial = model.init(jax.random.key(0), jnp.zeros((1, 1)))
     rng = np.random.default_rng(0)
     shapes = {name: array for name, array in initial["params"].items() if not name.startswith("norm")}
@@ -66,7 +68,7 @@ def test_a_network_is_what_its_remedy_says(remedy):
     ("remedy", "number"), [("none", 61), ("batch_norm", 81), ("double_width", 193), ("quadruple_width", 673)]
 )
 def test_parameters_are_counted(remedy, number):
-    assert simulation.count_parameters(Config(), REMEDIES[remedy]) == number
+    assert count_trained(make_model(Config().depth, Config().width, REMEDIES[remedy]), 1) == number
 
 
 @pytest.mark.slow
@@ -78,10 +80,10 @@ def test_turning_signs_lets_half_of_the_examples_through_each_layer(width):
     @jax.jit
     @jax.vmap
     def draw(key):
-        layers = simulation.draw_layers(key, config, REMEDIES["none"])
+        layers = draw_layers(key, config.depth, width, REMEDIES["none"])
         bias = jax.random.normal(key)
         layers = {name: layer._replace(bias=layer.bias + bias) for name, layer in layers.items()}
-        return layers, simulation.with_signs_flipped(layers, inputs)
+        return layers, with_signs_flipped(layers, inputs)
 
     drawn, turned = draw(jax.random.split(jax.random.key(0), 200))
     h = np.broadcast_to(inputs, (200, 64, 1))
@@ -100,7 +102,7 @@ def test_turning_signs_lets_half_of_the_examples_through_each_layer(width):
 @pytest.mark.slow
 @pytest.mark.parametrize("init", ["he_normal", "rai", "orthogonal"])
 def test_layers_are_drawn_by_their_initialization(init):
-    layers = simulation.draw_layers(jax.random.key(0), CONFIG, Remedy(init=init))
+    layers = draw_layers(jax.random.key(0), CONFIG.depth, CONFIG.width, Remedy(init=init))
     model = MLP(CONFIG.depth, CONFIG.width, 1, nn.relu, initializer(init))
     expected = model.init(jax.random.key(0), jnp.zeros((1, 1)))["params"]["layers"]
     first, *rest = (layers[f"layer_{i}"] for i in range(CONFIG.depth))

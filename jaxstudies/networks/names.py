@@ -13,3 +13,6 @@ InitializerName = Literal[_JaxName, "pytorch_default", "keras_normal", "keras_un
 TargetName = Literal["abs", "x_sin_5x", "abs_x_sin_5x", "step_sin", "abs_sum_diff"]
 DatasetName = Literal["mnist", "digits"]
 DropoutPosition = Literal["activation", "pooled", "dense", "last"]
+_Data = Literal["leaky_0.001", "leaky_0.01", "leaky_0.1", "leaky_0.3", "positive_bias", "sign_flips"]
+_Form = Literal["rai", "orthogonal", "elu", "gelu", "residual", "batch_norm", "double_width", "quadruple_width"]
+RemedyName = Literal["none", _Data, _Form]

@@ -68,6 +68,7 @@ def share_claims() -> list[Claim]:
             (0.9, 1.0),
             estimand="share",
             ends="(]",
+            where=SECOND_HAND,
             says=says,
         )
         for target in TARGETS[:3]
@@ -108,6 +109,7 @@ def shape_claims() -> list[Claim]:
         partial(collapsed, stage=0, target="abs", init="he_normal"),
         (low, high),
         estimand="share",
+        where="its theory of networks at birth, second hand",
         says="bounds on the probability that a network is born dead",
         margin="the bounds themselves",
     )

@@ -5,6 +5,7 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
@@ -16,7 +17,16 @@ from jaxstudies.output.words import words
 from jaxstudies.studies.depth_width import learning, sizes
 from jaxstudies.studies.depth_width.beside import FITTED
 from jaxstudies.studies.depth_width.learning import best_networks
-from jaxstudies.studies.depth_width.looks import BELOW, ERROR, MODERN, count_seeds, draw_band, plain_log, recipe_panels
+from jaxstudies.studies.depth_width.looks import (
+    BELOW,
+    ERROR,
+    MODERN,
+    RECIPES,
+    count_seeds,
+    draw_band,
+    plain_log,
+    plural,
+)
 from jaxstudies.studies.depth_width.problem import CUSP_EDGES, map_inputs
 from jaxstudies.studies.depth_width.summary import known_shapes, summarize, with_times
 from jaxstudies.study import Results
@@ -26,10 +36,10 @@ CAPTIONS = {
     "for each recipe and, in the last row, down to the error of the noise alone; gray lines are regressors that are "
     "not networks. If depth helps, curves of more layers lie lower at equal units or parameters, by more than the "
     "intervals; if it helps the more the larger a network is, they also fall more steeply.",
-    "time": "Seconds per epoch of each shape against its parameters: of one network alone (filled), and of one "
-    "network's share of the time in which all seeds train together, the search for learning rates included (open). If "
-    "depth costs time, points of more layers lie higher at equal parameters; open points below filled ones are what "
-    "training together saves.",
+    "time": "Seconds per epoch of each shape against its hidden units (left) and its parameters (right): of one "
+    "network alone (filled), and of one network's share of the time in which all seeds train together, the search for "
+    "learning rates included (open). If depth costs time, points of more layers lie higher at equal units or "
+    "parameters; open points below filled ones are what training together saves.",
     "curves": "Validation error by epoch of the shapes that are best on validation data, a color for each depth, "
     "dashed for SGD: means over seeds, with bands over their range. A curve that still falls at its end may gain from "
     "a longer budget.",
@@ -53,6 +63,11 @@ CAPTIONS = {
 }
 
 
+SHORT = 60
+"""Epochs of the reference; figures of fewer say that their budget is short."""
+FAINT: plotting.Style = {"fontsize": 9, "color": "0.35"}
+
+
 def plot(results: Results) -> dict[str, Figure]:
     """Draw the figures, without the shapes all of whose networks diverged.
 
@@ -63,7 +78,7 @@ def plot(results: Results) -> dict[str, Figure]:
     drawn = {"cusps": plot_cusps(runs)}
     if shapes.empty:
         return drawn
-    drawn |= {"rmse": sizes.plot_rmse(shapes, summary), "time": sizes.plot_time(shapes)}
+    drawn |= {"rmse": sizes.plot_rmse(shapes, summary, results.config.epochs), "time": sizes.plot_time(shapes)}
     drawn |= {"curves": learning.plot_curves(runs), "rates": learning.plot_rates(results)}
     drawn |= learning.plot_gains(results)
     if (shapes["depth"] == 2).any():
@@ -72,6 +87,9 @@ def plot(results: Results) -> dict[str, Figure]:
     mapped = mapped[np.isfinite(mapped["validation_rmse"])]
     if len(mapped):
         drawn["error_map"] = plot_error_map(mapped.loc[mapped["validation_rmse"].idxmin()])
+    if (epochs := results.config.epochs) < SHORT:
+        for figure in drawn.values():
+            figure.supxlabel(f"{plural(epochs, 'epoch')} of training, of the assignment's 2,000: short", **FAINT)
     return drawn
 
 
@@ -99,6 +117,16 @@ def plot_cusps(runs: pd.DataFrame) -> Figure:
     title = "What stands in the way: the cusps (best shape of each depth by validation;\n"
     ax.set_title(f"{title}mean and 95 % t interval over n seeds, of Delaunay and RBF at most {FITTED}{max(notes)})")
     return figure
+
+
+def recipe_panels(rows: pd.DataFrame, margin: float, width: float) -> tuple[Figure, dict[Axes, pd.DataFrame]]:
+    """Return a figure of a panel per recipe, side by side, and the panels with their rows."""
+    groups = dict(list(rows.groupby("recipe", sort=False)))
+    size = (margin + width * len(groups), 4.6)
+    figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
+    for ax, recipe in zip(axes[0], groups, strict=True):
+        ax.set_title(RECIPES[recipe])
+    return figure, dict(zip(axes[0], groups.values(), strict=True))
 
 
 def plot_two_layers(rows: pd.DataFrame) -> Figure:

@@ -1,11 +1,9 @@
 """How the study's figures look: colors and markers of depths, names of recipes, plain axes and counts."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike
 
@@ -46,13 +44,3 @@ def count_seeds(rows: pd.DataFrame) -> str:
     """Return the seeds per row in words."""
     least, most = int(rows["n"].min()), int(rows["n"].max())
     return "n = " + (f"{least} to " if least < most else "") + plural(most, "seed")
-
-
-def recipe_panels(rows: pd.DataFrame, margin: float, width: float) -> tuple[Figure, dict[Axes, pd.DataFrame]]:
-    """Return a figure of a panel per recipe, side by side, and the panels with their rows."""
-    groups = dict(list(rows.groupby("recipe", sort=False)))
-    size = (margin + width * len(groups), 4.6)
-    figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
-    for ax, recipe in zip(axes[0], groups, strict=True):
-        ax.set_title(RECIPES[recipe])
-    return figure, dict(zip(axes[0], groups.values(), strict=True))

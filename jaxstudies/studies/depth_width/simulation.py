@@ -120,7 +120,7 @@ def errors(model: FeedForward, state: TrainState, problem: Problem) -> dict[str,
 
 @cache
 def count_parameters(config: Config, kind: Kind) -> int:
-    """Return the number of trained parameters."""
+    """Return the number of parameters; with batch norm, whose shift makes them idle, the hidden layers' biases too."""
 
     def init(key):
         return make_model(config, kind, key).init(key, jnp.zeros((1, 2)))["params"]

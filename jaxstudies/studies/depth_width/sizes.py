@@ -23,11 +23,14 @@ from jaxstudies.studies.depth_width.looks import (
     look,
     plain_log,
     plural,
-    recipe_panels,
 )
 
 STAR: plotting.Style = {"color": MODERN_COLOR, "marker": "*", "ls": "", "ms": 13, "mec": "black", "mew": 0.6}
 BASELINES = ("constant", "1-nearest neighbor", "boosted trees", "Delaunay", "RBF", "floor")
+
+
+SIZES = {"hidden_units": "hidden units in all", "parameters": "trained parameters"}
+"""Measures of size, by which networks are held against one another, in words."""
 
 
 def draw_depths(ax: Axes, shapes: pd.DataFrame, x: str, style: str, points: bool) -> None:
@@ -62,7 +65,7 @@ def draw_baselines(ax: Axes, values: pd.Series, named: bool) -> None:
         ax.annotate(f"{name} {values[name]:.3g}", **place, fontsize=8, va="center")
 
 
-def plot_rmse(shapes: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+def plot_rmse(shapes: pd.DataFrame, summary: pd.DataFrame, epochs: int) -> Figure:
     """Draw the error against hidden units and parameters, a curve per depth, a row per recipe.
 
     Those rows show the range of the shapes. A last one shows all, down to the floor of the noise.
@@ -78,7 +81,7 @@ def plot_rmse(shapes: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         for ax in others:
             ax.sharey(first)
     for (recipe, rows), row in zip(parts, axes, strict=True):
-        for ax, x in zip(row, ("hidden_units", "parameters"), strict=True):
+        for ax, x in zip(row, SIZES, strict=True):
             for style, group in rows.groupby(rows["recipe"].map(STYLES), sort=False):
                 draw_depths(ax, group, x, style, points=recipe is not None)
             if recipe is None:
@@ -88,8 +91,8 @@ def plot_rmse(shapes: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     label_rmse(axes, [RECIPES.get(recipe, "the whole range, down to the floor of the noise") for recipe, _ in parts])
     name_depths(figure, shapes, modern)
     _, note = plotting.cut_below(shapes["rmse"], shapes["low"])
-    title = "Depth against width on the Eggholder function (points: a shape's mean, 95 % t interval, "
-    title += f"{count_seeds(shapes)};\ncurves: mean of shapes, bands: their range; dashed: SGD{note})"
+    title = f"Depth against width on the Eggholder function after {plural(epochs, 'epoch')} (points: a shape's mean, "
+    title += f"95 % t interval, {count_seeds(shapes)};\ncurves: mean of shapes, bands: their range; dashed: SGD{note})"
     figure.suptitle(title)
     return figure
 
@@ -101,9 +104,9 @@ def label_rmse(axes: np.ndarray, titles: list[str]) -> None:
         left.set_ylabel(ERROR)
         right.tick_params(labelleft=False)
     left, right = axes[-1]
-    left.set_xlabel("hidden units in all")
+    left.set_xlabel(SIZES["hidden_units"])
     left.xaxis.set_major_locator(LogLocator(2))
-    right.set_xlabel("trained parameters (curve: mean by octave)")
+    right.set_xlabel(f"{SIZES['parameters']} (curve: mean by octave)")
     for axis in (axes[0, 0].yaxis, right.xaxis):
         plotting.plain_log_ticks(axis)
     for axis in (left.xaxis, left.yaxis):
@@ -120,23 +123,32 @@ def name_depths(figure: Figure, shapes: pd.DataFrame, modern: pd.DataFrame) -> N
     figure.legend(handles=handles, **BELOW, ncols=4, fontsize=9)
 
 
+def draw_times(ax: Axes, rows: pd.DataFrame, x: str) -> None:
+    """Draw the seconds of an epoch against `x`, by depth: alone, and within the batch."""
+    for depth, group in rows.groupby("depth"):
+        draw = partial(ax.plot, group[x], **look(depth), ls="", ms=5)
+        layers = plural(depth, "hidden layer")
+        draw(group["seconds_per_epoch"], label=f"{layers}, one network alone")
+        if group["seconds_in_batch"].notna().any():
+            draw(group["seconds_in_batch"], label=f"{layers}, per network in the batch", mfc="none")
+    ax.set(xscale="log", yscale="log", xlabel=SIZES[x])
+    ax.grid(alpha=0.25, which="both", lw=0.5)
+
+
 def plot_time(shapes: pd.DataFrame) -> Figure:
-    """Draw the seconds of an epoch against parameters, alone and within the batch."""
-    figure, panels = recipe_panels(shapes, 1.0, 5.2)
-    first, *_ = panels
-    for ax, rows in panels.items():
-        for depth, group in rows.groupby("depth"):
-            draw = partial(ax.plot, group["parameters"], **look(depth), ls="", ms=5)
-            layers = plural(depth, "hidden layer")
-            draw(group["seconds_per_epoch"], label=f"{layers}, one network alone")
-            if group["seconds_in_batch"].notna().any():
-                draw(group["seconds_in_batch"], label=f"{layers}, per network in the batch", mfc="none")
-        ax.set(xscale="log", yscale="log", xlabel="trained parameters")
-        plotting.plain_log_ticks(ax.xaxis)
-        ax.grid(alpha=0.25, which="both", lw=0.5)
-    first.set_ylabel("seconds per epoch")
-    plotting.plain_log_ticks(first.yaxis)
-    figure.legend(*first.get_legend_handles_labels(), **BELOW, ncols=1 + len(panels), fontsize=8)
+    """Draw the seconds of an epoch against hidden units and parameters, a row per recipe."""
+    groups = dict(list(shapes.groupby("recipe", sort=False)))
+    figure, axes = plt.subplots(len(groups), 2, figsize=(11.5, 1 + 3.6 * len(groups)), sharey=True, squeeze=False)
+    for row, (recipe, rows) in zip(axes, groups.items(), strict=True):
+        for ax, x in zip(row, SIZES, strict=True):
+            draw_times(ax, rows, x)
+        row[0].xaxis.set_major_locator(LogLocator(2))
+        plain_log(row[0].xaxis)
+        plotting.plain_log_ticks(row[1].xaxis)
+        row[0].set_ylabel("seconds per epoch")
+        row[0].set_title(RECIPES[str(recipe)], loc="left")
+    plotting.plain_log_ticks(axes[0, 0].yaxis)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), **BELOW, ncols=3, fontsize=8)
     title = "Training time of an epoch (each point one shape;\nin the batch, padding to shared shapes included)"
     figure.suptitle(title)
     return figure

@@ -52,6 +52,7 @@ def share_claims(study: dict) -> list[Claim]:
         unit="share of runs",
         method=told_by("zero_slope"),
         ends="(]",
+        where="its numerical examples, second hand",
         says="over 90 % of a thousand simulations collapse",
         settings=relu,
         readings=by_other_rules(partial(collapsed, activation="relu"), "zero_slope"),
@@ -131,7 +132,7 @@ def flags_of(of: Selector, rule: str, stage: int = 1, **labels: object) -> pd.Se
 def constant_claims(config: Config, long: dict) -> list[Claim]:
     """Return the claims on what a collapsed network outputs, after a budget in which a constant arrives."""
     says = "a collapsed network outputs the mean of the target under MSE, its median under MAE"
-    of_dead = partial(Claim, source=COLLAPSE, estimand="median", selection=SELECTION, says=says)
+    of_dead = partial(Claim, source=COLLAPSE, estimand="median", selection=SELECTION, where="abstract", says=says)
     text, unit = "a collapsed network outputs the target's mean", "sd of the target"
     at_mean = of_dead(
         "constant_is_mean.long",

@@ -22,11 +22,11 @@ from jaxstudies.studies.lenet.config import Config
 from jaxstudies.studies.lenet.design import ARMS, data, settings
 from jaxstudies.studies.lenet.figures import CAPTIONS, plot
 from jaxstudies.studies.lenet.notebook import tables
-from jaxstudies.studies.lenet.papers import CLAIMS
+from jaxstudies.studies.lenet.papers import claims_of as claims
 from jaxstudies.studies.lenet.simulation import AXES, beside, simulate
 from jaxstudies.studies.lenet.summary import summarize
 
-__all__ = ["AXES", "CAPTIONS", "CLAIMS", "POPULATION", "Config", "beside", "data", "plot", "settings", "simulate"]
+__all__ = ["AXES", "CAPTIONS", "POPULATION", "Config", "beside", "claims", "data", "plot", "settings", "simulate"]
 __all__ += ["summarize", "tables"]
 
 PADDED = ("input_norm",)

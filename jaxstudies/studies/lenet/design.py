@@ -84,13 +84,16 @@ def data(config: Config) -> dict[str, Images]:
     return {"data": load(config.dataset, config.data_dir)[0]}
 
 
+def epochs_of(config: Config) -> int:
+    """Return the number of epochs, which by default depends on the images and the platform."""
+    return config.epochs or (5 if config.dataset == "digits" or jax.default_backend() == "cpu" else 15)
+
+
 def settings(config: Config) -> Iterator[Setting]:
     """Yield a setting per arm; arms with batch norm and without dropout share a program."""
     _, num_train, mean, deviation = load(config.dataset, config.data_dir)
-    few = config.dataset == "digits"
-    num_epochs = config.epochs or (5 if few or jax.default_backend() == "cpu" else 15)
-    batch_size = config.batch_size or (32 if few else 128)
-    common: dict[str, object] = {"num_train": num_train, "num_epochs": num_epochs, "batch_size": batch_size}
+    batch_size = config.batch_size or (32 if config.dataset == "digits" else 128)
+    common: dict[str, object] = {"num_train": num_train, "num_epochs": epochs_of(config), "batch_size": batch_size}
     for name in config.arms:
         arm = ARMS[name]
         offset, scale = (0.0, 1.0) if arm.raw else (mean, deviation)

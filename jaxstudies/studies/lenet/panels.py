@@ -16,7 +16,7 @@ from jaxstudies.output import plotting
 from jaxstudies.output.table import stacked
 from jaxstudies.output.words import words
 from jaxstudies.selection import Selector
-from jaxstudies.studies.lenet import claims
+from jaxstudies.studies.lenet.claims import CONTRASTS, MARGIN, Weights, contrast
 from jaxstudies.studies.lenet.design import ARMS
 from jaxstudies.studies.lenet.simulation import AXES, ESTIMATORS, KINDS, NORMS, SPLITS
 from jaxstudies.studies.lenet.summary import curves
@@ -114,15 +114,15 @@ def draw_final(ax: Axes, runs: pd.DataFrame, title: str) -> None:
     ax.grid(axis="y", alpha=0.3)
 
 
-def name_contrast(weights: claims.Weights) -> str:
+def name_contrast(weights: Weights) -> str:
     """Return a weighted sum of arms in words; that of four is the interaction."""
     first, second, *rest = weights
     return "interaction of batch norm\nand dropout" if rest else f"{words(first)}\n− {words(second)}"
 
 
-def contrasts_of(runs: pd.DataFrame) -> list[claims.Weights]:
+def contrasts_of(runs: pd.DataFrame) -> list[Weights]:
     """Return the differences whose arms were run."""
-    return [weights for weights in claims.CONTRASTS if set(weights) <= set(runs["arm"])]
+    return [weights for weights in CONTRASTS if set(weights) <= set(runs["arm"])]
 
 
 def draw_differences(ax: Axes, results: Results, title: str) -> None:
@@ -132,10 +132,10 @@ def draw_differences(ax: Axes, results: Results, title: str) -> None:
     if not shown:
         ax.set_axis_off()
         return
-    ax.axvspan(-claims.MARGIN, claims.MARGIN, color="0.9", zorder=0)
+    ax.axvspan(-MARGIN, MARGIN, color="0.9", zorder=0)
     ax.axvline(0, color="0.4", lw=1)
     for (row, weights), estimator in product(enumerate(shown), ESTIMATORS):
-        values = claims.contrast(of, weights, estimator).to_numpy()
+        values = contrast(of, weights, estimator).to_numpy()
         mean, low, high = intervals.mean_interval(values)
         look, at = LOOK[estimator], row + 0.17 * SIDE[estimator]
         ax.plot(values, np.full(len(values), at), ".", color=look["color"], ms=4, alpha=0.6)
@@ -145,7 +145,7 @@ def draw_differences(ax: Axes, results: Results, title: str) -> None:
     ax.set_xticks(DIFFERENCE_TICKS, [f"{tick:g}" for tick in DIFFERENCE_TICKS])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_yticks(range(len(shown)), list(map(name_contrast, shown)))
-    ax.set(ylim=(len(shown) - 0.5, -0.5), xlabel=f"difference in points (symlog scale; gray: ±{claims.MARGIN:g})")
+    ax.set(ylim=(len(shown) - 0.5, -0.5), xlabel=f"difference in points (symlog scale; gray: ±{MARGIN:g})")
     ax.grid(axis="x", alpha=0.3)
 
 

@@ -31,6 +31,7 @@ def gap(of: Selector, activation: str) -> pd.Series:
 def claims(config: Config) -> list[Claim]:
     """Return the claims that mean field tells the gradients' factor, within 10 % on average."""
     source, unit, how = "Schoenholz et al. (arXiv 1611.01232)", "log(factor / chi)", "mean over the diagram's points"
+    says = "mean field of backpropagation: gradients vanish in the ordered phase and explode in the chaotic one"
     margin, near = "ours: a tenth of the factor", "each is a mean over a diagram's many points"
 
     def claim(name: str) -> Claim:
@@ -47,6 +48,8 @@ def claims(config: Config) -> list[Claim]:
             settings=settings,
             margin=margin,
             near_normal=near,
+            where="abstract",
+            says=says,
         )
 
     return list(map(claim, config.activations))

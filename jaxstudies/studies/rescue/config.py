@@ -1,42 +1,16 @@
-"""The flags, and what each remedy is."""
+"""The flags."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, get_args
 
 from annotated_types import Interval
 
 from jaxstudies.configs import MasterSeed
-from jaxstudies.networks.names import InitializerName
+from jaxstudies.networks.names import RemedyName
 from jaxstudies.studies.bounds import LARGEST, MOST_EPOCHS, check_size, check_training, network_size
 
 HOW = {"num_examples": 3000, "batch_size": 64}
 """Training points of each network, and those of a step."""
-LEARNED = 0.9
-"""R² on a grid above which a network has learned its target."""
-_Data = Literal["leaky_0.001", "leaky_0.01", "leaky_0.1", "leaky_0.3", "positive_bias", "sign_flips"]
-_Form = Literal["rai", "orthogonal", "elu", "gelu", "residual", "batch_norm", "double_width", "quadruple_width"]
-RemedyName = Literal["none", _Data, _Form]
-
-
-class Remedy(NamedTuple):
-    """In what a network differs from ReLU layers with He's normal weights and biases of zero; by the name of it."""
-
-    slope: float = 0.0
-    bias: float = 0.0
-    flipped: float = 0.0  # no truth value, so that all numbers share a launch
-    activation: Literal["leaky_relu", "elu", "gelu"] = "leaky_relu"
-    init: InitializerName = "he_normal"
-    residual: bool = False
-    batch_norm: bool = False
-    widening: int = 1
-
-
-REMEDIES = {"none": Remedy()} | {f"leaky_{slope:g}": Remedy(slope=slope) for slope in (0.001, 0.01, 0.1, 0.3)}
-REMEDIES |= {"positive_bias": Remedy(bias=0.1), "sign_flips": Remedy(flipped=1.0)}
-REMEDIES |= {"rai": Remedy(init="rai"), "orthogonal": Remedy(init="orthogonal")}
-REMEDIES |= {"elu": Remedy(activation="elu"), "gelu": Remedy(activation="gelu")}
-REMEDIES |= {"residual": Remedy(residual=True), "batch_norm": Remedy(batch_norm=True)}
-REMEDIES |= {"double_width": Remedy(widening=2), "quadruple_width": Remedy(widening=4)}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What became of the networks: ranked, drawn and judged."""
 
-from collections.abc import Callable
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -11,9 +10,11 @@ from jaxstudies.evidence.shares import shares_by
 from jaxstudies.output import plotting, table
 from jaxstudies.output.words import words
 from jaxstudies.selection import Selector
-from jaxstudies.studies.rescue.config import LEARNED, Config
+from jaxstudies.studies.rescue.config import Config
 from jaxstudies.study import Claim, Results
 
+LEARNED = 0.9
+"""R² on a grid above which a network has learned its target."""
 CAPTIONS = {
     "ranking": "Networks by remedy, the best first, with the number of their parameters: shares that are constants at "
     f"initialization and after training, and that have learned the target, R² above {LEARNED:g} on a grid; bars are "
@@ -22,28 +23,19 @@ CAPTIONS = {
 }
 
 
-def learned(of: Selector, remedy: str) -> pd.Series:
-    """Return which networks with a remedy have learned the target, NaN for those that are not finite, by seed."""
-    return (of("r2", remedy=remedy) > LEARNED).astype(float).where(of("nonfinite", remedy=remedy) == 0)
+RESCUED = {
+    "learned": lambda of, at: of("r2", **at) > LEARNED,
+    "range_1e-3": lambda of, at: of("constant", stage=1, **at) == 0,
+    "r2_below_0.01": lambda of, at: of("r2", **at) >= 0.01,
+}
+"""Which networks are rescued: those that have learned, or, read by rules for constants, those that are none."""
 
 
-def no_constant(of: Selector, remedy: str) -> pd.Series:
-    """Return which of them are no constants after training."""
-    return (1 - of("constant", stage=1, remedy=remedy)).where(of("nonfinite", remedy=remedy) == 0)
-
-
-def explains(of: Selector, remedy: str) -> pd.Series:
-    """Return which of them explain at least a hundredth of the target's variance."""
-    return (of("r2", remedy=remedy) >= 0.01).astype(float).where(of("nonfinite", remedy=remedy) == 0)
-
-
-READINGS = {"range_1e-3": no_constant, "r2_below_0.01": explains}
-"""Which networks are rescued by the rules for those that are not, where that is not to have learned."""
-
-
-def rescues(of: Selector, remedy: str, rescued: Callable[[Selector, str], pd.Series] = learned) -> pd.Series:
-    """Return which of them are rescued, minus which are so without a remedy on the same seeds."""
-    return rescued(of, remedy) - rescued(of, "none")
+def rescues(of: Selector, remedy: str, rule: str = "learned") -> pd.Series:
+    """Return which networks are rescued, minus which are so without a remedy; NaN where one of both is not finite."""
+    told = [(RESCUED[rule](of, at), of("nonfinite", **at)) for at in ({"remedy": remedy}, {"remedy": "none"})]
+    first, second = (rescued.astype(float).where(nonfinite == 0) for rescued, nonfinite in told)
+    return first - second
 
 
 def claims(config: Config) -> list[Claim]:
@@ -58,7 +50,7 @@ def claims(config: Config) -> list[Claim]:
             f"more networks learn with {words(name)} than without a remedy",
             partial(rescues, remedy=name),
             method=how,
-            readings={rule: partial(rescues, remedy=name, rescued=rescued) for rule, rescued in READINGS.items()},
+            readings={rule: partial(rescues, remedy=name, rule=rule) for rule in RESCUED if rule != "learned"},
         )
         for name in config.remedies
         if name != "none"
