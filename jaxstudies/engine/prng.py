@@ -123,7 +123,10 @@ def _lowering() -> dict[str, Any]:
 
 
 def lower(traced: jax.stages.Traced, platform: str) -> jax.stages.Lowered:
-    """Lower a computation for a platform; elsewhere than on a CPU, JAX has a kernel for Threefry."""
+    """Lower a computation for a platform; elsewhere than on a CPU, as JAX does.
+
+    On a GPU that has a kernel for Threefry, which is off by default (`jax_threefry_gpu_kernel_lowering`).
+    """
     if platform == "cpu":
         with contextlib.suppress(AttributeError, TypeError):  # JAX does not promise that rules can be given
             return traced.lower(**_lowering())
