@@ -38,7 +38,7 @@ with endings.explained("benchmark", after=""):  # Ctrl-C while they are imported
     from jaxstudies.output.files import writing
 
 
-Part = Literal["right", "whole", "sizes", "peers", "commands", "compiling", "rates", "choices", "models"]
+Part = Literal["right", "whole", "rates", "sizes", "peers", "torch", "commands", "compiling", "choices", "models"]
 """What `accelerator` measures, in this order."""
 
 
@@ -108,8 +108,9 @@ class AcceleratorOptions:
     """Directory for accelerator.json."""
     only: tuple[Part, ...] | None = None
     """Parts, if not all. right: the main job's outcomes here and on the CPU. whole, sizes, models: kernels and XLA, by
-    chunk, number and kind of networks. peers: a plain vmap. commands: whole commands, cold and with what they compiled
-    before. compiling: what it consists of. rates: studies by chunk. choices: what was chosen on a CPU, and what not."""
+    chunk, number and kind of networks. rates: studies by chunk. peers, torch: a plain vmap, torch.func. commands: whole
+    commands, cold and with what they compiled before. compiling: what it consists of. choices: what was chosen on a
+    CPU, and what not."""
 
 
 def measure(options: Options) -> tuple[pd.DataFrame, list[str]]:
@@ -250,11 +251,11 @@ def accelerate(argv: list[str]) -> None:
     """Measure kernels and XLA on an accelerator."""
     shown, description = flags.explained(AcceleratorOptions), (accelerator.__doc__ or "").strip()
     options = flags.parse(shown, argv, prog="benchmark.py accelerator", description=description)
-    owned.prepare(options.out, ["accelerator.json"])
+    owned.prepare(options.out, [accelerator.FILE])
     with writing(options.out):
-        owned.add(options.out, "accelerator.json")
-        accelerator.measure(options.out, options.only)
-    print(options.out / "accelerator.json")
+        owned.add(options.out, accelerator.FILE)
+    accelerator.measure(options.out, options.only)
+    print(options.out / accelerator.FILE)
 
 
 def main() -> None:

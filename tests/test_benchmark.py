@@ -4,13 +4,12 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import accelerator, peers, planes, scaling, steps, timing
+from benchmarks import peers, planes, scaling, steps, timing
 from jaxstudies.output import owned
 from jaxstudies.studies import depth_width, trainability
 from jaxstudies.studies.trainability.config import CONDITIONS
@@ -148,50 +147,9 @@ def test_the_processor_has_its_name(tmp_path):
     assert timing.cpu_model(tmp_path / "none")
 
 
-def accelerator_part(part, out):
-    accelerator.measure(out, [part])
-    return json.loads((out / "accelerator.json").read_text())[part]
-
-
-LONG = dict.fromkeys(("right", "sizes", "whole", "compiling", "peers"), pytest.mark.slow)
-LONG |= dict.fromkeys(("models", "commands"), pytest.mark.faults)
-
-
-@pytest.mark.parametrize("part", [pytest.param(part, marks=LONG.get(part, ())) for part in accelerator.PARTS])
-def test_each_part_for_an_accelerator_is_a_hundredth_without_one(part, tmp_path, monkeypatch):
-    if part == "sizes":  # its rows differ in a number alone: the first will do
-        monkeypatch.setitem(accelerator.PARTS, part, (accelerator.sizes, 0.0))
-    rows = accelerator_part(part, tmp_path)
-    assert rows and not any("failed" in row for row in rows)
-    for row in rows:
-        measured = [value for key, value in row.items() if key.endswith("seconds") or key == "per_second"]
-        assert all(value > 0 for value in measured) and (
-            measured or part == "right" or "compile" in row or "cut" in row
-        )
-
-
-def test_a_part_that_fails_says_so_and_the_others_are_measured(tmp_path, monkeypatch):
-    def broken(scale):
-        yield {"seconds": 1.0}
-        raise RuntimeError("no card")
-
-    monkeypatch.setattr(
-        accelerator, "PARTS", {"first": (broken, 9.0), "second": (lambda scale: iter([{"scale": scale}]), 9.0)}
-    )
-    accelerator.measure(tmp_path)
-    content = json.loads((tmp_path / "accelerator.json").read_text())
-    assert content["first"] == [{"seconds": 1.0}, {"failed": "RuntimeError: no card"}]
-    assert content["second"] == [{"scale": 0.01}]
-
-
-def test_what_takes_too_long_is_cut_and_what_is_late_not_begun(tmp_path, monkeypatch):
-    monkeypatch.setattr(accelerator, "PARTS", {"first": (lambda scale: iter([{}, {}]), 0.0), "second": (None, 0.0)})
-    monkeypatch.setattr(accelerator, "MOST_SECONDS", 0.0)
-    rows = accelerator_part("first", tmp_path)
-    assert rows == [{"cut": "not begun after 0 s"}]
-    monkeypatch.setattr(accelerator, "MOST_SECONDS", 60.0)
-    assert accelerator_part("first", tmp_path) == [{}, {"cut": "after 0 s"}]
-
-
-def test_the_parts_that_can_be_named_are_those_there_are(benchmark):
-    assert list(get_args(benchmark.Part)) == list(accelerator.PARTS)
+def test_what_takes_long_is_not_repeated(monkeypatch):
+    runs = []
+    assert set(timing.least(lambda: runs.append(1), repeats=2)) == {"first_seconds", "seconds"} and len(runs) == 3
+    monkeypatch.setattr(timing, "LONG_SECONDS", 0.0)
+    timing.least(lambda: runs.append(1))
+    assert len(runs) == 4

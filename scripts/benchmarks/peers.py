@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
 from types import ModuleType
@@ -14,10 +16,13 @@ import numpy as np
 import optax
 
 from benchmarks import scaling, steps, timing
+from benchmarks.parts import Extent, Job, Row
 from benchmarks.timing import Contestant, Timed
 from jaxstudies.networks.data import uniform_inputs
 
 DEPTH, WIDTH, EXAMPLES, BATCH = 10, 2, 3000, 64
+NUMBERS = 8_192, 65_536
+"""Of networks that are trained on an accelerator."""
 
 
 def plain_flax(seeds: int, epochs: int) -> Timed:
@@ -64,11 +69,12 @@ def torch_network(torch: ModuleType):
     return network
 
 
-def torch_func(seeds: int, epochs: int) -> Timed:
+def torch_func(seeds: int, epochs: int, compiled: bool = False) -> Timed:
     """Train a batch by `torch.func`: stacked parameters, one epoch timed and multiplied."""
     torch = import_module("torch")
-    params, _ = torch.func.stack_module_state([torch_network(torch) for _ in range(seeds)])
-    base = torch_network(torch).to("meta")
+    network = torch_network(torch)
+    params = {name: torch_stacked(torch, seeds, p) for name, p in network.named_parameters()}
+    base = network.to("meta")
     optimizer = torch.optim.Adam(list(params.values()), lr=1e-3)
     x = (torch.rand(seeds, EXAMPLES, 1) * 2 - 1) * 7**0.5
     y = x.abs()
@@ -77,6 +83,8 @@ def torch_func(seeds: int, epochs: int) -> Timed:
         return ((torch.func.functional_call(base, params, (x,)) - y) ** 2).mean()
 
     gradients, batches = torch.func.vmap(torch.func.grad(loss)), steps.shuffled(torch, EXAMPLES, BATCH)
+    if compiled:
+        gradients = torch.compile(gradients)
 
     def epoch():
         torch.set_num_threads(timing.cores())
@@ -87,6 +95,12 @@ def torch_func(seeds: int, epochs: int) -> Timed:
             optimizer.step()
 
     return epoch, float(epochs)
+
+
+def torch_stacked(torch: ModuleType, seeds: int, parameter: Any) -> Any:
+    """Return one parameter of many networks, drawn at once as `torch_network` draws it."""
+    scale = (2 / parameter.shape[-1]) ** 0.5 if parameter.ndim == 2 else 0.0
+    return torch.randn(seeds, *parameter.shape) * scale
 
 
 def torch_loop(seeds: int, epochs: int) -> Timed:
@@ -120,6 +134,56 @@ def start_up(module: str, seeds: int, epochs: int) -> Timed:
     import_module(module)
     command, environment = [sys.executable, "-c", f"import {module}"], {"KERAS_BACKEND": "torch"} | os.environ
     return partial(subprocess.run, command, check=True, env=environment, capture_output=True), 1
+
+
+def beside(extent: Extent) -> Iterator[Job]:
+    """Train the main job's networks here and by a plain `vmap` of Flax's layers."""
+    for number in NUMBERS if extent.whole else NUMBERS[:1]:
+        for name, make in {"jaxstudies": scaling.compile_batch, "plain Flax vmap": plain_flax}.items():
+            networks = extent.of(number, 8)
+            yield {"contestant": name, "networks": networks, "epochs": 20}, partial(compared, make, networks)
+
+
+def compared(make: Callable[[int, int], Timed], networks: int) -> Row:
+    """Time a contestant, the best of three."""
+    began = time.perf_counter()
+    run, factor = make(networks, 20)
+    row = {"prepare_seconds": time.perf_counter() - began} | timing.least(run)
+    return row | {"seconds": row["seconds"] * factor, "per_second": networks / row["seconds"] / factor}
+
+
+def by_torch(extent: Extent) -> Iterator[Job]:
+    """Train the main job's networks by `torch.func`, as it is and compiled, in a process in which JAX has no card."""
+    for number in NUMBERS if extent.whole else NUMBERS[:1]:
+        for compiled in (False, True):
+            networks = extent.of(number, 8)
+            about = {"contestant": "torch.func", "compiled": compiled, "networks": networks, "epochs": 20}
+            yield about, partial(torch_on_card, networks, compiled, extent.whole)
+
+
+def torch_on_card(networks: int, compiled: bool, needs_card: bool) -> Row:
+    """Time `torch.func` on the card if there is one, else on the CPU, which a whole part does not do."""
+    try:
+        torch = import_module("torch")
+    except ImportError:
+        return {"absent": "PyTorch is not installed"}
+    has_card = torch.cuda.is_available()
+    if needs_card and not has_card:
+        return {"absent": f"PyTorch {torch.__version__} finds no card"}
+    torch.set_default_device("cuda" if has_card else "cpu")
+
+    def make(networks: int, epochs: int) -> Timed:
+        epoch, factor = torch_func(networks, epochs, compiled)
+
+        def synchronized():
+            epoch()
+            if has_card:
+                torch.cuda.synchronize()
+
+        synchronized()  # compiles
+        return synchronized, factor
+
+    return {"torch": torch.__version__, "device": "cuda" if has_card else "cpu"} | compared(make, networks)
 
 
 CONTESTANTS: dict[str, Contestant] = {
