@@ -2,8 +2,8 @@
 
 import importlib.util
 import json
-import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
@@ -210,5 +210,14 @@ def test_jax_s_kernel_for_threefry_is_an_option():
     assert "threefry2x32_ffi" not in lowered()
 
 
-def test_processes_of_parts_import_what_this_one_does():
-    assert str(SCRIPT.parent) in parts.surroundings()["PYTHONPATH"].split(os.pathsep)
+def test_jax_does_not_start_in_the_process_that_starts_the_others(tmp_path):
+    code = (
+        "import sys, pathlib, toy_parts; from benchmarks import accelerator; from jax._src import xla_bridge;"
+        "accelerator.PARTS = {'sound': (toy_parts.sound, 60.0)}; accelerator.measure(pathlib.Path(sys.argv[1]));"
+        "assert not xla_bridge.backends_are_initialized()"
+    )
+    here = parts.surroundings() | {"JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=here, check=True)
+    found = parts.read(tmp_path / accelerator.FILE)
+    (machine,) = found["machines"]
+    assert machine["backend"] == "cpu" and machine["dataset"] == programs.DATASET and len(found["sound"]) == 2

@@ -2,10 +2,8 @@
 
 Everything shrinks to a hundredth where there is no accelerator. Each part is measured by a process of its own, which is
 ended at its limit of time and has then lost nothing but the row that it was at. A later run with the same --out renews
-the parts that it measures and leaves the others.
-
-A machine that has JAX, PyTorch, Flax, pandas and scikit-learn, but no network, lacks WHEELS: they travel
-as wheels.
+the parts that it measures and leaves the others. Images are MNIST's where JAXSTUDIES_DATA_DIR says where they are, else
+scikit-learn's digits.
 """
 
 import contextlib
