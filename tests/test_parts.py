@@ -20,7 +20,7 @@ from jaxstudies.engine import tracing
 from jaxstudies.study import load
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
-MACHINE = {"device": "cpu", "backend": "cpu", "dataset": "digits"}
+MACHINE = {"device": "cpu", "backend": "cpu"}
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ def toys(monkeypatch):
     monkeypatch.setattr(accelerator, "PARTS", {name: (getattr(toy_parts, name), limits[name]) for name in names})
     monkeypatch.setattr(accelerator, "describe_in_a_process", lambda: dict(MACHINE))
     monkeypatch.setattr(accelerator, "check", lambda machine, has_card: None)
+    monkeypatch.setattr(accelerator, "prepared_images", lambda: "digits")
 
 
 def measured(out, *only):
@@ -220,4 +221,12 @@ def test_jax_does_not_start_in_the_process_that_starts_the_others(tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=here, check=True)
     found = parts.read(tmp_path / accelerator.FILE)
     (machine,) = found["machines"]
-    assert machine["backend"] == "cpu" and machine["dataset"] == programs.DATASET and len(found["sound"]) == 2
+    assert machine["backend"] == "cpu" and len(found["sound"]) == 2
+
+
+def test_digits_stand_in_where_mnist_cannot_be_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(programs, "DATASET", "mnist")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JAXSTUDIES_DATA_DIR", str(tmp_path / "file"))
+    assert accelerator.prepared_images() == "digits"
