@@ -1,6 +1,7 @@
 """Choices that were made on a CPU, each timed against what was not chosen."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -104,8 +105,14 @@ def keys_of(networks: int) -> jax.Array:
 
 
 def timed(lower: Callable[[], jax.stages.Lowered], make: Callable[[], tuple[jax.Array, ...]]) -> Row:
-    """Return how long a computation takes to lower and compile, and to run on arguments that are made before."""
+    """Return how long a computation takes to lower and compile, and to run on arguments that are made before.
+
+    How many loops it has, and what it calls, shows whether it is what it is named.
+    """
     arguments, began = make(), time.perf_counter()
-    compiled = lower().compile()
+    lowered = lower()
+    compiled = lowered.compile()
     row: Row = {"compile_seconds": time.perf_counter() - began}
+    text = lowered.as_text()
+    row |= {"loops": text.count("stablehlo.while"), "calls": sorted(set(re.findall(r"custom_call @(\w+)", text)))}
     return row | timing.least(lambda: jax.block_until_ready(compiled(*arguments)))
