@@ -170,7 +170,7 @@ def torch_on_card(networks: int, compiled: bool, needs_card: bool) -> Row:
     has_card = torch.cuda.is_available()
     if needs_card and not has_card:
         return {"absent": f"PyTorch {torch.__version__} finds no card"}
-    torch.set_default_device("cuda" if has_card else "cpu")
+    device = "cuda" if has_card else "cpu"
 
     def make(networks: int, epochs: int) -> Timed:
         epoch, factor = torch_func(networks, epochs, compiled)
@@ -183,7 +183,8 @@ def torch_on_card(networks: int, compiled: bool, needs_card: bool) -> Row:
         synchronized()  # compiles
         return synchronized, factor
 
-    return {"torch": torch.__version__, "device": "cuda" if has_card else "cpu"} | compared(make, networks)
+    with torch.device(device):
+        return {"torch": torch.__version__, "device": device} | compared(make, networks)
 
 
 CONTESTANTS: dict[str, Contestant] = {
