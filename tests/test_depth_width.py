@@ -1,4 +1,6 @@
 import json
+import weakref
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -23,10 +25,10 @@ from jaxstudies.networks.models import FeedForward, fourier_features, initialize
 from jaxstudies.networks.states import init_state, predict_blocks, variables
 from jaxstudies.output import table
 from jaxstudies.studies import depth_width
-from jaxstudies.studies.depth_width import figures, simulation
+from jaxstudies.studies.depth_width import design, figures, simulation, timing
 from jaxstudies.studies.depth_width import shapes as grid
 from jaxstudies.studies.depth_width.claims import finite_networks, slopes, time_ratios
-from jaxstudies.studies.depth_width.config import Kind
+from jaxstudies.studies.depth_width.config import Config, Kind
 from jaxstudies.studies.depth_width.design import rooms
 from jaxstudies.studies.depth_width.padding import draw_layers
 from jaxstudies.studies.depth_width.problem import cusp_errors, find_cusps, make_splits, rmse, splits_of
@@ -457,6 +459,7 @@ def test_script_small_end_to_end(tmp_path):
     results, _ = from_table.read(STUDY, tmp_path)
     check_files(results, tmp_path)
     assert_words(depth_width.plot(results))
+    check_budget(results)
     check_data_sets(results)
     check_rates(results)
     check_curves(results)
@@ -481,6 +484,15 @@ def check_files(results, out):
     assert {v["id"] for v in verdicts} >= {"gain.two_over_one.sgd", "modern"}
     for name in ("rmse", "time", "curves", "rates", "cusps", "two_layers", "error_map"):
         assert matplotlib.image.imread(out / f"{name}.png").std() > 0.02
+
+
+def check_budget(results):
+    """Figures of a short budget say so."""
+    for epochs in (2, figures.SHORT):
+        drawn = figures.plot(results._replace(config=replace(results.config, epochs=epochs)))
+        told = {"a short budget" in figure.get_suptitle() for figure in drawn.values()}
+        assert told == {epochs < figures.SHORT} and len(drawn) > 4
+        plt.close("all")
 
 
 def check_data_sets(results):
@@ -562,3 +574,29 @@ def test_bad_shapes_are_one_line(shape, tmp_path, capsys):
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert "--shapes" in message
+
+
+def test_very_many_networks_are_timed_in_hands(monkeypatch):
+    """No more programs than that are there at once, and each network has its own time."""
+    config, there = Config(shapes=("16", "32", "16-16", "32-16", "16-32"), modern_epochs=0), []
+    listed = design.networks(config)
+
+    def call(seconds):
+        program = partial(str)
+        there.append(weakref.ref(program))
+        return timing.Call(program, seconds)
+
+    most = []
+
+    def seconds_of(call):
+        most.append(sum(each() is not None for each in there))
+        return call.times
+
+    monkeypatch.setattr(timing, "AT_ONCE", 4)
+    monkeypatch.setattr(timing, "shuffling_call", lambda *_: call(100.0))
+    monkeypatch.setattr(timing, "training_call", lambda config, network, train: call(1.0 + listed.index(network)))
+    monkeypatch.setattr(timing, "seconds_of", seconds_of)
+    rows = timing.time_alone(config, lambda name, compute: compute())
+    assert max(most) <= 5 and len(listed) == 10
+    seconds = rows["seconds_per_epoch"].to_numpy().reshape(len(listed), timing.REPEATS)
+    np.testing.assert_array_equal(seconds, 101.0 + np.arange(len(listed))[:, None] + np.zeros(timing.REPEATS))

@@ -65,7 +65,6 @@ CAPTIONS = {
 
 SHORT = 60
 """Epochs of the reference; figures of fewer say that their budget is short."""
-FAINT: plotting.Style = {"fontsize": 9, "color": "0.35"}
 
 
 def plot(results: Results) -> dict[str, Figure]:
@@ -89,7 +88,8 @@ def plot(results: Results) -> dict[str, Figure]:
         drawn["error_map"] = plot_error_map(mapped.loc[mapped["validation_rmse"].idxmin()])
     if (epochs := results.config.epochs) < SHORT:
         for figure in drawn.values():
-            figure.supxlabel(f"{plural(epochs, 'epoch')} of training, of the assignment's 2,000: short", **FAINT)
+            note = f"{plural(epochs, 'epoch')} of training, of the assignment's 2,000: a short budget"
+            figure.suptitle("\n".join(filter(None, [figure.get_suptitle(), note])))
     return drawn
 
 

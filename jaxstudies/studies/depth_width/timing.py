@@ -1,5 +1,6 @@
 """How long an epoch of each network takes by itself."""
 
+import itertools
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,8 @@ from jaxstudies.training import fit
 
 REPEATS = 7
 """Times that each network is timed."""
+AT_ONCE = 100
+"""Networks whose programs are there at once: each takes up hundreds of the 65,530 memory maps of a process."""
 Columns = dict[str, np.ndarray]
 Remember = Callable[[str, Callable[[], Columns]], Columns]
 """Returns what was kept under a name, or computes and keeps it."""
@@ -39,16 +42,22 @@ def time_alone(config: Config, remember: Remember) -> pd.DataFrame:
     """Return seconds of an epoch of each network by itself, a row per repeat.
 
     Networks are timed one after another, and that again and again: what else a machine does meanwhile then slows all
-    of them down and not one.
+    of them down and not one. Very many are dealt into hands, each with networks of all sizes.
     """
     train, listed = problem_of(config, 0).train, networks(config)
 
     def compute() -> Columns:
-        bar = progress.counted(listed, "networks to be timed alone, compiled")
-        calls = [shuffling_call(train, config.batch_size), *(training_call(config, n, train) for n in bar)]
-        seconds = np.array([[seconds_of(call) for call in calls] for _ in range(REPEATS)])
-        # Shuffling is the same for every network.
-        return {"seconds": seconds[:, 1:] + seconds[:, :1]}
+        hands = deal(len(listed), AT_ONCE)
+        bar = progress.counted(list(itertools.chain(*hands)), "networks to be timed alone, compiled")
+        seconds = np.empty((REPEATS, len(listed)))
+        for hand in hands:
+            calls = [training_call(config, listed[i], train) for i in itertools.islice(bar, len(hand))]
+            calls.append(shuffling_call(train, config.batch_size))
+            times = np.array([[seconds_of(call) for call in calls] for _ in range(REPEATS)])
+            # Shuffling is the same for every network.
+            seconds[:, hand] = times[:, :-1] + times[:, -1:]
+            calls.clear()
+        return {"seconds": seconds}
 
     seconds = remember("alone", compute)["seconds"]
     rows = [
@@ -56,6 +65,12 @@ def time_alone(config: Config, remember: Remember) -> pd.DataFrame:
         for (i, network), repeat in product(enumerate(listed), range(REPEATS))
     ]
     return pd.DataFrame(rows)
+
+
+def deal(number: int, most: int) -> list[list[int]]:
+    """Return the indices of so many things in hands of at most `most`, dealt one by one."""
+    count = -(-number // most)
+    return [list(range(first, number, count)) for first in range(count)]
 
 
 def shuffling_call(train: Dataset, batch_size: int) -> Call:
