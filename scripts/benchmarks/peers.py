@@ -69,20 +69,21 @@ def torch_network(torch: ModuleType):
     return network
 
 
-def torch_func(seeds: int, epochs: int, compiled: bool = False) -> Timed:
+def torch_func(seeds: int, epochs: int, compiled: bool = False, device: str = "cpu") -> Timed:
     """Train a batch by `torch.func`: stacked parameters, one epoch timed and multiplied."""
     torch = import_module("torch")
     network = torch_network(torch)
-    params = {name: torch_stacked(torch, seeds, p) for name, p in network.named_parameters()}
+    params = {name: torch_stacked(torch, seeds, p, device) for name, p in network.named_parameters()}
     base = network.to("meta")
     optimizer = torch.optim.Adam(list(params.values()), lr=1e-3)
-    x = (torch.rand(seeds, EXAMPLES, 1) * 2 - 1) * 7**0.5
+    x = (torch.rand(seeds, EXAMPLES, 1, device=device) * 2 - 1) * 7**0.5
     y = x.abs()
 
     def loss(params, x, y):
         return ((torch.func.functional_call(base, params, (x,)) - y) ** 2).mean()
 
-    gradients, batches = torch.func.vmap(torch.func.grad(loss)), steps.shuffled(torch, EXAMPLES, BATCH)
+    gradients = torch.func.vmap(torch.func.grad(loss))
+    batches = steps.shuffled(torch, EXAMPLES, BATCH, device)
     if compiled:
         gradients = torch.compile(gradients)
 
@@ -97,10 +98,10 @@ def torch_func(seeds: int, epochs: int, compiled: bool = False) -> Timed:
     return epoch, float(epochs)
 
 
-def torch_stacked(torch: ModuleType, seeds: int, parameter: Any) -> Any:
+def torch_stacked(torch: ModuleType, seeds: int, parameter: Any, device: str) -> Any:
     """Return one parameter of many networks, drawn at once as `torch_network` draws it."""
     scale = (2 / parameter.shape[-1]) ** 0.5 if parameter.ndim == 2 else 0.0
-    return torch.randn(seeds, *parameter.shape) * scale
+    return torch.randn(seeds, *parameter.shape, device=device) * scale
 
 
 def torch_loop(seeds: int, epochs: int) -> Timed:
@@ -173,7 +174,7 @@ def torch_on_card(networks: int, compiled: bool, needs_card: bool) -> Row:
     device = "cuda" if has_card else "cpu"
 
     def make(networks: int, epochs: int) -> Timed:
-        epoch, factor = torch_func(networks, epochs, compiled)
+        epoch, factor = torch_func(networks, epochs, compiled, device)
 
         def synchronized():
             epoch()
@@ -183,8 +184,7 @@ def torch_on_card(networks: int, compiled: bool, needs_card: bool) -> Row:
         synchronized()  # compiles
         return synchronized, factor
 
-    with torch.device(device):
-        return {"torch": torch.__version__, "device": device} | compared(make, networks)
+    return {"torch": torch.__version__, "device": device} | compared(make, networks)
 
 
 CONTESTANTS: dict[str, Contestant] = {

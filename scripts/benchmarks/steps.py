@@ -39,10 +39,10 @@ def torch_network(torch: ModuleType, inputs: int, widths: Sequence[int], batch_n
     return nn.Sequential(*layers, nn.Linear(widths[-1], 1))
 
 
-def shuffled(torch: ModuleType, num_examples: int, batch_size: int) -> Callable[[], Iterable]:
+def shuffled(torch: ModuleType, num_examples: int, batch_size: int, device: str = "cpu") -> Callable[[], Iterable]:
     """Return what draws the batches of an epoch in PyTorch."""
     used = num_examples // batch_size * batch_size
-    return lambda: torch.randperm(num_examples)[:used].reshape(-1, batch_size)
+    return lambda: torch.randperm(num_examples, device=device)[:used].reshape(-1, batch_size)
 
 
 def training(torch: ModuleType, model, optimizer, loss, examples, batches, threads: int = 0) -> Callable[[], None]:
