@@ -1,6 +1,9 @@
 import functools
 import gc
+import importlib.util
 import os
+import sys
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -86,3 +89,16 @@ def pytest_collection_modifyitems(items):
         longer = {mark.name for mark in item.iter_markers()} & {"slow", "faults"}
         if not longer and {file, f"{file}::{getattr(item, 'originalname', '')}"} & QUICK:
             item.add_marker(pytest.mark.quick)
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """`scripts/benchmark.py` as a module."""
+    spec = importlib.util.spec_from_file_location(
+        "benchmark", Path(__file__).parent.parent / "scripts" / "benchmark.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "benchmark", module)
+    spec.loader.exec_module(module)
+    return module

@@ -1,8 +1,6 @@
 """The benchmark runs, small, lists what is not installed, and measures how the engine scales."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import jax
@@ -15,16 +13,6 @@ from jaxstudies.studies import depth_width, trainability
 from jaxstudies.studies.trainability.config import CONDITIONS
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmark", module)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(benchmark, monkeypatch, *flags):

@@ -1,6 +1,5 @@
 """What is measured on an accelerator, part by part: small, without one, and whatever fails on the way."""
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -21,16 +20,6 @@ from jaxstudies.study import load
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
 MACHINE = {"device": "cpu", "backend": "cpu"}
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmark", module)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(benchmark, monkeypatch, *flags):

@@ -2,13 +2,12 @@
 
 import dataclasses
 import dis
-import importlib.util
 import inspect
 import itertools
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -19,7 +18,7 @@ import numpy as np
 
 from jaxstudies.engine.functions import cells
 from jaxstudies.identity.provenance import array_digest, digest
-from jaxstudies.identity.reach import LOOKUPS, Place, find_module, is_followed, is_ours, reachable_code, read_source
+from jaxstudies.identity.reach import LOOKUPS, imported_inside, is_followed, is_ours, reachable_code
 
 
 class Unreadable(Exception):
@@ -251,10 +250,10 @@ def _described_code(code: CodeType, names: Mapping[str, object], seen: Seen) -> 
     numbers = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
     steps = [numbers, list(code.co_varnames), code.co_exceptiontable.hex(), *steps]
     inside = [_described_code(c, names, seen) for c in code.co_consts if isinstance(c, CodeType)]
-    if places := list(_imported_inside(code, listed, names)):
-        if (source := reachable_code(places)) is None:
-            raise Unreadable(places)
-        inside.append(source)
+    places = imported_inside(code, str(names.get("__package__") or ""))
+    if places is None or (source := reachable_code(places)) is None:
+        raise Unreadable(code.co_qualname)
+    inside += [source] if places else []
     reached = {name: names[name] for name in code.co_names if name in names}
     # A module of which attributes are taken counts by these; one that goes elsewhere counts as a whole.
     taken = {a.argval for a, b in itertools.pairwise(listed) if b.opname in ("LOAD_ATTR", "LOAD_METHOD")}
@@ -268,30 +267,3 @@ def _described_code(code: CodeType, names: Mapping[str, object], seen: Seen) -> 
         todo += [m for m in further if m not in todo]
         reached |= {f"{vars(module)['__name__']}.{n}": v for n, v in found.items() if v not in further}
     return [steps, inside, _described(dict(sorted(reached.items())), seen)]
-
-
-def _imported_inside(code: CodeType, listed: list[dis.Instruction], names: Mapping[str, object]) -> Iterator[Place]:
-    """Yield what a function imports when it is called, of modules whose source is followed: these may not be there yet.
-
-    A module of the user's counts as a whole.
-    """
-    for level, chosen, step in zip(listed, listed[1:], listed[2:], strict=False):
-        if step.opname != "IMPORT_NAME":
-            continue
-        try:
-            name = importlib.util.resolve_name(
-                "." * int(level.argval) + step.argval, str(names.get("__package__") or "")
-            )
-        except ImportError as error:
-            raise Unreadable(step.argval) from error
-        if chosen.argval is None:  # each package on the way is bound, too
-            parts = name.split(".")
-            modules = [".".join(parts[: i + 1]) for i in range(len(parts))]
-        else:
-            modules = [f"{name}.{attribute}" for attribute in chosen.argval]
-            if file := find_module(name):
-                yield from ((name, file, attribute) for attribute in chosen.argval)
-        for module in modules:
-            if file := find_module(module):
-                mine = () if is_ours(file) else read_source(module, file).statements
-                yield from ((module, file, attribute) for attribute in (*mine, *code.co_names))

@@ -2,12 +2,14 @@
 
 import ast
 import contextlib
+import dis
 import importlib.util
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
+from types import CodeType
 from typing import NamedTuple
 
 import jaxstudies
@@ -191,3 +193,30 @@ def _imported(source: Source, name: str, nodes: Iterable[ast.AST]) -> Iterator[s
             head, _, tail = ast.unparse(node).partition(".")
             if head in source.imports and tail.replace(".", "").isidentifier():
                 yield f"{source.imports[head]}.{tail}"
+
+
+def imported_inside(code: CodeType, package: str) -> list[Place] | None:
+    """Return what a function of a package imports when it is called, None if that cannot be told.
+
+    It may not be there yet. Modules are those whose source is followed; one of the user's counts as a whole.
+    """
+    listed, places = list(dis.get_instructions(code)), []
+    for level, chosen, step in zip(listed, listed[1:], listed[2:], strict=False):
+        if step.opname != "IMPORT_NAME":
+            continue
+        try:
+            name = importlib.util.resolve_name("." * int(level.argval) + step.argval, package)
+        except ImportError:
+            return None
+        parts = name.split(".")
+        # Each package on the way is bound, too, or what is chosen of one may be a module.
+        modules = [".".join(parts[: i + 1]) for i in range(len(parts))]
+        if chosen.argval is not None:
+            modules = [f"{name}.{attribute}" for attribute in chosen.argval]
+            if file := find_module(name):
+                places += [(name, file, attribute) for attribute in chosen.argval]
+        for module in modules:
+            if file := find_module(module):
+                mine = () if is_ours(file) else read_source(module, file).statements
+                places += [(module, file, attribute) for attribute in (*mine, *code.co_names)]
+    return places

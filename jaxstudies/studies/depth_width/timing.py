@@ -25,7 +25,7 @@ from jaxstudies.training import fit
 REPEATS = 7
 """Times that each network is timed."""
 AT_ONCE = 100
-"""Networks whose programs are there at once: each takes up hundreds of the 65,530 memory maps of a process."""
+"""Networks whose programs are there at once: each takes up over a hundred of the 65,530 memory maps of a process."""
 Columns = dict[str, np.ndarray]
 Remember = Callable[[str, Callable[[], Columns]], Columns]
 """Returns what was kept under a name, or computes and keeps it."""
